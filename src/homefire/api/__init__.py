@@ -1,0 +1,1 @@
+"""HTTP front doors: translate, authorise, call one floor down."""

@@ -1,0 +1,71 @@
+"""The one internal request. Front doors decode their dialect into it and encode `TurnEvent`s out of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from homefire.engines.base import Delta
+from homefire.types import Message, Sampling, StopReason, Timings, Usage
+
+Overflow = Literal["refuse", "trim"]
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks: a key's id, or `local` for loopback without a key. Sessions never cross it."""
+
+    id: str = "local"
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn to take.
+
+    With `session_id` the stored conversation is put before `messages` (which are then only what is new).
+    Without it the client sent the whole conversation: it is continued where an earlier turn of the same
+    principal ended with exactly these messages, and opens a session otherwise.
+    """
+
+    messages: tuple[Message, ...]
+    model: str = "default"
+    principal: Principal = Principal()
+    channel: str = "api"
+    """Where it came from: openai, ollama, anthropic, native, web, cli."""
+    session_id: str | None = None
+    sampling: Sampling = Sampling()
+    overflow: Overflow | None = None
+    """What to do when the prompt does not fit; None: the setting `chat.overflow`."""
+    prompt: str | None = None
+    """A raw prompt that bypasses the chat template (then `messages` is empty)."""
+    replaces_turn_id: str | None = None
+    """Regenerate: answer again what this turn answered, as a sibling of its answer."""
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """First event of a turn: everything a front door needs for headers."""
+
+    turn_id: str
+    session_id: str
+    model: str
+    """The name that was asked for."""
+    served_model: str
+    """The model that answers, fully resolved (`v003`)."""
+    route_reason: str
+    num_trimmed_messages: int = 0
+    """Oldest messages left out to fit the context: declared to the client, never silent."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """Last event of a turn. When it is seen, the turn is durable."""
+
+    turn_id: str
+    message_id: str
+    text: str
+    stop_reason: StopReason
+    stop_string: str | None
+    usage: Usage
+    timings: Timings
+    num_trimmed_messages: int = 0
+
+
+TurnEvent = Started | Delta | Ended

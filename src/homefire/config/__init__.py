@@ -1,0 +1,1 @@
+"""Settings: one strict schema, four layers, and the origin of every value."""

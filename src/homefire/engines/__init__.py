@@ -1,0 +1,1 @@
+"""Engines: processes that hold weights and generate."""

@@ -1,0 +1,1 @@
+"""Serving: routes, residency and scheduling of engines."""

@@ -1,0 +1,1 @@
+"""The store: the append-only event log, its projections, and content-addressed blobs."""

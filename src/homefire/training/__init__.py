@@ -1,0 +1,1 @@
+"""Training: from a correction to a promoted version, resumable at any moment."""

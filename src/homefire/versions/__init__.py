@@ -1,0 +1,1 @@
+"""Versions: published, hash-verified, numbered models; their gate, promotion and rollback."""
