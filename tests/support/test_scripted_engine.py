@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.support.scripted_engine import ScriptedEngine
 
 from homefire.engines.base import Delta, EngineRequest, Finish
 from homefire.errors import EngineCrashed
-from tests.support.scripted_engine import ScriptedEngine
 
 
 async def test_a_closed_stream_counts_as_cancelled_and_frees_its_slot() -> None:
@@ -30,11 +30,10 @@ async def test_a_complete_stream_is_not_counted_as_cancelled() -> None:
 
 async def test_failures_come_after_the_asked_number_of_deltas() -> None:
     engine = ScriptedEngine(answer="one two three", fail_with=EngineCrashed("gone"), fail_after=2)
-    seen: list[object] = []
+    stream = engine.generate(EngineRequest(request_id="r1", prompt="hi"))
+    assert [await anext(stream), await anext(stream)] == [Delta("one"), Delta(" two")]
     with pytest.raises(EngineCrashed):
-        async for item in engine.generate(EngineRequest(request_id="r1", prompt="hi")):
-            seen.append(item)
-    assert len(seen) == 2
+        await anext(stream)
 
 
 async def test_stopping_ends_a_request_that_waits_at_the_gate() -> None:
