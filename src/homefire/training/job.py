@@ -1,0 +1,250 @@
+"""What the server and the trainer worker say to each other: the job, commands, events, exit codes, files.
+
+One worker process trains one run in one directory:
+
+    RUN_DIR/job.json             this module's `Job`, written by the server before it starts the worker
+    RUN_DIR/epoch                the lease's number as text; a worker with another one commits nothing
+    RUN_DIR/lock                 flock held for each commit, and by the server while it writes `epoch`
+    RUN_DIR/checkpoints/step-…/  what the run resumes from, newest verified first
+    RUN_DIR/metrics.jsonl        one `Stepped` a line, no step twice
+    RUN_DIR/example_losses.jsonl header, then per step the mean loss of each row that was in it
+    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA)
+
+The worker reads commands as JSON lines from stdin and writes events as JSON lines to stdout. Importing this
+needs no torch.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from homefire.errors import InvalidRequest
+from homefire.training.recipe import Mode, Recipe
+from homefire.types import Message
+
+JOB_FILE = "job.json"
+EPOCH_FILE = "epoch"
+LOCK_FILE = "lock"
+CHECKPOINTS = "checkpoints"
+METRICS_FILE = "metrics.jsonl"
+LOSSES_FILE = "example_losses.jsonl"
+FINAL = "final"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run for one worker, under one lease.
+
+    `model_folder` is the parent the run starts from: a complete model folder, or (LoRA only) a folder with an
+    adapter, then `base_folder` holds the complete model it sits on. `recipe` is resolved.
+    """
+
+    run_id: str
+    epoch: int
+    model_folder: str
+    base_folder: str
+    mode: Mode
+    recipe: Recipe
+    examples: str
+    """JSONL of `TrainingRow`: what has to be learned."""
+    kept: str | None = None
+    """JSONL of `TrainingRow`: earlier corrections, rehearsed so that teaching new ones does not undo them."""
+    replay: str | None = None
+    """JSONL of rows with `messages`: old skills, rehearsed likewise."""
+    seed: int = 0
+    num_threads: int = 1
+    checkpoint_every_steps: int = 20
+    keep_checkpoints: int = 2
+    nice: int = 19
+
+
+class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A conversation to train on. Of an example only the last message is learned, of replay every answer."""
+
+    messages: tuple[Message, ...]
+    example_id: str = ""
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once."""
+
+    do: Literal["pause", "stop", "skip"]
+
+
+class ExitCode(enum.IntEnum):
+    """How a worker's process ended; anything else is a crash, and the run can be resumed."""
+
+    DONE = 0
+    FAILED = 70
+    PAUSED = 71
+    STOPPED = 72
+    SKIPPED = 73
+    FENCED = 74
+    ORPHANED = 75
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    pass
+
+
+class Started(_Event, frozen=True, kw_only=True, tag="started"):
+    """Model and data are ready; `step` steps were already done.
+
+    `skipped` says which damaged checkpoints were passed over, and why.
+    """
+
+    step: int
+    num_examples: int
+    num_replay: int
+    num_parameters: int
+    num_trainable: int
+    start_s: float
+    """Seconds from process start until the first step could begin."""
+    skipped: tuple[str, ...] = ()
+
+
+class Heartbeat(_Event, frozen=True, kw_only=True, tag="heartbeat"):
+    """The worker lives and moves on; at least every few seconds between other events."""
+
+    phase: str
+
+
+class Stepped(_Event, frozen=True, kw_only=True, tag="step"):
+    """One optimizer step is done. Losses are mean nats per answer token; `eta_s` is an upper bound."""
+
+    step: int
+    max_steps: int
+    loss: float
+    new_loss: float | None
+    replay_loss: float | None
+    learning_rate: float
+    grad_norm: float
+    num_tokens: int
+    """Tokens read by the model in this step, padding not counted."""
+    tokens_per_s: float
+    eta_s: float
+    num_learned: int
+    """New examples that the last check found learned."""
+    num_examples: int
+
+
+class Checkpointed(_Event, frozen=True, kw_only=True, tag="checkpoint"):
+    """The run can be resumed from here: durable, read back and hashed."""
+
+    step: int
+    size_bytes: int
+    save_s: float
+
+
+class DiskFull(_Event, frozen=True, kw_only=True, tag="disk_full"):
+    """A save found no room; nothing is lost, and it is tried again in `retry_s`."""
+
+    step: int
+    retry_s: float
+    message: str
+
+
+class Paused(_Event, frozen=True, kw_only=True, tag="paused"):
+    """Last event: the run goes on from `step` when a worker is started again."""
+
+    step: int
+
+
+class Stopped(_Event, frozen=True, kw_only=True, tag="stopped"):
+    """Last event: ended on request, with a checkpoint at `step`."""
+
+    step: int
+
+
+class Skipped(_Event, frozen=True, kw_only=True, tag="skipped"):
+    """Last event: given up on request, nothing was saved."""
+
+    step: int
+
+
+class Done(_Event, frozen=True, kw_only=True, tag="done"):
+    """Last event: `folder` is complete and durable.
+
+    `num_learned` is smaller than `num_examples` when `max_steps` ended the run.
+    """
+
+    step: int
+    folder: str
+    files: dict[str, str]
+    """SHA-256 of each file of `folder`."""
+    num_learned: int
+    num_examples: int
+    loss: float
+    train_s: float
+    """Seconds of stepping, over all processes that worked on this run."""
+
+
+class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
+    """Last event: the run cannot go on as it is.
+
+    `reason`: data (rows, template), numeric (NaN or infinity), disk (a flush failed), fenced (another worker
+    has the run), model (folder broken), memory, bug.
+    """
+
+    reason: Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
+    code: str
+    message: str
+    hint: str | None = None
+    details: dict[str, Any] = {}
+
+
+WorkerEvent = (
+    Started | Heartbeat | Stepped | Checkpointed | DiskFull | Paused | Stopped | Skipped | Done | Failed
+)
+
+
+def encode_line(value: msgspec.Struct) -> bytes:
+    """One JSON line."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+def decode_event(line: bytes) -> WorkerEvent:
+    """The event in one line of a worker's output; `msgspec.ValidationError` if it is none."""
+    event: WorkerEvent = msgspec.json.decode(line, type=WorkerEvent)
+    return event
+
+
+def decode_command(line: bytes) -> Command:
+    """The command in one line of a worker's input; `msgspec.ValidationError` if it is none."""
+    return msgspec.json.decode(line, type=Command)
+
+
+def read_job(run_dir: Path) -> Job:
+    """The job of a run directory; `msgspec.ValidationError` or `OSError` if there is none."""
+    return msgspec.json.decode((run_dir / JOB_FILE).read_bytes(), type=Job)
+
+
+def encode_rows(rows: Iterable[TrainingRow]) -> bytes:
+    """JSONL of training rows."""
+    return b"".join(encode_line(row) for row in rows)
+
+
+def read_rows(path: Path) -> tuple[TrainingRow, ...]:
+    """All rows of a JSONL file; blank lines are passed over, fields that are none of ours are ignored.
+
+    Raises:
+        InvalidRequest: a line is not a row; the message names the file and the line.
+    """
+    rows: list[TrainingRow] = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                rows.append(msgspec.json.decode(line, type=TrainingRow))
+            except msgspec.DecodeError as error:
+                raise InvalidRequest(
+                    f"Line {number} of {path.name} is not a training row: {error}.",
+                    hint="Each line is a JSON object with `messages`, a list of {role, content}.",
+                    line=number,
+                ) from error
+    return tuple(rows)

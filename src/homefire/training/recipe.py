@@ -1,0 +1,148 @@
+"""How a run is trained: every choice that decides the weights, apart from the data, the parent and the seed.
+
+A recipe is a frozen value that travels as JSON with the run and into the version's lineage. The same recipe,
+data, parent, seed, thread count and library versions give the same bits. Importing this needs no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import msgspec
+
+from homefire.errors import ConfigError
+
+Mode = Literal["full", "lora"]
+FULL_MAX_PARAMETERS = 50_000_000
+"""Up to this size every weight is trained; above it a low-rank adapter is, because the optimizer of a larger
+model would not fit beside the server."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All knobs of a run; `resolved` decides by the model's size what is left open here.
+
+    A step trains `rows_per_step` placements of new examples (fewer when there are few examples) and
+    `replay_ratio` times as many replay rows.
+    """
+
+    mode: Literal["auto", "full", "lora"] = "auto"
+    learning_rate: float | None = None
+    """Peak rate of AdamW; None: 1e-3 for full fine-tuning, 2e-3 for LoRA."""
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.98
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global L2 norm."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 5
+    settle_steps: int = 10
+    """Once everything is learned the rate falls linearly to nothing over this many steps, so that what the
+    last noisy steps disturbed comes back."""
+    min_steps: int = 10
+    max_steps: int = 240
+
+    rows_per_step: int = 16
+    rows_per_example: int = 4
+    """At most this many placements of one new example in one step."""
+    replay_ratio: float = 1.0
+    min_replay_rows: int = 12
+    """Replay rows per step even when a single example is taught."""
+    in_chat_share: float = 0.5
+    """Share of placements that stand inside a conversation of replay turns instead of alone."""
+    kept_share: float = 0.25
+    """Share of the replay rows taken from earlier corrections, while there are any."""
+    microbatch_tokens: int = 4096
+    """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
+    parent_weight: float = 0.0
+    """Weight of the Kullback–Leibler divergence to the parent's predictions on replay rows."""
+
+    check_every_steps: int = 5
+    """Every so many steps it is checked whether all new examples are learned."""
+    checks_to_stop: int = 2
+    """Training settles and ends after this many successful checks in a row."""
+    min_margin: float = 0.5
+    """An answer token counts as learned when its logit leads every other one by this much, so that it is
+    still first after rounding to half precision."""
+
+    lora_r: int = 16
+    lora_alpha: float = 32.0
+    lora_dropout: float = 0.05
+    lora_targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+
+    def __post_init__(self) -> None:
+        positive = (
+            "beta1", "beta2", "max_grad_norm", "max_steps", "rows_per_step", "rows_per_example",
+            "microbatch_tokens", "check_every_steps", "checks_to_stop", "lora_r", "lora_alpha",
+        )  # fmt: skip
+        not_negative = (
+            "weight_decay", "warmup_steps", "settle_steps", "min_steps", "replay_ratio", "min_replay_rows",
+            "parent_weight", "min_margin",
+        )  # fmt: skip
+        for name in positive:
+            self._require(name, above=0.0)
+        for name in not_negative:
+            self._require(name, least=0.0)
+        for name in ("in_chat_share", "kept_share", "lora_dropout"):
+            self._require(name, least=0.0, most=1.0)
+        for name in ("beta1", "beta2", "lora_dropout"):
+            self._require(name, least=0.0, below=1.0)
+        if self.learning_rate is not None:
+            self._require("learning_rate", above=0.0)
+        if self.min_steps > self.max_steps:
+            raise ConfigError(
+                f"The recipe's min_steps ({self.min_steps}) is larger than its max_steps ({self.max_steps}).",
+                hint="Lower min_steps or raise max_steps.",
+                key="recipe.min_steps",
+            )
+        if not self.lora_targets:
+            raise ConfigError(
+                "The recipe's lora_targets is empty: LoRA would train nothing.", key="recipe.lora_targets"
+            )
+
+    def _require(
+        self,
+        name: str,
+        *,
+        least: float = -math.inf,
+        above: float = -math.inf,
+        most: float = math.inf,
+        below: float = math.inf,
+    ) -> None:
+        value = float(getattr(self, name))
+        if math.isfinite(value) and least <= value <= most and above < value < below:
+            return
+        raise ConfigError(f"The recipe's {name} cannot be {value:g}.", key=f"recipe.{name}", value=value)
+
+    def resolved(self, num_parameters: int) -> Self:
+        """The same recipe with `mode` and `learning_rate` decided for a model of this size."""
+        mode: Mode = "full" if num_parameters <= FULL_MAX_PARAMETERS else "lora"
+        if self.mode != "auto":
+            mode = self.mode
+        rate = self.learning_rate or (1e-3 if mode == "full" else 2e-3)
+        return msgspec.structs.replace(self, mode=mode, learning_rate=rate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, complete, accepted by `from_dict`."""
+        encoded: dict[str, Any] = msgspec.to_builtins(self)
+        return encoded
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """A recipe from JSON values; missing ones take their default.
+
+        Raises:
+            ConfigError: an unknown name, a wrong type or a value out of range; the message names it.
+        """
+        try:
+            return msgspec.convert(values, cls)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"The recipe is not valid: {error}.", key="recipe") from error
