@@ -1,0 +1,64 @@
+# Two commands do everything: `make run` (set up, then chat, correct, train, serve) and `make test`.
+# Everything happens inside .venv, from locked and hashed packages; nothing is downloaded after that.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Installing is quiet in its words and loud in its progress.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar on --no-deps --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check format bench bench-table ember lock docs clean system-packages
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(STAMP): requirements/torch.txt requirements/lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Homefire needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	@echo "[1/4] creating $(VENV)" && $(PYTHON) -m venv $(VENV)
+	@echo "[2/4] installing torch (the largest part)" && $(PIP) -r requirements/torch.txt
+	@echo "[3/4] installing the locked packages" && $(PIP) -r requirements/lock.txt
+	@echo "[4/4] installing homefire itself" && $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(STAMP) ## Set up and run Homefire: chat in the browser or with `.venv/bin/homefire chat`
+	@$(BIN)/homefire up $(ARGS)
+
+demo: $(STAMP) ## Tell the whole circle in a temporary home, and check every promise on the way
+	@$(BIN)/homefire demo $(ARGS)
+
+test: $(STAMP) system-packages ## Run every test
+	$(BIN)/pytest $(ARGS)
+
+check: $(STAMP) ## Formatter, linter, types, import contracts, dead code; warnings are errors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
+	$(BIN)/pytest tests/docs
+
+format: $(STAMP) ## Rewrite the code as the formatter and linter want it
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Measure the numbers that stand in bench/results (20 to 30 minutes)
+	$(BIN)/python -m bench.all
+
+bench-table: $(STAMP) ## Print bench/results as a table
+	@$(BIN)/python -m bench.table
+
+ember: $(STAMP) ## Train the bundled model anew from generated data (about 40 CPU-minutes)
+	$(BIN)/python tools/ember/train.py
+
+docs: $(STAMP) ## Generate docs/reference from the code
+	$(BIN)/python -m tools.docs.all
+
+lock: $(STAMP) ## Resolve pyproject.toml again into requirements/lock.txt
+	$(BIN)/python tools/lock.py
+
+system-packages: ## Install Debian's Chromium for the web tests, where that is possible
+	@tools/system_packages.sh
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
