@@ -57,6 +57,24 @@ class BodyTooLarge(InvalidRequest):
     code, http_status = "body_too_large", 413
 
 
+class UnsupportedMediaType(InvalidRequest):
+    """A write whose body is not declared as JSON: a page of another site could have sent it."""
+
+    code, http_status = "unsupported_media_type", 415
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The address exists, but not for this HTTP method; `details["allowed"]` lists those it has."""
+
+    code, http_status = "method_not_allowed", 405
+
+
+class RequestTimeout(HomefireError):
+    """The request was not finished within `server.request_timeout_s` and was cancelled."""
+
+    code, http_status, exit_code = "request_timeout", 504, 8
+
+
 class NotFound(HomefireError):
     """The thing that was named does not exist."""
 
