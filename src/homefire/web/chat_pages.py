@@ -1,0 +1,173 @@
+"""The chat page: conversations, streamed answers, thumbs, corrections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from html import escape
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, Response
+
+from homefire.api.auth import principal_of
+from homefire.app import Homefire
+from homefire.chat.request import ChatRequest, Principal, Started
+from homefire.engines.base import Delta
+from homefire.errors import HomefireError, NotFound
+from homefire.types import Message
+from homefire.web.learning import watch_example
+from homefire.web.pending import Pending, PendingAnswers
+from homefire.web.render import Renderer
+from homefire.web.sse import encode_event, respond_with_events
+from homefire.web.views import NUM_SESSIONS, Views
+
+IDEAS = ("Hello! Who are you?", "What is 7 + 8?", "Where do we keep the spare key?")
+
+
+def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> APIRouter:
+    """Routes of the chat page and its fragments."""
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    pending_answers = PendingAnswers(homefire.world)
+
+    def chat_page(principal: Principal, session_id: str | None) -> str:
+        session = views.session(principal, session_id) if session_id else None
+        return renderer.page(
+            "chat.html",
+            page="Chat",
+            live_model=views.live_model(),
+            session=session,
+            sessions=homefire.store.sessions.list(principal.id, NUM_SESSIONS),
+            messages=views.messages(session) if session else [],
+            ideas=IDEAS,
+        )
+
+    @router.get("/")
+    async def new_chat(request: Request) -> str:
+        """The chat page with nothing said yet."""
+        return chat_page(principal_of(request), None)
+
+    @router.get("/chat/{session_id}")
+    async def old_chat(request: Request, session_id: str) -> str:
+        """The chat page with an earlier conversation."""
+        return chat_page(principal_of(request), session_id)
+
+    @router.post("/web/ask")
+    async def ask(
+        request: Request, message: Annotated[str, Form()], session_id: Annotated[str, Form()] = ""
+    ) -> str:
+        """Take a question and answer with the place where its answer will appear."""
+        question = Message("user", message)
+        chat = ChatRequest(
+            messages=(question,), principal=principal_of(request), channel="web", session_id=session_id or None
+        )
+        pending = pending_answers.add(chat)
+        return renderer.page("_pending.html", pending_id=pending.pending_id, message=question)
+
+    @router.post("/web/turns/{turn_id}/regenerate")
+    async def regenerate(request: Request, turn_id: str) -> str:
+        """Answer a question once more."""
+        turn = views.turn(principal_of(request), turn_id)
+        chat = ChatRequest(
+            messages=(),
+            principal=principal_of(request),
+            channel="web",
+            session_id=turn.session_id,
+            replaces_turn_id=turn_id,
+        )
+        pending = pending_answers.add(chat)
+        return renderer.page("_pending.html", pending_id=pending.pending_id, message=None)
+
+    @router.get("/web/pending/{pending_id}")
+    async def stream(pending_id: str) -> Response:
+        """The answer, word by word."""
+        pending = pending_answers.begin(pending_id)
+        if pending is None:
+            return Response(status_code=204)
+        return respond_with_events(answer_events(pending))
+
+    async def answer_events(pending: Pending) -> AsyncIterator[bytes]:
+        turn_id = None
+        events = homefire.turns.run(pending.request)
+        try:
+            async for event in until_stopped(events, pending.stop):
+                if isinstance(event, Started):
+                    turn_id = event.turn_id
+                elif isinstance(event, Delta):
+                    yield encode_event("delta", escape(event.text))
+            await events.aclose()
+            if turn_id is not None:
+                yield encode_event("ended", answer(turn_id, pending.request.principal))
+        except HomefireError as error:
+            yield encode_event("ended", renderer.page("_problem.html", error=error))
+        finally:
+            await events.aclose()
+            pending_answers.end(pending)
+        yield encode_event("closed", "")
+
+    def answer(turn_id: str, principal: Principal) -> str:
+        return renderer.page("_answer.html", message=views.answer(principal, turn_id, is_last=True))
+
+    @router.post("/web/pending/{pending_id}/stop")
+    async def stop(pending_id: str) -> Response:
+        """End an answer; what was written stays."""
+        pending_answers.stop(pending_id)
+        return Response(status_code=204)
+
+    @router.post("/web/turns/{turn_id}/verdict")
+    async def judge(request: Request, turn_id: str, verdict: Annotated[str, Form()]) -> str:
+        """Thumbs up or down."""
+        principal = principal_of(request)
+        views.turn(principal, turn_id)
+        await homefire.corrections.give_feedback(turn_id=turn_id, verdict=verdict, principal=principal.id)
+        return renderer.page("_answer.html", message=views.answer(principal, turn_id))
+
+    @router.get("/web/turns/{turn_id}/correction")
+    async def correction_form(request: Request, turn_id: str) -> str:
+        """The form behind “this should have been…”."""
+        answer = views.answer(principal_of(request), turn_id)
+        return renderer.page("_correction.html", turn=answer["turn"], text=answer["correction"] or "")
+
+    @router.post("/web/turns/{turn_id}/correction")
+    async def correct(request: Request, turn_id: str, text: Annotated[str, Form()]) -> str:
+        """Take a correction: from here on it is an example to learn."""
+        principal = principal_of(request)
+        views.turn(principal, turn_id)
+        accepted = await homefire.corrections.give_feedback(
+            turn_id=turn_id, verdict="correction", text=text, principal=principal.id
+        )
+        return renderer.page("_taught.html", text=text, example_id=accepted.example_id)
+
+    @router.get("/web/examples/{example_id}/learning")
+    async def learning(example_id: str) -> Response:
+        """What becomes of a correction, until it is live or refused."""
+        if homefire.store.examples.get(example_id) is None:
+            raise NotFound(f"There is no example {example_id!r}.")
+        return respond_with_events(watch_example(homefire, renderer, example_id))
+
+    @router.get("/web/nothing")
+    async def nothing() -> str:
+        """An empty fragment: closes a form."""
+        return ""
+
+    return router
+
+
+async def until_stopped(events: AsyncIterator[Any], stop: asyncio.Event) -> AsyncIterator[Any]:
+    """The events, until they end or `stop` is set."""
+    stopping = asyncio.ensure_future(stop.wait())
+    iterator = aiter(events)
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(iterator, None))
+            await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                await asyncio.wait({following})
+                return
+            event = following.result()
+            if event is None:
+                return
+            yield event
+    finally:
+        stopping.cancel()

@@ -1,0 +1,43 @@
+"""Templates to HTML: one Jinja environment, everything escaped, answers as Markdown without links to elsewhere.
+
+Answers come from a model and are not trusted: raw HTML is shown as text, images are not loaded and links
+are not made (a picture on another host would carry what it names out of the house).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Renderer:
+    """Renders pages and fragments."""
+
+    def __init__(self) -> None:
+        self._markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
+        self._markdown.disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        self._environment.filters["markdown"] = self.markdown
+        self._environment.filters["moment"] = moment
+
+    def page(self, template: str, **values: Any) -> str:
+        """The text of a template."""
+        return self._environment.get_template(template).render(**values)
+
+    def markdown(self, text: str) -> Markup:
+        """An answer as safe HTML."""
+        return Markup(self._markdown.render(text))  # noqa: S704 - markdown-it escapes what it does not make
+
+
+def moment(at_s: float) -> str:
+    """A point in time as the machine's people read it."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s))

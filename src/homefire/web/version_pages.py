@@ -1,0 +1,63 @@
+"""The page of versions: promote, roll back, verify."""
+
+from __future__ import annotations
+
+from html import escape
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from homefire.app import Homefire
+from homefire.errors import HomefireError
+from homefire.web.render import Renderer
+from homefire.web.views import Views
+
+WHO = "web"
+
+
+def create_version_router(homefire: Homefire, views: Views, renderer: Renderer) -> APIRouter:
+    """Routes of the version page."""
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+    def table(template: str, problem: HomefireError | None = None) -> str:
+        return renderer.page(
+            template,
+            page="Versions",
+            live_model=views.live_model(),
+            versions=views.versions(),
+            can_roll_back=views.can_roll_back(),
+            problem=problem,
+        )
+
+    @router.get("/versions")
+    async def versions() -> str:
+        """All versions."""
+        return table("versions.html")
+
+    @router.post("/web/versions/rollback")
+    async def rollback() -> str:
+        """Point `live` to what it pointed to before."""
+        try:
+            await homefire.promotion.rollback(who=WHO, why="rolled back on the page")
+        except HomefireError as error:
+            return table("_versions.html", error)
+        return table("_versions.html")
+
+    @router.post("/web/versions/{name}/promote")
+    async def promote(name: str) -> str:
+        """Point `live` to a version."""
+        try:
+            await homefire.promotion.promote(name, who=WHO, why="promoted on the page")
+        except HomefireError as error:
+            return table("_versions.html", error)
+        return table("_versions.html")
+
+    @router.post("/web/versions/{name}/verify")
+    async def verify(name: str) -> str:
+        """Hash every byte of a version."""
+        report = await homefire.library.verify(name)
+        if report.ok:
+            return f"<p>{escape(name)}: all {report.num_files} files hold what was written.</p>"
+        return "".join(f'<p role="alert">{escape(problem)}</p>' for problem in report.problems)
+
+    return router
