@@ -1,0 +1,304 @@
+"""The library of versions: publish, verify, repair, remove, and mend what a crash left behind.
+
+A version exists from the moment its `VersionPublished` event is durable, and by then its blobs, manifest and
+readable folder are written, flushed, read back and hashed. A crash before leaves no name; `recover`, run at
+every start, completes or removes what lies around and may itself be killed at any moment. The manifest's
+SHA-256 in the log is the root of trust: `verify` hashes every byte against it, `repair` mends the blobs from
+the folder and the folder from the blobs. A number is never given twice. Hashing happens on a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from homefire.errors import Conflict, CorruptData, ModelNotFound, NotFound, StoreError
+from homefire.home import Home
+from homefire.store.durable import replace_directory
+from homefire.store.events import VersionPublished, VersionRemoved
+from homefire.store.rows import VersionRow
+from homefire.store.store import Store
+from homefire.versions.assembly import (
+    Parts,
+    Problem,
+    assemble,
+    dismantle,
+    heal,
+    inspect_blobs,
+    inspect_folder,
+)
+from homefire.versions.manifest import (
+    MANIFEST_NAME,
+    BaseEntry,
+    Lineage,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    utc_stamp,
+)
+from homefire.world import World
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What hashing every byte of a version found."""
+
+    version: str
+    num_files: int
+    num_blobs: int
+    size_bytes: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as it was published."""
+        return not self.problems
+
+
+class Library:
+    """See the module. One instance for a home; publishing is serialised."""
+
+    def __init__(self, home: Home, store: Store, world: World) -> None:
+        self._home, self._store, self._world = home, store, world
+        self._lock = asyncio.Lock()
+
+    async def publish(
+        self,
+        folder: Path,
+        *,
+        kind: Literal["full", "adapter"],
+        base: BaseEntry,
+        parent: str,
+        lineage: Lineage,
+        description: str = "",
+        metrics: Mapping[str, Any] | None = None,
+    ) -> VersionRow:
+        """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
+
+        Raises BadModel for a folder that is no sound model, StoreFull and its kin for the disk; then there is
+        no version, and what was written so far is found again by content the next time.
+        """
+        async with self._lock:
+            known = self.of_run(lineage.run_id) if lineage.run_id is not None else None
+            if known is not None:
+                return known
+            parts = await asyncio.to_thread(dismantle, folder, self._store.blobs)
+            manifest = Manifest(
+                version=self._store.versions.next_name(),
+                created_at=utc_stamp(self._world.clock.now_s()),
+                kind=kind,
+                base=base,
+                parent=parent,
+                tensors=parts.tensors,
+                weights=parts.weights,
+                files=parts.files,
+                size_bytes=parts.size_bytes,
+                lineage=lineage,
+                metrics=dict(metrics or {}),
+                description=description,
+            )
+            await asyncio.to_thread(self._put_folder, manifest, parts)
+            await self._store.append(_published(manifest))
+        return self.get(manifest.version)
+
+    def get(self, version: str) -> VersionRow:
+        """The version's row; ModelNotFound when there is none or it was removed."""
+        row = self._store.versions.get(version)
+        if row is None or row.removed_at_s is not None:
+            raise ModelNotFound(f"There is no version {version}.", name=version)
+        return row
+
+    def all(self) -> list[VersionRow]:
+        """All versions that are there, oldest first."""
+        return [row for row in self._store.versions.list() if row.removed_at_s is None]
+
+    def of_run(self, run_id: str) -> VersionRow | None:
+        """The version a run published, if it did."""
+        return next((row for row in self.all() if row.run_id == run_id), None)
+
+    def manifest(self, version: str) -> Manifest:
+        """The verified manifest, from its blob or, where that is damaged, from the folder."""
+        return self._manifest(self.get(version))
+
+    def folder(self, version: str) -> Path:
+        """The readable folder of a version."""
+        return self._home.versions / self.manifest(version).folder_name
+
+    async def verify(self, version: str) -> VerifyReport:
+        """Hash every byte of its manifest, blobs and folder. Raises only when there is no such version."""
+        return await asyncio.to_thread(self._verify, self.get(version))
+
+    async def repair(self, version: str) -> VerifyReport:
+        """Mend what can be mended from what is whole, and verify again.
+
+        Raises CorruptData when a part is whole nowhere; what could be mended before stays mended.
+        """
+        row = self.get(version)
+        manifest = self._manifest(row)
+        async with self._lock:
+            await asyncio.to_thread(
+                heal,
+                manifest,
+                self._home.versions / manifest.folder_name,
+                self._store.blobs,
+                world=self._world,
+            )
+        return await asyncio.to_thread(self._verify, row)
+
+    async def delete(self, version: str, *, who: str, why: str) -> None:
+        """Give up a version: its name and folder go, its number is never used again, its blobs stay.
+
+        Raises Conflict while an alias points at it or a run that is not over starts from it.
+        """
+        row = self.get(version)
+        for state in ("queued", "running", "paused"):
+            for run in self._store.runs.list(state):
+                if version in (run.parent, run.metrics.get("parent")):
+                    raise Conflict(
+                        f"{version} cannot be removed: run {run.run_id} starts from it.",
+                        hint="Wait for the run, or stop it.",
+                        version=version,
+                        run_id=run.run_id,
+                    )
+        folder = self._home.versions / self._manifest(row).folder_name
+        async with self._lock:
+            await self._store.append(VersionRemoved(version=version, who=who, why=why))
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def recover(self) -> list[str]:
+        """Bring folders and log together after a crash; returns what was done, in sentences.
+
+        Half-written folders go, a whole folder without an event becomes its version, a version without a
+        folder gets it back from its blobs. Doing it again changes nothing.
+        """
+        async with self._lock:
+            done = await asyncio.to_thread(self._sweep)
+            for folder in sorted(self._home.versions.glob("v*-*")):
+                done.extend(await self._settle(folder))
+            for row in self.all():
+                done.extend(await asyncio.to_thread(self._restore_folder, row))
+        return done
+
+    def _put_folder(self, manifest: Manifest, parts: Parts) -> None:
+        """Assemble aside, hash all of it, rename. Nothing visible is left when this fails."""
+        encoded = encode_manifest(manifest)
+        self._store.blobs.put_bytes(encoded)
+        aside = self._home.versions / f".{manifest.folder_name}.{self._world.random_bytes(6).hex()}.new"
+        try:
+            assemble(manifest, self._store.blobs, aside, world=self._world)
+            problems = inspect_folder(manifest, aside)
+            if problems or set(parts.files) != set(manifest.files):
+                raise CorruptData(
+                    f"{manifest.version} was not written as it was read: {problems[0].name} is "
+                    f"{problems[0].what}.",
+                    hint="Look at the disk (dmesg, SMART) before you go on.",
+                )
+            replace_directory(aside, self._home.versions / manifest.folder_name, self._world)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+    def _verify(self, row: VersionRow) -> VerifyReport:
+        try:
+            manifest = self._manifest(row)
+        except CorruptData:
+            missing = Problem(where="blob", name=row.manifest_sha256, what="damaged")
+            return VerifyReport(
+                version=row.version, num_files=0, num_blobs=0, size_bytes=0, problems=(missing,)
+            )
+        folder = self._home.versions / manifest.folder_name
+        problems = [*inspect_blobs(manifest, self._store.blobs), *inspect_folder(manifest, folder)]
+        return VerifyReport(
+            version=row.version,
+            num_files=len(manifest.files) + 1,
+            num_blobs=len(manifest.blobs) + 1,
+            size_bytes=manifest.size_bytes,
+            problems=tuple(problems),
+        )
+
+    def _manifest(self, row: VersionRow) -> Manifest:
+        expected = row.manifest_sha256.removeprefix("sha256:")
+        try:
+            return decode_manifest(self._store.blobs.read(expected))
+        except (CorruptData, NotFound):
+            for path in sorted(self._home.versions.glob(f"{row.version}-*/{MANIFEST_NAME}")):
+                data = path.read_bytes()
+                if hashlib.sha256(data).hexdigest() == expected:
+                    return decode_manifest(data)
+        raise CorruptData(
+            f"The manifest of {row.version} is damaged in the blob store and in its folder.",
+            hint="Restore the home directory from a backup, or roll back to another version.",
+            version=row.version,
+        )
+
+    def _sweep(self) -> list[str]:
+        """Remove what never got a name: everything in the versions directory that begins with a dot."""
+        done = []
+        for leftover in sorted(self._home.versions.glob(".*")):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+            done.append(f"Removed the unfinished {leftover.name}.")
+        return done
+
+    async def _settle(self, folder: Path) -> list[str]:
+        """One visible folder: keep it, complete it to a version, or remove it."""
+        version = folder.name.partition("-")[0]
+        row = self._store.versions.get(version)
+        if row is not None and row.removed_at_s is None:
+            if self._is_folder_of(row, folder):
+                return []
+        elif row is None and version == self._store.versions.next_name():
+            manifest = await asyncio.to_thread(self._whole_manifest, folder)
+            if manifest is not None:
+                await self._store.append(_published(manifest))
+                return [f"Completed the publication of {version}."]
+        await asyncio.to_thread(shutil.rmtree, folder)
+        return [f"Removed {folder.name}, which is no version."]
+
+    def _is_folder_of(self, row: VersionRow, folder: Path) -> bool:
+        try:
+            return self._manifest(row).folder_name == folder.name
+        except CorruptData:
+            return True  # it may be the only copy: verify will speak of it, recovery removes nothing
+
+    def _whole_manifest(self, folder: Path) -> Manifest | None:
+        """The folder's manifest when folder and blobs are whole and agree with its name, else None."""
+        try:
+            manifest = decode_manifest((folder / MANIFEST_NAME).read_bytes())
+        except (CorruptData, OSError):
+            return None
+        whole = not inspect_folder(manifest, folder) and not inspect_blobs(manifest, self._store.blobs)
+        return manifest if whole and manifest.folder_name == folder.name else None
+
+    def _restore_folder(self, row: VersionRow) -> list[str]:
+        try:
+            manifest = self._manifest(row)
+            folder = self._home.versions / manifest.folder_name
+            if folder.is_dir():
+                return []
+            aside = folder.with_name(f".{folder.name}.{self._world.random_bytes(6).hex()}.new")
+            assemble(manifest, self._store.blobs, aside, world=self._world)
+            replace_directory(aside, folder, self._world)
+        except (CorruptData, NotFound, StoreError) as problem:
+            return [f"{row.version} is damaged: {problem}"]
+        return [f"Rebuilt the folder of {row.version} from its blobs."]
+
+
+def _published(manifest: Manifest) -> VersionPublished:
+    return VersionPublished(
+        version=manifest.version,
+        run_id=manifest.lineage.run_id,
+        base=manifest.base.name,
+        parent=manifest.parent,
+        manifest_sha256=hashlib.sha256(encode_manifest(manifest)).hexdigest(),
+        digest=manifest.digest,
+        size_bytes=manifest.size_bytes,
+        description=manifest.description,
+    )

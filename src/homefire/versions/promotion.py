@@ -1,0 +1,188 @@
+"""Promotion and rollback: what the alias `live` points at, moved in one step and back in the same one.
+
+The order makes it safe: the new model is loaded and ready to answer first, then one event moves the alias
+(compare-and-set inside the transaction: two movers cannot both win), then the readable link `models/live`
+follows by an atomic rename. A crash between leaves `live` on one model or the other, never on none;
+`repair_live_link` at start makes the link follow. Who and why are part of the event. Costs one model load,
+one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from homefire.errors import Conflict, NotFound
+from homefire.home import Home
+from homefire.store.durable import translated_os_errors
+from homefire.store.events import AliasMoved
+from homefire.store.rows import AliasRow
+from homefire.store.store import Store
+from homefire.world import World
+
+LIVE = "live"
+
+
+class Servable(Protocol):
+    """What is needed of a model: `catalog.ModelInfo` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+
+
+Model = TypeVar("Model", bound=Servable, covariant=True)
+
+
+class Resolution(Protocol[Model]):
+    """A name followed through its aliases."""
+
+    @property
+    def model(self) -> Model: ...
+
+
+class Models(Protocol[Model]):
+    """What is needed of the catalog."""
+
+    def resolve(self, name: str) -> Resolution[Model]:
+        """Raises ModelNotFound."""
+        ...
+
+
+class Promotion:
+    """See the module. Moves are serialised."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        store: Store,
+        catalog: Models[Servable],
+        swap_to: Callable[[Servable], Awaitable[object]],
+        world: World,
+    ) -> None:
+        """`swap_to` makes a model ready to answer and returns when it is; it must not fail half-way."""
+        self._home, self._store, self._catalog, self._world = home, store, catalog, world
+        self._swap_to = swap_to
+        self._lock = asyncio.Lock()
+
+    async def promote(self, version: str, *, who: str, why: str, override: bool = False) -> AliasRow:
+        """Make `live` this version.
+
+        Raises ModelNotFound; Conflict when the gate refused or never judged it and `override` is not set. An
+        override needs a reason and is recorded with it. Promoting what is live changes nothing.
+        """
+        row = self._store.versions.get(version)
+        if row is None or row.removed_at_s is not None:
+            raise NotFound(f"There is no version {version}.", name=version)
+        if row.gate_passed is not True:
+            if not override:
+                raise _refused(version, judged=row.gate_passed is not None, reasons=row.gate_reasons)
+            if not why.strip():
+                raise Conflict("An override of the gate needs a reason.", hint="Say why.", version=version)
+            why = f"gate overridden: {why}"
+        return await self._move(version, who=who, why=why)
+
+    async def rollback(self, *, who: str, why: str, to: str | None = None) -> AliasRow:
+        """Make `live` what it was before, or `to`: a base, or a version that passed or was live once.
+
+        Raises Conflict when there is nothing to go back to or `to` never was fit to be live.
+        """
+        target = to if to is not None else self._previous()
+        row = self._store.versions.get(target)
+        if row is not None and row.gate_passed is not True and target not in self._lived():
+            raise _refused(target, judged=row.gate_passed is not None, reasons=row.gate_reasons)
+        return await self._move(target, who=who, why=why)
+
+    def previous(self) -> str | None:
+        """What a rollback would go to; None when there is nothing before."""
+        stack = self._stack()
+        return stack[-2] if len(stack) > 1 else None
+
+    def repair_live_link(self) -> None:
+        """Make `models/live` point at the folder of what `live` means, if it does not (after a crash)."""
+        if self._store.aliases.get(LIVE) is not None:
+            self._link(self._catalog.resolve(LIVE).model.folder)
+
+    async def _move(self, target: str, *, who: str, why: str) -> AliasRow:
+        async with self._lock:
+            current = self._store.aliases.get(LIVE)
+            model = self._catalog.resolve(target).model
+            if current is None or current.target != target:
+                await self._swap_to(model)
+                await self._store.append(
+                    AliasMoved(
+                        alias=LIVE,
+                        target=target,
+                        previous=current.target if current is not None else None,
+                        who=who,
+                        why=why,
+                    )
+                )
+            self._link(model.folder)
+            moved = self._store.aliases.get(LIVE)
+        if moved is None:
+            raise NotFound("The alias live points at nothing.", name=LIVE)
+        return moved
+
+    def _previous(self) -> str:
+        previous = self.previous()
+        if previous is None:
+            raise Conflict("There is nothing to go back to: live never was anything else.")
+        return previous
+
+    def _stack(self) -> list[str]:
+        """What lies below `live`: moving to something already in it is going back to it."""
+        stack: list[str] = []
+        for move in self._moves():
+            if move.target in stack:
+                del stack[stack.index(move.target) + 1 :]
+            else:
+                stack.append(move.target)
+        return [name for name in stack if self._is_there(name)]
+
+    def _lived(self) -> set[str]:
+        return {move.target for move in self._moves()}
+
+    def _moves(self) -> list[AliasRow]:
+        return sorted(self._store.aliases.history(LIVE), key=lambda move: move.seq)
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            self._catalog.resolve(name)
+        except NotFound:
+            return False
+        return True
+
+    def _link(self, folder: Path) -> None:
+        """Point the readable link at the folder, relative where both are in the home."""
+        link, root = self._home.live_link, self._home.root
+        target = os.path.relpath(folder, link.parent) if folder.is_relative_to(root) else str(folder)
+        if link.is_symlink() and str(link.readlink()) == target:
+            return
+        aside = link.with_name(f".{link.name}.{self._world.random_bytes(6).hex()}.tmp")
+        with translated_os_errors(link):
+            aside.symlink_to(target)
+            self._world.files.replace(aside, link)
+            self._world.files.fsync_directory(link.parent)
+
+
+def _refused(version: str, *, judged: bool, reasons: tuple[str, ...]) -> Conflict:
+    if not judged:
+        return Conflict(
+            f"The gate has not judged {version}, so it cannot become live.",
+            hint="Wait for its gate, or override it with a reason.",
+            version=version,
+        )
+    return Conflict(
+        f"{version} did not pass its gate: {' '.join(reasons)}",
+        hint="Override the gate with a reason if you want it nevertheless.",
+        version=version,
+        reasons=list(reasons),
+    )
