@@ -1,0 +1,117 @@
+"""The `homefire` command: its groups, the options all commands share, and the way errors leave it.
+
+Command modules import Typer only; what a command needs it imports when it runs, so that `homefire --help`
+answers at once and `homefire up` carries nothing of the other commands in memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+import homefire
+from homefire.cli import (
+    ask,
+    chat,
+    config,
+    correct,
+    demo,
+    doctor,
+    models,
+    runs,
+    sessions,
+    status,
+    up,
+    versions,
+)
+from homefire.cli.command import HomeOption, JsonOption, KeyOption, Shared, UrlOption, show_help_when_alone
+from homefire.cli.exits import epilog
+from homefire.errors import HomefireError, InvalidRequest
+
+INTERRUPTED = 130
+
+
+def build() -> typer.Typer:
+    """The whole command tree."""
+    app = typer.Typer(
+        name="homefire",
+        help=homefire.__doc__,
+        epilog=epilog(),
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_shared)
+    for module in (up, chat, ask, correct, status, doctor, demo):
+        module.register(app)
+    for name, module in (
+        ("models", models),
+        ("runs", runs),
+        ("versions", versions),
+        ("sessions", sessions),
+        ("config", config),
+    ):
+        app.add_typer(module.commands(), name=name)
+    app.add_typer(runs.queue_commands(), name="queue")
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"homefire {homefire.__version__}")
+        raise typer.Exit
+
+
+def _shared(
+    context: typer.Context,
+    home: HomeOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    json: JsonOption = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """A self-hosted AI that serves, remembers, learns from corrections, and can always go back.
+
+    The options below are accepted before and after the command's name.
+    """
+    context.obj = Shared(home=home, url=url, key=key, json=json)
+    show_help_when_alone(context)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code. Foreseen errors are reported, others propagate."""
+    from typer.exceptions import Abort, TyperException
+
+    from homefire.cli import report
+
+    as_json = "--json" in arguments
+    try:
+        code: Any = build()(list(arguments), prog_name="homefire", standalone_mode=False)
+    except HomefireError as error:
+        report.show(error, as_json=as_json)
+        return error.exit_code
+    except TyperException as error:
+        usage = InvalidRequest(error.format_message() or "Wrong usage.", hint=_help_hint(error))
+        report.show(usage, as_json=as_json)
+        return usage.exit_code
+    except (Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _help_hint(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "homefire"
+    return f"See `{path} --help`."
+
+
+def main() -> None:
+    """Entry point of the `homefire` script."""
+    sys.exit(run(sys.argv[1:]))
