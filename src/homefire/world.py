@@ -51,6 +51,11 @@ class Files:
         """Atomically give `source` the name `target`."""
         source.replace(target)
 
+    def free_bytes(self, path: Path) -> int:
+        """Bytes that this user may still write to the file system of `path`."""
+        figures = os.statvfs(path)
+        return figures.f_bavail * figures.f_frsize
+
     def _fsync(self, path: Path, flags: int) -> None:
         descriptor = os.open(path, flags)
         try:

@@ -80,7 +80,7 @@ class RecordedMessage(msgspec.Struct, frozen=True):
 
 
 class TurnRecorded(_Event, frozen=True, kw_only=True, tag="turn.recorded"):
-    """One turn, whole. `messages` are those the log did not hold yet, the answer last (absent if none came)."""
+    """One turn, whole. `messages` are those the log did not hold yet, the answer last (if one came)."""
 
     turn_id: str
     session_id: str
@@ -148,7 +148,7 @@ class RunQueued(_Event, frozen=True, kw_only=True, tag="run.queued"):
 
 
 class RunMoved(_Event, frozen=True, kw_only=True, tag="run.moved"):
-    """A run changed state; refused by the projection where `training.states` allows no such move.
+    """A run changed state; refused by the projection where `store.run_states` allows no such move.
 
     `epoch` counts the leases of this run: a worker with an older one can commit nothing.
     """
@@ -174,6 +174,14 @@ class VersionPublished(_Event, frozen=True, kw_only=True, tag="version.published
     description: str
 
 
+class VersionRemoved(_Event, frozen=True, kw_only=True, tag="version.removed"):
+    """The version's files were given up; its name is never used again."""
+
+    version: str
+    who: str
+    why: str
+
+
 class GateJudged(_Event, frozen=True, kw_only=True, tag="gate.judged"):
     """The gate's verdict on a version, with reasons and scores."""
 
@@ -197,5 +205,6 @@ Event = (
     | RunQueued
     | RunMoved
     | VersionPublished
+    | VersionRemoved
     | GateJudged
 )

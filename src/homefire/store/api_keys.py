@@ -1,0 +1,84 @@
+"""API keys: how one is made, and how the one a client shows is recognised.
+
+A key is `hf-` and 43 URL-safe characters (256 random bits). Only its SHA-256 is kept, so a stolen database
+opens nothing. Recognising one costs a hash and a dictionary look-up; an unknown one costs a database read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Protocol
+
+from homefire.errors import AuthenticationRequired
+from homefire.store.events import KeyCreated
+from homefire.world import World
+
+KEY_PREFIX = "hf-"
+NUM_KEY_BYTES = 32
+MAX_CACHED_KEYS = 256
+
+
+class StoredKey(Protocol):
+    """What the store knows of a key."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def revoked_at_s(self) -> float | None: ...
+
+
+FindKey = Callable[[str], StoredKey | None]
+"""SHA-256 in hex to a key, revoked or not."""
+
+
+def create_key(world: World, *, name: str) -> tuple[str, KeyCreated]:
+    """A new secret and the event that makes it valid once the store has it. The secret exists only here."""
+    secret = KEY_PREFIX + base64.urlsafe_b64encode(world.random_bytes(NUM_KEY_BYTES)).decode().rstrip("=")
+    return secret, KeyCreated(key_id=world.new_id("key"), name=name, sha256=key_sha256(secret))
+
+
+def key_sha256(secret: str) -> str:
+    """How a key is looked up: the hex SHA-256 of its characters."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class KeyRing:
+    """Recognises keys; remembers a bounded number of those that were right.
+
+    `forget` must be called when a key is revoked (the server does on every `key.*` event), so that a cached
+    key opens nothing afterwards.
+    """
+
+    def __init__(self, find: FindKey) -> None:
+        self._find = find
+        self._known: dict[str, str] = {}
+
+    def recognise(self, shown: str) -> str:
+        """The `key_id` of this key; AuthenticationRequired where it is nobody's.
+
+        The look-up is by the hash, which a guesser cannot steer, and the match is compared in constant time.
+        """
+        digest = key_sha256(shown)
+        key_id = self._known.get(digest)
+        if key_id is not None:
+            return key_id
+        row = self._find(digest)
+        if row is None or row.revoked_at_s is not None or not hmac.compare_digest(row.sha256, digest):
+            raise AuthenticationRequired(
+                "This API key is not known.",
+                hint="Use the key that was made at the first start; "
+                "a program on this machine may also leave it out.",
+            )
+        if len(self._known) >= MAX_CACHED_KEYS:
+            self._known.clear()
+        self._known[digest] = row.key_id
+        return row.key_id
+
+    def forget(self) -> None:
+        """Look every key up again from now on."""
+        self._known.clear()

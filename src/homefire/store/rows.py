@@ -1,0 +1,183 @@
+"""What readers return: frozen rows of the projections. Times are seconds since the Unix epoch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from homefire.store.events import RunState
+from homefire.types import Message, StopReason, Timings, Usage
+
+Verdict = Literal["good", "bad", "correction"]
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    key_id: str
+    name: str
+    sha256: str
+    created_at_s: float
+    revoked_at_s: float | None
+
+
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered base model. `files` maps relative path to `sha256:…`."""
+
+    name: str
+    format: Literal["safetensors", "gguf"]
+    path: str
+    digest: str
+    files: dict[str, str]
+    architecture: str
+    num_parameters: int
+    size_bytes: int
+    context_length: int
+    created_at_s: float
+
+
+class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an alias points since its last move, or one move of its history."""
+
+    alias: str
+    target: str
+    previous: str | None
+    who: str
+    why: str
+    seq: int
+    moved_at_s: float
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One conversation. `tip_message_id` is its newest answer; None before the first."""
+
+    session_id: str
+    key: str
+    principal: str
+    channel: str
+    title: str
+    created_at_s: float
+    updated_at_s: float
+    tip_message_id: str | None
+    tip_digest: str | None
+    num_turns: int
+    seq: int
+    """The place of its newest turn in the log: a page marker."""
+
+
+class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
+    message_id: str
+    session_id: str
+    parent_id: str | None
+    role: str
+    content: str
+    digest: str
+    created_at_s: float
+
+
+class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn. `verdict` is the latest feedback on it."""
+
+    turn_id: str
+    seq: int
+    at_s: float
+    session_id: str
+    session_key: str
+    principal: str
+    channel: str
+    parent_message_id: str | None
+    user_message_id: str | None
+    answer_message_id: str | None
+    requested_model: str
+    served_model: str
+    served_digest: str
+    route_reason: str
+    outcome: Literal["answered", "cancelled", "failed"]
+    stop_reason: StopReason | None
+    usage: Usage | None
+    timings: Timings | None
+    num_trimmed_messages: int
+    error_code: str | None
+    verdict: Verdict | None
+
+
+class FeedbackRow(msgspec.Struct, frozen=True, kw_only=True):
+    feedback_id: str
+    turn_id: str | None
+    verdict: Verdict
+    text: str | None
+    principal: str
+    created_at_s: float
+
+
+class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One training row. `prompt_digest` is over all messages but the last; the newest example of a prompt
+    supersedes the older ones."""
+
+    example_id: str
+    profile: str
+    messages: tuple[Message, ...]
+    prompt_digest: str
+    feedback_id: str | None
+    turn_id: str | None
+    principal: str
+    created_at_s: float
+    superseded_by: str | None
+
+
+class DatasetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable ordered set of examples."""
+
+    dataset_id: str
+    name: str
+    created_at_s: float
+    example_ids: tuple[str, ...]
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One training of one dataset. `epoch` counts its leases; `version` is what it published."""
+
+    run_id: str
+    dataset_id: str
+    base: str
+    parent: str
+    recipe: dict[str, Any]
+    priority: Literal["high", "normal", "low"]
+    state: RunState
+    epoch: int
+    queued_at_s: float
+    started_at_s: float | None
+    ended_at_s: float | None
+    who: str
+    why: str
+    metrics: dict[str, Any]
+    version: str | None
+
+
+class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A published model. `gate_passed` is None until it was judged, `removed_at_s` until it was given up."""
+
+    version: str
+    run_id: str | None
+    base: str
+    parent: str
+    manifest_sha256: str
+    digest: str
+    size_bytes: int
+    description: str
+    created_at_s: float
+    removed_at_s: float | None
+    gate_passed: bool | None
+    gate_reasons: tuple[str, ...]
+    gate_scores: dict[str, Any]
+
+
+class GateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One verdict of the gate on a version."""
+
+    seq: int
+    version: str
+    run_id: str | None
+    passed: bool
+    reasons: tuple[str, ...]
+    scores: dict[str, Any]
+    judged_at_s: float

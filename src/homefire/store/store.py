@@ -1,0 +1,171 @@
+"""The store: the event log and what is folded from it, behind one object with one way to write.
+
+`append` is the only write path of the database. Its promise: when it returns, the events survive process
+kill, OS crash and power loss (on a disk that honours a flush), and every reader sees them. Everything read
+comes as frozen typed rows; no SQL leaves this package.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from homefire.config.schema import StoreSettings
+from homefire.errors import StoreError
+from homefire.home import Home
+from homefire.store.blobs import BlobStore
+from homefire.store.connections import ReadConnections, open_writer
+from homefire.store.driver import Connection, driver
+from homefire.store.events import Event
+from homefire.store.failures import to_homefire_error
+from homefire.store.fence import Fence
+from homefire.store.lock import HomeLock
+from homefire.store.log import EventLog, Recorded
+from homefire.store.projections import Projector
+from homefire.store.read_chat import FeedbackReader, KeyReader, MessageReader, SessionReader, TurnReader
+from homefire.store.read_learning import DatasetReader, ExampleReader, RunReader
+from homefire.store.read_models import AliasReader, ModelReader, VersionReader
+from homefire.store.schema import ensure_schema
+from homefire.store.sqlite_version import wal_reset_warning
+from homefire.store.subscription import Subscription
+from homefire.store.writer import Writer, new_append
+from homefire.world import World
+
+logger = logging.getLogger(__name__)
+
+TAIL_ROWS_VERIFIED_AT_OPEN = 1000
+
+
+def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
+    """Take the home, recover, check the end of the log, and start the writer.
+
+    Raises HomeInUse (with `pid`), StoreReadOnly, StoreError (a newer schema) or CorruptData.
+    """
+    home.create()
+    lock = HomeLock(home)
+    try:
+        return Store(home, settings, world, lock=lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+class Store:
+    """Made by `open_store`. Appends are async (`append_sync` for threads); reads are short and sync."""
+
+    def __init__(self, home: Home, settings: StoreSettings, world: World, *, lock: HomeLock) -> None:
+        self.home = home
+        self.world = world
+        self.blobs = BlobStore(home.blobs, world)
+        self._lock = lock
+        self._log = EventLog()
+        self._projector = Projector()
+        warning = wal_reset_warning(driver.sqlite_version)
+        if warning is not None:
+            logger.warning(warning)
+        connection = open_writer(home.database, busy_timeout_ms=settings.busy_timeout_ms)
+        try:
+            self._writer = self._start(connection, settings)
+        except BaseException:
+            connection.close()
+            raise
+        self._connections = ReadConnections(home.database, busy_timeout_ms=settings.busy_timeout_ms)
+        self.keys = KeyReader(self._connections)
+        self.sessions = SessionReader(self._connections)
+        self.messages = MessageReader(self._connections)
+        self.turns = TurnReader(self._connections)
+        self.feedback = FeedbackReader(self._connections)
+        self.examples = ExampleReader(self._connections)
+        self.datasets = DatasetReader(self._connections)
+        self.runs = RunReader(self._connections)
+        self.versions = VersionReader(self._connections)
+        self.aliases = AliasReader(self._connections)
+        self.models = ModelReader(self._connections)
+
+    async def append(self, *events: Event) -> tuple[Recorded, ...]:
+        """Record events in one transaction; returns after its flushed commit.
+
+        Raises what a projection refuses with (NotFound, Conflict, Forbidden: nothing of this call is then
+        recorded), StoreFull, StoreReadOnly, StorePoisoned or StoreFenced. When the awaiting task is
+        cancelled the events may be recorded all the same.
+        """
+        waiter: asyncio.Future[tuple[Recorded, ...]] = asyncio.get_running_loop().create_future()
+        self._writer.submit(new_append(events, waiter))
+        return await waiter
+
+    def append_sync(self, *events: Event) -> tuple[Recorded, ...]:
+        """`append` for threads without an event loop; never call it on one."""
+        waiter: Future[tuple[Recorded, ...]] = Future()
+        self._writer.submit(new_append(events, waiter))
+        return waiter.result()
+
+    def subscribe(self, *, after_seq: int | None = None) -> Subscription:
+        """Follow the log from now on, or from `after_seq`. For the running event loop; close it."""
+        subscription = Subscription(
+            loop=asyncio.get_running_loop(),
+            after_seq=self._writer.last_seq if after_seq is None else after_seq,
+            is_behind=after_seq is not None,
+            read=lambda seq, limit: self.events(after_seq=seq, limit=limit),
+            on_close=self._writer.drop_subscription,
+        )
+        self._writer.add_subscription(subscription)
+        return subscription
+
+    def events(
+        self, *, after_seq: int = 0, kinds: Sequence[str] | None = None, limit: int = 1000
+    ) -> list[Recorded]:
+        """Events after `after_seq`, oldest first."""
+        with self._connections.use() as connection:
+            return self._log.read(connection, after_seq=after_seq, kinds=kinds, limit=limit)
+
+    @property
+    def last_seq(self) -> int:
+        """The place of the newest event; 0 for an empty log."""
+        return self._writer.last_seq
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why nothing can be recorded any more (poisoned, fenced, closed); None while all is well."""
+        return self._writer.failure
+
+    @property
+    def sqlite_version(self) -> str:
+        """The version of the linked SQLite library."""
+        return driver.sqlite_version
+
+    def close(self) -> None:
+        """Commit what waits, close every connection and give the home free; harmless when closed."""
+        if not self._writer.is_closed:
+            self._writer.close()
+            self._connections.close()
+            self._lock.release()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _start(self, connection: Connection, settings: StoreSettings) -> Writer:
+        fence = Fence()
+        try:
+            ensure_schema(connection, self.home.database)
+            self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
+            connection.execute("BEGIN IMMEDIATE")
+            fence.claim(connection)
+            connection.execute("COMMIT")
+        except driver.Error as error:
+            raise to_homefire_error(error) from error
+        self.world.files.fsync_directory(self.home.root)
+        return Writer(
+            connection,
+            home=self.home,
+            world=self.world,
+            log=self._log,
+            projector=self._projector,
+            fence=fence,
+            group_commit_max=settings.group_commit_max,
+            reserve_bytes=settings.reserve_bytes,
+        )

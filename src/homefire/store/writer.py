@@ -1,0 +1,328 @@
+"""The one thread that writes: it gathers waiting appends, commits them together, and only then acknowledges.
+
+Promises: an append resolves after the flushed commit that holds it; a refused append leaves no trace and does
+not disturb the others of its batch; after an I/O error or a lost fence nothing is ever committed again.
+Cost: one flush a batch, however many appends it holds; about 0.2 ms of CPU an append.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned
+from homefire.home import Home
+from homefire.store.driver import Connection, driver
+from homefire.store.events import AliasMoved, Event, KeyRevoked, ModelRemoved, RunMoved, VersionRemoved
+from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error
+from homefire.store.fence import Fence
+from homefire.store.log import EventLog, LogTail, Recorded, encode_event
+from homefire.store.projections import Projector
+from homefire.store.subscription import Subscription
+from homefire.world import World
+
+logger = logging.getLogger(__name__)
+
+HomefireErrorT = TypeVar("HomefireErrorT", bound=HomefireError)
+
+Outcome = tuple[Recorded, ...] | BaseException
+ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, VersionRemoved)
+"""Small events that free space or bring a home to safety: written until the disk is truly full."""
+CHECKPOINT_BATCHES = 200
+CHECKPOINT_CHANGES = 4000
+
+
+@dataclass(slots=True, eq=False)
+class Append:
+    """Events that are to be recorded together, and whoever waits for it."""
+
+    events: Sequence[Event]
+    encoded: Sequence[tuple[str, str]]
+    waiter: asyncio.Future[tuple[Recorded, ...]] | Future[tuple[Recorded, ...]]
+    outcome: Outcome = ()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        return self.waiter.get_loop() if isinstance(self.waiter, asyncio.Future) else None
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Work that needs the writing connection in a transaction of its own (a rebuild)."""
+
+    work: Callable[[Connection], None]
+    waiter: Future[None] = field(default_factory=Future)
+
+
+class Writer:
+    """Owns the writing connection from construction to `close`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        home: Home,
+        world: World,
+        log: EventLog,
+        projector: Projector,
+        fence: Fence,
+        group_commit_max: int,
+        reserve_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._home = home
+        self._world = world
+        self._log = log
+        self._projector = projector
+        self._fence = fence
+        self._group_commit_max = group_commit_max
+        self._reserve_bytes = reserve_bytes
+        self._tail = log.tail(connection)
+        self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._dead: StoreError | None = None
+        self._batches_since_checkpoint = 0
+        self._changes_at_checkpoint = connection.total_changes
+        self._subscriptions: tuple[Subscription, ...] = ()
+        self._thread = threading.Thread(target=self._run, name="homefire-store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def last_seq(self) -> int:
+        """The last event that is committed."""
+        return self._tail.seq
+
+    @property
+    def is_closed(self) -> bool:
+        return not self._thread.is_alive()
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why nothing can be appended any more; None while all is well."""
+        return self._dead
+
+    def submit(self, append: Append) -> None:
+        """Queue an append; its waiter is resolved after the commit. Raises when the store is dead."""
+        with self._gate:
+            if self._dead is not None:
+                raise _again(self._dead)
+            self._queue.put(append)
+
+    def run_job(self, work: Callable[[Connection], None]) -> None:
+        """Run `work` in a transaction between two batches and wait for its commit."""
+        job = Job(work)
+        with self._gate:
+            if self._dead is not None:
+                raise _again(self._dead)
+            self._queue.put(job)
+        job.waiter.result()
+
+    def add_subscription(self, subscription: Subscription) -> None:
+        with self._gate:
+            self._subscriptions = (*self._subscriptions, subscription)
+
+    def drop_subscription(self, subscription: Subscription) -> None:
+        with self._gate:
+            self._subscriptions = tuple(one for one in self._subscriptions if one is not subscription)
+
+    def close(self) -> None:
+        """Commit what waits, then close the connection. Later appends get StoreError."""
+        with self._gate:
+            if self._dead is None:
+                self._dead = StoreError("The store is closed.")
+            self._queue.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, Job):
+                self._run_job(item)
+                continue
+            batch = [item]
+            following: Append | Job | bool | None = False
+            while len(batch) < self._group_commit_max:
+                try:
+                    following = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if not isinstance(following, Append):
+                    break
+                batch.append(following)
+                following = False
+            self._commit_batch(batch)
+            if following is None:
+                return
+            if isinstance(following, Job):
+                self._run_job(following)
+            self._checkpoint_when_due()
+
+    def _commit_batch(self, batch: list[Append]) -> None:
+        tail = self._tail
+        try:
+            if isinstance(self._dead, StorePoisoned | StoreFenced):
+                raise _again(self._dead)
+            admitted = self._admit(batch)
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._fence.check(self._connection)
+            at_s = float(self._world.clock.now_s())
+            for append in admitted:
+                tail = self._try_append(append, tail, at_s=at_s)
+            self._connection.execute("COMMIT")
+        except (HomefireError, driver.Error) as error:
+            failure = to_homefire_error(error) if isinstance(error, driver.Error) else error
+            self._roll_back()
+            self._note(failure)
+            for append in batch:
+                append.outcome = _again(failure)
+        else:
+            self._tail = tail
+            self._batches_since_checkpoint += 1
+        self._acknowledge(batch)
+
+    def _try_append(self, append: Append, tail: LogTail, *, at_s: float) -> LogTail:
+        """Record one append inside the batch's transaction, or undo it alone and keep its error."""
+        connection = self._connection
+        connection.execute("SAVEPOINT append")
+        recorded: list[Recorded] = []
+        next_tail = tail
+        try:
+            for event, (kind, payload) in zip(append.events, append.encoded, strict=True):
+                next_tail = self._log.add(connection, next_tail, at_s=at_s, kind=kind, payload=payload)
+                one = Recorded(next_tail.seq, at_s, event)
+                self._projector.apply(connection, one)
+                recorded.append(one)
+        except driver.Error as error:
+            if not is_refusal(error):
+                raise
+            append.outcome = to_homefire_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits, not to this thread
+            append.outcome = error
+        else:
+            connection.execute("RELEASE append")
+            append.outcome = tuple(recorded)
+            return next_tail
+        connection.execute("ROLLBACK TO append")
+        connection.execute("RELEASE append")
+        return tail
+
+    def _run_job(self, job: Job) -> None:
+        try:
+            if isinstance(self._dead, StorePoisoned | StoreFenced):
+                raise _again(self._dead)
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._fence.check(self._connection)
+            job.work(self._connection)
+            self._connection.execute("COMMIT")
+        except driver.Error as error:
+            failure = to_homefire_error(error)
+            self._roll_back()
+            self._note(failure)
+            job.waiter.set_exception(failure)
+        except Exception as error:  # noqa: BLE001 - handed to the one who waits
+            self._roll_back()
+            self._note(error)
+            job.waiter.set_exception(error)
+        else:
+            job.waiter.set_result(None)
+
+    def _admit(self, batch: list[Append]) -> list[Append]:
+        """The appends there is room for. Below the reserve only what helps to clean up is written."""
+        free_bytes = self._world.files.free_bytes(self._home.root)
+        if free_bytes >= self._reserve_bytes:
+            return batch
+        admitted = []
+        for append in batch:
+            if all(isinstance(event, ADMITTED_INTO_RESERVE) for event in append.events):
+                admitted.append(append)
+            else:
+                append.outcome = disk_full(free_bytes=free_bytes, reserve_bytes=self._reserve_bytes)
+        return admitted
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except driver.Error as error:
+                self._note(poisoned(str(error)))
+
+    def _note(self, failure: BaseException) -> None:
+        """Stop for good after what must not be retried."""
+        if isinstance(failure, StorePoisoned | StoreFenced):
+            with self._gate:
+                if not isinstance(self._dead, StorePoisoned | StoreFenced):
+                    self._dead = failure
+            logger.critical("The store stopped: %s", failure)
+
+    def _acknowledge(self, batch: list[Append]) -> None:
+        """Resolve every waiter and feed every subscription, with one wake-up for each event loop."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[Append]] = {}
+        news: list[Recorded] = []
+        for append in batch:
+            if isinstance(append.outcome, tuple):
+                news.extend(append.outcome)
+            if isinstance(append.waiter, asyncio.Future):
+                by_loop.setdefault(append.waiter.get_loop(), []).append(append)
+            else:
+                _resolve(append.waiter, append.outcome)
+        subscriptions = self._subscriptions if news else ()
+        for subscription in subscriptions:
+            by_loop.setdefault(subscription.loop, [])
+        for loop, appends in by_loop.items():
+            # A loop that is closed has no one left who waits; its events are in the log all the same.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(
+                    _resolve_on_loop, appends, [one for one in subscriptions if one.loop is loop], news
+                )
+
+    def _checkpoint_when_due(self) -> None:
+        """Move committed pages from the write-ahead log into the database, between batches."""
+        changes = self._connection.total_changes - self._changes_at_checkpoint
+        if self._batches_since_checkpoint < CHECKPOINT_BATCHES and changes < CHECKPOINT_CHANGES:
+            return
+        self._batches_since_checkpoint = 0
+        self._changes_at_checkpoint = self._connection.total_changes
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except driver.Error as error:
+            failure = to_homefire_error(error)
+            logger.warning("A checkpoint of the database did not succeed: %s", failure)
+            self._note(failure)
+
+
+def _resolve_on_loop(appends: list[Append], subscriptions: list[Subscription], news: list[Recorded]) -> None:
+    for append in appends:
+        _resolve(append.waiter, append.outcome)
+    for subscription in subscriptions:
+        subscription.deliver(news)
+
+
+def _resolve(waiter: asyncio.Future[Any] | Future[Any], outcome: Outcome) -> None:
+    if waiter.done():
+        return
+    if isinstance(outcome, tuple):
+        waiter.set_result(outcome)
+    else:
+        waiter.set_exception(outcome)
+
+
+def _again(failure: HomefireErrorT) -> HomefireErrorT:
+    """A fresh copy: one exception object raised in many tasks would collect all their tracebacks."""
+    return type(failure)(failure.message, hint=failure.hint, **failure.details)
+
+
+def new_append(
+    events: Sequence[Event], waiter: asyncio.Future[tuple[Recorded, ...]] | Future[tuple[Recorded, ...]]
+) -> Append:
+    """Encode the events here, in the caller's thread, so that what cannot be recorded fails at once."""
+    return Append(events, [encode_event(event) for event in events], waiter)
