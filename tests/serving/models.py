@@ -1,0 +1,52 @@
+"""Models and engines without files, for tests of serving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from homefire.engines.base import ModelFiles
+from tests.support.scripted_engine import ScriptedEngine, scripted_files
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """What serving reads of a model."""
+
+    name: str
+    digest: str = "sha256:0"
+
+
+@dataclass
+class Stable:
+    """Prepares and makes scripted engines, and remembers every one it made."""
+
+    make: Callable[[ModelFiles], ScriptedEngine] = ScriptedEngine
+    engines: list[ScriptedEngine] = field(default_factory=list)
+    num_prepared: int = 0
+    num_parallel: int = 4
+    context_length: int = 1024
+
+    async def files(self, model: Any) -> ModelFiles:
+        self.num_prepared += 1
+        return scripted_files(model.name, context_length=self.context_length, num_parallel=self.num_parallel)
+
+    def make_engine(self, files: ModelFiles) -> ScriptedEngine:
+        engine = self.make(files)
+        self.engines.append(engine)
+        return engine
+
+    def of(self, name: str) -> list[ScriptedEngine]:
+        return [engine for engine in self.engines if engine.files.name == name]
+
+    @property
+    def loaded(self) -> list[str]:
+        return sorted(engine.files.name for engine in self.engines if engine.status().state == "ready")
+
+
+async def settle(num_rounds: int = 50) -> None:
+    """Let every task run until it waits for something that has not happened."""
+    for _ in range(num_rounds):
+        await asyncio.sleep(0)
