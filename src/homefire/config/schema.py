@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 MIB = 1 << 20
 
 PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -94,7 +94,7 @@ class TrainingSettings(_Section):
     """How corrections are learned. Unset numbers are the recipe's own, by the size of the model."""
 
     auto: bool = Field(default=True, description="Whether corrections are trained on their own.")
-    quiet_s: Annotated[float, Field(ge=0)] = Field(
+    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=2.0, description="Wait this long after the last correction before a run is queued."
     )
     mode: Literal["auto", "full", "lora"] = Field(
@@ -102,7 +102,7 @@ class TrainingSettings(_Section):
     )
     max_steps: PositiveInt | None = Field(default=None, description="Most optimizer steps of a run.")
     learning_rate: PositiveFloat | None = Field(default=None, description="Peak learning rate.")
-    replay_ratio: Annotated[float, Field(ge=0)] | None = Field(
+    replay_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Rows of old skills mixed in for each new one."
     )
     checkpoint_every_steps: PositiveInt = Field(default=20, description="Steps between two checkpoints.")
@@ -190,6 +190,11 @@ class Key:
     @property
     def variable(self) -> str:
         return f"HOMEFIRE_{self.section.upper()}__{self.name.upper()}"
+
+    @property
+    def validator(self) -> Any:
+        """The type with its bounds, for a pydantic TypeAdapter."""
+        return Annotated[self.field.annotation, Field(), *self.field.metadata]
 
     @property
     def default(self) -> Any:

@@ -1,0 +1,87 @@
+"""The API key: from the environment or a credentials folder, never from the settings file.
+
+Order: `HOMEFIRE_API_KEY`; the file `api_key` in `$CREDENTIALS_DIRECTORY` (systemd's LoadCredential); the file
+`credentials/api_key` of the home, which the first start makes.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from homefire.config.redaction import MASK, MIN_SECRET_LENGTH
+from homefire.errors import ConfigError
+from homefire.home import Home
+from homefire.store.durable import write_file
+from homefire.world import World
+
+API_KEY_VARIABLE = "HOMEFIRE_API_KEY"
+API_KEY_FILE = "api_key"
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that does not print itself; `reveal` gives it, `origin` says where it came from."""
+
+    _value: str = field(repr=False)
+    origin: str
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __str__(self) -> str:
+        return MASK
+
+
+def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Secret | None:
+    """The key, or None where there is none yet.
+
+    Raises ConfigError for one that is empty, too short or not printable, or a file that others may read.
+    """
+    environ = os.environ if environ is None else environ
+    if API_KEY_VARIABLE in environ:
+        return _checked(environ[API_KEY_VARIABLE], f"environment {API_KEY_VARIABLE}")
+    folders = [home.credentials]
+    if environ.get("CREDENTIALS_DIRECTORY"):
+        folders.insert(0, Path(environ["CREDENTIALS_DIRECTORY"]))
+    for folder in folders:
+        path = folder / API_KEY_FILE
+        try:
+            text = path.read_text(encoding="ascii")
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The API key in {path} cannot be read.", key=API_KEY_FILE) from error
+        if folder == home.credentials and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(
+                f"{path} can be read by other users of this machine.",
+                hint=f"Run: chmod 600 {path}",
+                key=API_KEY_FILE,
+            )
+        return _checked(text.strip(), f"file {path}")
+    return None
+
+
+def create_api_key(home: Home, world: World) -> Secret:
+    """Make a new key (256 random bits), keep it in `credentials/api_key` (0600), and return it."""
+    text = "hf-" + base64.urlsafe_b64encode(world.random_bytes(32)).decode().rstrip("=")
+    path = home.credentials / API_KEY_FILE
+    write_file(path, f"{text}\n".encode(), world)
+    return Secret(text, f"file {path}")
+
+
+def _checked(text: str, origin: str) -> Secret:
+    if len(text) < MIN_SECRET_LENGTH or not _PRINTABLE.fullmatch(text):
+        raise ConfigError(
+            f"The API key ({origin}) is not one: it needs at least {MIN_SECRET_LENGTH} printable characters "
+            "without spaces.",
+            key=API_KEY_FILE,
+        )
+    return Secret(text, origin)
