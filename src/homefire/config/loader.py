@@ -19,11 +19,14 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from homefire.config.interpolate import interpolate
+from homefire.config.json_schema import settings_json_schema
 from homefire.config.redaction import MIN_SECRET_LENGTH, Redactor, looks_like_secret
 from homefire.config.schema import Key, Settings, iter_keys
 from homefire.config.values import describe_expected, show_value, value_from_text
 from homefire.errors import ConfigError, StoreReadOnly
 from homefire.home import Home
+
+__all__ = ["Loaded", "load_settings", "nearest_key", "settings_json_schema"]
 
 DEFAULT_ORIGIN = "default"
 COMMAND_LINE_ORIGIN = "command line"
