@@ -28,7 +28,7 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One generation. Exactly one of `messages` (rendered with the model's chat template) and `prompt` (raw)."""
+    """One generation: either `messages` (rendered with the model's chat template) or `prompt` (raw)."""
 
     request_id: str
     messages: tuple[Message, ...] = ()
@@ -39,7 +39,10 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """A generated token with its natural-log probability and its most likely rivals."""
+    """A generated token with its natural-log probability (before sampling) and its most likely rivals.
+
+    A character that takes several tokens may come as one entry with the figures of its last token.
+    """
 
     token: str
     logprob: float
@@ -97,7 +100,7 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Engine(Protocol):
-    """One model, loaded. All methods raise errors of `homefire.errors` (EngineCrashed, ContextOverflow, …)."""
+    """One model, loaded. All methods raise errors of `homefire.errors` (EngineCrashed, ContextOverflow…)."""
 
     files: ModelFiles
     capabilities: frozenset[Capability]

@@ -1,0 +1,415 @@
+"""llama.cpp in this process, through `xllamacpp`: only the engine worker imports this.
+
+What it promises beyond the library:
+- the hash and the GGUF header of every file are checked before native code sees it;
+- a prompt that leaves no room for an answer is a ContextOverflow with exact numbers before anything is
+  computed. One that fits is answered even when `max_tokens` would not fit: it then ends with `length`.
+  Nothing is ever cut or shifted;
+- a JSON schema is enforced or refused (the library would go on without it);
+- `temperature=None` is the model's own default from its metadata, greedy where that states none;
+- answers stop within one token (or one batch of a long prompt) of being cancelled.
+
+The library opens an HTTP listener of its own. It is given a Unix socket inside the worker's private 0700
+directory (mode 0600), so there is no TCP listener; we use it to count tokens, which the bindings cannot do.
+
+A character made of several tokens carries the log-probability of its last token: the library gives no other.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import socket
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from homefire.catalog.gguf_check import check_gguf
+from homefire.catalog.template import ChatTemplate
+from homefire.engines.base import Delta, EngineRequest, Finish, ModelFiles, TokenLogprob
+from homefire.engines.json_grammar import to_grammar
+from homefire.engines.preflight import SLOT_MULTIPLE_TOKENS, check_memory, round_up, verify_file
+from homefire.engines.stopping import Passed, StopFilter
+from homefire.errors import (
+    BadModel,
+    ContextOverflow,
+    EngineError,
+    EngineOutOfMemory,
+    HomefireError,
+    InvalidRequest,
+)
+from homefire.types import Message, Sampling, StopReason, Timings, Usage
+
+PROMPT_BATCH_TOKENS = 256
+"""A cancelled request stops between batches of its prompt; smaller is quicker to stop, larger is faster."""
+_QUIET = -1
+_SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
+
+Emit = Callable[[Delta | None], None]
+"""Takes each new piece of an answer; None is a sign of life while a long prompt is read."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One generation under way. `cancelled` may be set from any thread."""
+
+    request: EngineRequest
+    received_s: float
+    cancelled: threading.Event
+
+
+class LlamaModel:
+    """A loaded model. Any number of threads may call; `num_parallel` generations are decoded together."""
+
+    def __init__(self, files: ModelFiles, *, directory: Path) -> None:
+        self.files = files
+        self._directory = directory
+        self._embedder: xllamacpp.Server | None = None
+        self._embedder_lock = threading.Lock()
+        for path, sha256 in self._files_to_verify():
+            verify_file(Path(path), sha256)
+        self.header = check_gguf(Path(files.gguf_path))
+        for adapter in files.adapters:
+            check_gguf(Path(adapter.path))
+        check_memory(files, self.header)
+        self.template = self._read_template()
+        self._server = self._start(self._parameters(num_parallel=files.num_parallel))
+
+    def _files_to_verify(self) -> list[tuple[str, str]]:
+        adapters = [adapter.path for adapter in self.files.adapters]
+        return [
+            (self.files.gguf_path, self.files.gguf_sha256),
+            *zip(adapters, self.files.adapter_sha256s, strict=True),
+        ]
+
+    def _read_template(self) -> ChatTemplate | None:
+        source = self.header.metadata.get("tokenizer.chat_template")
+        if not isinstance(source, str):
+            return None
+        return ChatTemplate(source, bos_token=self.header.token("bos"), eos_token=self.header.token("eos"))
+
+    def _parameters(self, *, num_parallel: int) -> xllamacpp.CommonParams:
+        files = self.files
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = files.gguf_path
+        parameters.n_ctx = round_up(files.context_length) * num_parallel
+        parameters.n_parallel = num_parallel
+        parameters.kv_unified = False
+        parameters.n_batch = parameters.n_ubatch = PROMPT_BATCH_TOKENS
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = files.num_threads
+        parameters.n_threads_http = 1
+        parameters.n_gpu_layers = 0
+        parameters.fit_params = False
+        parameters.ctx_shift = False
+        parameters.cache_ram_mib = 0
+        # The model's template is rendered by us; llama.cpp need not understand it.
+        parameters.use_jinja = False
+        parameters.chat_template = "chatml"
+        parameters.ui = False
+        parameters.warmup = False
+        parameters.endpoint_slots = False
+        parameters.verbosity = _QUIET
+        parameters.hostnames = [str(self._directory / "http.sock")]
+        parameters.port = 1  # a Unix socket has none; zero would make the library look for a free one
+        adapters = []
+        for adapter in files.adapters:
+            info = xllamacpp.CommonAdapterLoraInfo()
+            info.path, info.scale = adapter.path, adapter.scale
+            adapters.append(info)
+        parameters.lora_adapters = adapters
+        return parameters
+
+    def _start(self, parameters: xllamacpp.CommonParams) -> xllamacpp.Server:
+        try:
+            return xllamacpp.Server(parameters)
+        except MemoryError as error:
+            raise EngineOutOfMemory(f"There is not enough memory to load {self.files.name}.") from error
+        except RuntimeError as error:
+            raise BadModel(
+                f"llama.cpp cannot load {self.files.name}: {error}",
+                hint="Its architecture may be unknown to this release of the engine.",
+                file=self.files.gguf_path,
+            ) from error
+
+    # Text to tokens
+
+    def prompt_of(self, messages: Sequence[Message], prompt: str | None) -> tuple[str, bool]:
+        """The text to be read, and whether the tokenizer is to add its leading token."""
+        if prompt is not None:
+            return self._normalize(prompt), True
+        if not messages:
+            raise InvalidRequest("There is nothing to answer: no messages and no prompt.", param="messages")
+        if self.template is None:
+            raise BadModel(
+                f"{self.files.name} has no chat template: it is no chat model.",
+                hint="Send a raw prompt instead.",
+            )
+        return self._normalize(self.template.render(messages)), False
+
+    def _normalize(self, text: str) -> str:
+        form = self.header.metadata.get("homefire.normalizer")
+        return unicodedata.normalize("NFC", text) if form == "NFC" else text
+
+    @functools.cached_property
+    def adds_bos(self) -> bool:
+        """Whether llama.cpp puts a token before a text of its own accord."""
+        stated = self.header.metadata.get("tokenizer.ggml.add_bos_token")
+        return bool(stated) if stated is not None else True
+
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        """Token ids of a text in which special tokens are recognised."""
+        connection = _UnixConnection(self._directory / "http.sock")
+        try:
+            body = json.dumps({"content": text, "add_special": add_special, "parse_special": True})
+            connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise EngineError(f"The engine could not count tokens (status {answer.status}).")
+        tokens: list[int] = json.loads(content)["tokens"]
+        return tokens
+
+    def count(self, messages: Sequence[Message], prompt: str | None) -> int:
+        """Exact number of tokens of what a request with these would have as its prompt."""
+        text, add_special = self.prompt_of(messages, prompt)
+        return len(self.tokenize(text, add_special=add_special))
+
+    # Generation
+
+    def generate(self, job: Job, emit: Emit) -> Finish:
+        """Answer one request; blocks its thread. Pieces go to `emit`, errors are typed."""
+        request = job.request
+        text, add_special = self.prompt_of(request.messages, request.prompt)
+        body = self._sampling_body(request.sampling)
+        body["prompt"] = self._checked_prompt(text, add_special, body, request.sampling.max_tokens)
+        if self.files.adapters:
+            body["lora"] = self._adapter_scales(request)
+        stream = _Stream(job, emit, num_logprobs=request.sampling.num_logprobs)
+        self._server.handle_completions(body, stream.take)
+        return stream.finish(self)
+
+    def _checked_prompt(
+        self, text: str, add_special: bool, body: dict[str, Any], max_tokens: int | None
+    ) -> str | list[int]:
+        """The prompt as the library is to get it: as text where that is exact, else as tokens."""
+        limit = self.files.context_length
+        exact_as_text = add_special or not self.adds_bos
+        if text and exact_as_text and limit % SLOT_MULTIPLE_TOKENS == 0:
+            return text  # the library refuses an over-long one with the same numbers
+        tokens = self.tokenize(text, add_special=add_special)
+        if not tokens:
+            raise InvalidRequest("The prompt is empty.", param="prompt")
+        if len(tokens) >= limit:
+            raise self.overflow(len(tokens), max_tokens)
+        room = limit - len(tokens)
+        body["n_predict"] = room if max_tokens is None else min(room, max_tokens)
+        return tokens
+
+    def overflow(self, prompt_tokens: int, max_tokens: int | None) -> ContextOverflow:
+        """The refusal of a prompt that leaves no room for an answer."""
+        limit = self.files.context_length
+        return ContextOverflow(
+            f"The prompt has {prompt_tokens} tokens; {self.files.name} holds {limit}, the answer included.",
+            hint="Shorten the conversation, or use a model with a longer context.",
+            prompt_tokens=prompt_tokens,
+            limit=limit,
+            max_tokens=max_tokens,
+        )
+
+    def _sampling_body(self, sampling: Sampling) -> dict[str, Any]:
+        if sampling.max_tokens is not None and sampling.max_tokens < 1:
+            raise InvalidRequest("max_tokens must be at least 1.", param="max_tokens")
+        if sampling.json_schema is not None and sampling.grammar is not None:
+            raise InvalidRequest("Give json_schema or grammar, not both.", param="grammar")
+        body: dict[str, Any] = {
+            "stream": True,
+            "return_progress": True,
+            "timings_per_token": True,
+            "cache_prompt": True,
+            "n_predict": -1 if sampling.max_tokens is None else sampling.max_tokens,
+            "samplers": list(_SAMPLERS),
+            "temperature": self._default(sampling.temperature, "temp", 0.0),
+            "top_p": self._default(sampling.top_p, "top_p", 1.0),
+            "top_k": int(self._default(sampling.top_k, "top_k", 0)),
+            "min_p": self._default(sampling.min_p, "min_p", 0.0),
+            "repeat_penalty": self._default(sampling.repetition_penalty, "penalty_repeat", 1.0),
+            # As in transformers: the penalty looks at everything, the prompt included.
+            "repeat_last_n": self.files.context_length,
+        }
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed % (1 << 32)
+        if sampling.num_logprobs is not None:
+            body["n_probs"] = max(sampling.num_logprobs, 1)
+        if sampling.json_schema is not None:
+            body["grammar"] = to_grammar(sampling.json_schema)
+        if sampling.grammar is not None:
+            if sampling.grammar.lstrip().startswith("%"):
+                raise InvalidRequest("The grammar is not GBNF.", param="grammar")
+            body["grammar"] = sampling.grammar
+        return body
+
+    def _default(self, asked: float | None, key: str, otherwise: float) -> float:
+        if asked is not None:
+            return asked
+        stated = self.header.metadata.get(f"general.sampling.{key}")
+        return float(stated) if isinstance(stated, int | float) else otherwise
+
+    def _adapter_scales(self, request: EngineRequest) -> list[dict[str, Any]]:
+        scales = request.adapter_scales
+        if scales is None:
+            scales = tuple(adapter.scale for adapter in self.files.adapters)
+        if len(scales) != len(self.files.adapters):
+            raise InvalidRequest(
+                f"{len(scales)} adapter strengths were given for {len(self.files.adapters)} adapters.",
+                param="adapter_scales",
+            )
+        return [{"id": index, "scale": scale} for index, scale in enumerate(scales)]
+
+    # Embeddings
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit vectors. The first call loads a second context beside the first; the weights are shared."""
+        with self._embedder_lock:
+            if self._embedder is None:
+                self._embedder = self._start(self._embedding_parameters())
+        body = {"input": [self._normalize(text) for text in texts], "embd_normalize": 2}
+        answer = self._embedder.handle_embeddings(body)
+        if "error" in answer:
+            raise self._library_error(answer["error"], None)
+        rows = sorted(answer["data"], key=lambda row: int(row["index"]))
+        return [[float(value) for value in row["embedding"]] for row in rows]
+
+    def _embedding_parameters(self) -> xllamacpp.CommonParams:
+        parameters = self._parameters(num_parallel=1)
+        parameters.embedding = True
+        parameters.hostnames = [str(self._directory / "embed.sock")]
+        # The library reads a text for its embedding in one batch.
+        parameters.n_batch = parameters.n_ubatch = round_up(self.files.context_length)
+        if f"{self.header.architecture}.pooling_type" not in self.header.metadata:
+            parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        return parameters
+
+    def _library_error(self, error: Mapping[str, Any], max_tokens: int | None) -> HomefireError:
+        """What llama.cpp said, as one of our errors."""
+        message = str(error.get("message", "unknown error"))
+        if error.get("type") == "exceed_context_size_error":
+            return self.overflow(int(error["n_prompt_tokens"]), max_tokens)
+        if "grammar" in message:
+            return InvalidRequest(f"The grammar cannot be used: {message}.", param="grammar")
+        if "memory" in message:
+            return EngineOutOfMemory(f"llama.cpp ran out of memory: {message}.")
+        if error.get("type") == "invalid_request_error":
+            return InvalidRequest(f"llama.cpp refused the request: {message}.")
+        return EngineError(f"llama.cpp failed: {message}.")
+
+
+class _Stream:
+    """Turns the library's callbacks for one request into pieces and a finish.
+
+    The callback must not raise: the bindings would go on as if nothing had happened.
+    """
+
+    def __init__(self, job: Job, emit: Emit, *, num_logprobs: int | None) -> None:
+        self.job, self.emit, self.num_logprobs = job, emit, num_logprobs
+        self.filter = StopFilter([stop for stop in job.request.sampling.stop if stop])
+        self.timings: Mapping[str, Any] = {}
+        self.reason: StopReason | None = None
+        self.stop_string: str | None = None
+        self.library_error: Mapping[str, Any] | None = None
+        self.failure: BaseException | None = None
+        self.first_token_ms: float | None = None
+
+    def take(self, chunk: dict[str, Any]) -> bool:
+        """The callback: True ends the generation."""
+        try:
+            return self._take(chunk)
+        except BaseException as error:  # noqa: BLE001 - raised again by `finish`, outside of native code
+            self.failure = error
+            return True
+
+    def _take(self, chunk: dict[str, Any]) -> bool:
+        if "error" in chunk:
+            self.library_error = chunk["error"]
+            return True
+        self.timings = chunk.get("timings", self.timings)
+        if self.job.cancelled.is_set():
+            self.reason = "cancelled"
+            return True
+        choice = chunk["choices"][0]
+        if choice["text"]:
+            self._show(self.filter.push(choice["text"], self._logprobs(choice)))
+            if self.reason is not None:
+                return True
+        elif "prompt_progress" in chunk:
+            self.emit(None)
+        if choice["finish_reason"] is not None:
+            self._show(self.filter.flush())
+            self.reason = "length" if choice["finish_reason"] == "length" else "stop"
+        return False
+
+    def _show(self, passed: Passed) -> None:
+        if passed.text or passed.logprobs:
+            if self.first_token_ms is None:
+                self.first_token_ms = (time.monotonic() - self.job.received_s) * 1000
+            self.emit(Delta(passed.text, passed.logprobs))
+        if passed.stop_string is not None:
+            self.reason, self.stop_string = "stop", passed.stop_string
+
+    def _logprobs(self, choice: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
+        if self.num_logprobs is None or not choice.get("logprobs"):
+            return ()
+        return tuple(
+            TokenLogprob(
+                entry["token"],
+                entry["logprob"],
+                tuple(
+                    (rival["token"], rival["logprob"]) for rival in entry["top_logprobs"][: self.num_logprobs]
+                ),
+            )
+            for entry in choice["logprobs"]["content"]
+        )
+
+    def finish(self, model: LlamaModel) -> Finish:
+        """The end of the answer, or the error that took its place."""
+        if self.failure is not None:
+            raise self.failure
+        if self.library_error is not None:
+            raise model._library_error(self.library_error, self.job.request.sampling.max_tokens)
+        if self.reason is None:
+            raise EngineError("llama.cpp ended an answer without saying why.")
+        timings = self.timings
+        cached = int(timings.get("cache_n", 0))
+        return Finish(
+            stop_reason=self.reason,
+            stop_string=self.stop_string,
+            usage=Usage(
+                prompt_tokens=cached + int(timings.get("prompt_n", 0)),
+                completion_tokens=int(timings.get("predicted_n", 0)),
+                cached_tokens=cached,
+            ),
+            timings=Timings(
+                prompt_ms=float(timings.get("prompt_ms", 0.0)),
+                decode_ms=float(timings.get("predicted_ms", 0.0)),
+                first_token_ms=self.first_token_ms or 0.0,
+            ),
+        )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

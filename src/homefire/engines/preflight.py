@@ -1,0 +1,90 @@
+"""Before native code gets a model: are its bytes the registered ones, and does it fit in memory?
+
+llama.cpp maps files unread and takes memory as it goes, so both would otherwise show as nonsense or a kill.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from homefire.catalog.gguf_check import GgufHeader
+from homefire.engines.base import ModelFiles
+from homefire.errors import CorruptData, EngineOutOfMemory
+
+SLOT_MULTIPLE_TOKENS = 256
+"""llama.cpp rounds the context of a slot up to this."""
+KV_CACHE_BYTES = 2
+"""Of one number in the key-value cache (f16)."""
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+def verify_file(path: Path, sha256: str) -> None:
+    """Hash a file (about 1 GB/s) and compare; CorruptData when it is not what was registered."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_HASH_CHUNK_BYTES):
+                digest.update(chunk)
+    except FileNotFoundError as error:
+        raise CorruptData(f"The model file {path.name} is gone.", file=str(path)) from error
+    if digest.hexdigest() != sha256.removeprefix("sha256:"):
+        raise CorruptData(
+            f"The bytes of {path.name} are not those that were registered; it was not loaded.",
+            hint="Run `homefire doctor`, or add the model again.",
+            file=str(path),
+            expected=sha256.removeprefix("sha256:"),
+            found=digest.hexdigest(),
+        )
+
+
+def estimate_bytes(files: ModelFiles, header: GgufHeader) -> int:
+    """What loading will need at least: the weights and the key-value caches of all slots."""
+    name = header.architecture
+
+    def figure(key: str, otherwise: int) -> int:
+        value = header.metadata.get(f"{name}.{key}", otherwise)
+        return value if isinstance(value, int) else otherwise
+
+    num_heads = figure("attention.head_count", 1)
+    num_kv_heads = figure("attention.head_count_kv", num_heads)
+    head_dim = figure("embedding_length", 0) // max(num_heads, 1)
+    row = num_kv_heads * (
+        figure("attention.key_length", head_dim) + figure("attention.value_length", head_dim)
+    )
+    num_rows = figure("block_count", 0) * round_up(files.context_length) * files.num_parallel
+    weights = sum(tensor.size_bytes for tensor in header.tensors.values())
+    return weights + num_rows * row * KV_CACHE_BYTES
+
+
+def check_memory(files: ModelFiles, header: GgufHeader) -> None:
+    """EngineOutOfMemory with the figures when a model surely does not fit, before the machine swaps."""
+    needed, available = estimate_bytes(files, header), available_bytes()
+    if needed > available:
+        raise EngineOutOfMemory(
+            f"{files.name} needs about {needed >> 20} MiB with {files.num_parallel} × {files.context_length} "
+            f"tokens of context; {available >> 20} MiB are free.",
+            hint="Lower serving.context_length or serving.num_parallel, or unload another model.",
+            needed_bytes=needed,
+            available_bytes=available,
+        )
+
+
+def available_bytes() -> int:
+    """Memory this process may still take: the machine's, and that of its control group where one is set."""
+    found = []
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) * 1024)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists():
+        text = limit.read_text(encoding="ascii").strip()
+        if text != "max":
+            found.append(int(text) - int(used.read_text(encoding="ascii")))
+    return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def round_up(num_tokens: int) -> int:
+    """The context llama.cpp really makes when asked for `num_tokens`."""
+    return -(-num_tokens // SLOT_MULTIPLE_TOKENS) * SLOT_MULTIPLE_TOKENS
