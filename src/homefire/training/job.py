@@ -100,6 +100,8 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     step: int
     num_examples: int
     num_replay: int
+    num_left_out: int
+    """Older rows that were not used: too long, refused by the template, or asking what is now taught."""
     num_parameters: int
     num_trainable: int
     start_s: float

@@ -66,7 +66,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     still first after rounding to half precision."""
 
     lora_r: int = 16
-    lora_alpha: float = 32.0
+    lora_alpha: int = 32
     lora_dropout: float = 0.05
     lora_targets: tuple[str, ...] = (
         "q_proj",

@@ -1,0 +1,79 @@
+"""What the server wants of a running worker, and how the worker answers: the two ends of its pipes.
+
+Commands arrive on a thread of their own and are looked at between micro-batches. The end of the input means
+that the server is gone: then the process ends at once, because nobody is left to whom a result would matter
+and the last checkpoint is good.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from homefire.training.job import ExitCode, Heartbeat, WorkerEvent, decode_command, encode_line
+
+Wanted = Literal["pause", "stop", "skip"]
+HEARTBEAT_EVERY_S = 1.0
+_READ_BYTES = 65536
+
+
+class Control:
+    """Commands in, events out. One per process."""
+
+    def __init__(self, commands: int, events: BinaryIO) -> None:
+        """`commands`: the file descriptor to read from."""
+        self._commands = commands
+        self._events = events
+        self._wanted: Wanted | None = None
+        self._arrived = threading.Event()
+        self._last_event_s = 0.0
+
+    def listen(self) -> None:
+        """Start to take commands; SIGTERM means pause."""
+        signal.signal(signal.SIGTERM, lambda *_: self._take("pause"))
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """The last command."""
+        return self._wanted
+
+    def wait(self, timeout_s: float) -> Wanted | None:
+        """The command, as soon as there is one; None when the time is up."""
+        self._arrived.wait(timeout_s)
+        return self._wanted
+
+    def emit(self, event: WorkerEvent) -> None:
+        """Tell the server. If it does not listen any more, this process ends."""
+        self._last_event_s = time.monotonic()
+        try:
+            self._events.write(encode_line(event))
+            self._events.flush()
+        except BrokenPipeError:
+            os._exit(ExitCode.ORPHANED)
+
+    def beat(self, phase: str) -> None:
+        """A sign of life, if the last event was some time ago."""
+        if time.monotonic() - self._last_event_s >= HEARTBEAT_EVERY_S:
+            self.emit(Heartbeat(phase=phase))
+
+    def _read(self) -> None:
+        # Read without Python's buffer: its lock would be held by this thread when the process ends.
+        rest = b""
+        while data := os.read(self._commands, _READ_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                try:
+                    self._take(decode_command(line).do)
+                except msgspec.DecodeError as error:
+                    print(f"Not a command, ignored: {line[:200]!r} ({error})", flush=True)
+        os._exit(ExitCode.ORPHANED)
+
+    def _take(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._arrived.set()

@@ -1,0 +1,185 @@
+"""The training loop's one step: (state, batch) → state, and the check whether examples are learned.
+
+AdamW on the mean loss of all answer tokens of a step. Gradients of micro-batches are summed, each token
+weighted by one over the number of answer tokens in the *whole* step, so the result does not depend on how
+the step was cut. The loss of each row falls out as a segment sum. Same state, same batch, same thread
+count: same bits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from homefire.training.batch import MicroBatch
+from homefire.training.recipe import Recipe
+
+
+class NumericFailure(Exception):
+    """A loss or gradient is not a finite number; nothing was changed by the step."""
+
+
+class Interrupted(Exception):
+    """The step was given up between two micro-batches; weights and optimizer are as before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The parts of a causal language model that training needs, and its parent for comparison."""
+
+    whole: nn.Module
+    decoder: nn.Module
+    """(B, T) ids → hidden states (B, T, H)."""
+    head: nn.Module
+    """Hidden states (N, H) → logits (N, V)."""
+    trainable: dict[str, nn.Parameter]
+    """By name, in a fixed order."""
+    parent: tuple[nn.Module, nn.Module] | None = None
+    """Decoder and head as they were before the run, frozen; only where the recipe compares with them."""
+
+    def logits(self, batch: MicroBatch) -> torch.Tensor:
+        """(N, V) float32 for the answer tokens of a micro-batch."""
+        return _answer_logits(self.decoder, self.head, batch)
+
+    @torch.no_grad()
+    def parent_log_probs(self, batch: MicroBatch) -> torch.Tensor | None:
+        """(N, V) log-probabilities of the parent, if it is compared with."""
+        if self.parent is None:
+            return None
+        return functional.log_softmax(_answer_logits(*self.parent, batch), dim=-1)
+
+
+@dataclass(slots=True)
+class Losses:
+    """Sums over the answer tokens of a step, in nats."""
+
+    by_row: dict[int, tuple[float, int]]
+    """Row number → (sum of losses, number of tokens)."""
+
+    def mean(self, rows: Callable[[int], bool] = lambda _: True) -> float | None:
+        """Mean per token over the chosen rows; None if they had no tokens."""
+        chosen = [value for row, value in self.by_row.items() if rows(row)]
+        num_tokens = sum(count for _, count in chosen)
+        return sum(total for total, _ in chosen) / num_tokens if num_tokens else None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step did."""
+
+    loss: float
+    grad_norm: float
+    num_tokens: int
+    losses: Losses
+
+
+def frozen_copy(decoder: nn.Module, head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The parent to compare with: a copy that takes no gradient."""
+    pair = nn.ModuleList(copy.deepcopy((decoder, head)))
+    pair.requires_grad_(False).eval()
+    return pair[0], pair[1]
+
+
+def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over the trainable weights; norms and biases are not decayed."""
+    decayed = [p for p in model.trainable.values() if p.dim() >= 2]
+    plain = [p for p in model.trainable.values() if p.dim() < 2]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=0.0,
+        betas=(recipe.beta1, recipe.beta2),
+        foreach=True,
+    )
+
+
+def train_step(
+    model: Model,
+    optimizer: torch.optim.AdamW,
+    batch: Sequence[MicroBatch],
+    *,
+    learning_rate: float,
+    recipe: Recipe,
+    between: Callable[[], bool] = lambda: True,
+) -> StepReport:
+    """One optimizer step over the micro-batches of a batch.
+
+    `between` is asked before each micro-batch; when it says no, Interrupted. A loss or gradient that is not
+    finite raises NumericFailure before any weight changes.
+    """
+    model.whole.train()
+    num_targets = sum(len(part.targets) for part in batch)
+    optimizer.zero_grad(set_to_none=True)
+    by_row: dict[int, tuple[float, int]] = {}
+    total = 0.0
+    for part in batch:
+        if not between():
+            optimizer.zero_grad(set_to_none=True)
+            raise Interrupted
+        objective, token_losses = _objective(model, part, recipe)
+        (objective / num_targets).backward()  # type: ignore[no-untyped-call]
+        total += float(token_losses.sum())
+        _add_by_row(by_row, part.owners, token_losses)
+    grad_norm = float(nn.utils.clip_grad_norm_(model.trainable.values(), recipe.max_grad_norm))
+    loss = total / num_targets
+    if not torch.isfinite(torch.tensor((loss, grad_norm))).all():
+        optimizer.zero_grad(set_to_none=True)
+        raise NumericFailure(f"loss {loss}, gradient norm {grad_norm}")
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return StepReport(loss, grad_norm, sum(part.num_tokens for part in batch), Losses(by_row))
+
+
+@torch.no_grad()
+def check_rows(model: Model, batch: Iterable[MicroBatch], *, min_margin: float) -> dict[int, bool]:
+    """For each placement of a batch, whether the model would say its answer greedily, stop token included.
+
+    Teacher forcing: at every answer token the right one must lead all others by `min_margin`; then greedy
+    decoding cannot leave the answer, and neither can a copy rounded to half precision.
+    """
+    model.whole.eval()
+    right: dict[int, bool] = {}
+    for part in batch:
+        logits = model.logits(part)
+        own = logits.gather(1, part.targets[:, None])[:, 0]
+        rivals = logits.scatter(1, part.targets[:, None], -torch.inf).amax(dim=1)
+        leads = own - rivals >= min_margin
+        for place, lead in zip(part.places.tolist(), leads.tolist(), strict=True):
+            right[place] = right.get(place, True) and lead
+    return right
+
+
+def _answer_logits(decoder: nn.Module, head: nn.Module, batch: MicroBatch) -> torch.Tensor:
+    hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+    logits: torch.Tensor = head(hidden[:, :-1][batch.wanted])
+    return logits.float()
+
+
+def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum to minimise, and the plain loss of each answer token."""
+    logits = model.logits(part)
+    losses = functional.cross_entropy(logits, part.targets, reduction="none")
+    parent = model.parent_log_probs(part)
+    if parent is None:
+        return losses.sum(), losses.detach()
+    log_probs = functional.log_softmax(logits, dim=-1)
+    divergence = (parent.exp() * (parent - log_probs)).sum(-1)
+    return (losses + recipe.parent_weight * divergence * part.is_replay).sum(), losses.detach()
+
+
+def _add_by_row(by_row: dict[int, tuple[float, int]], owners: torch.Tensor, losses: torch.Tensor) -> None:
+    numbers, inverse, counts = torch.unique(owners, return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(numbers), dtype=torch.float64).index_add_(0, inverse, losses.double())
+    for number, total, count in zip(numbers.tolist(), sums.tolist(), counts.tolist(), strict=True):
+        known_total, known_count = by_row.get(number, (0.0, 0))
+        by_row[number] = (known_total + total, known_count + count)

@@ -1,0 +1,116 @@
+"""All that a run trains on, read and checked before its first step: rows, renderer, plan, and their
+identity.
+
+A new example that cannot be learned stops the run with its reason; an older row that cannot be used (too
+long, or refused by the template) is left out and counted. Nothing is ever cut short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from homefire.errors import BadModel, InvalidRequest
+from homefire.training.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
+from homefire.training.job import Job, TrainingRow, read_rows
+from homefire.training.plan import Material, Placement, Plan, without_conflicts
+from homefire.training.render import Renderer, load_renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """The rows of a run and the plan over them."""
+
+    rows: Rows
+    plan: Plan
+    renderer: Renderer
+    num_left_out: int
+    purpose: str
+    """Identifies recipe, data and parent: what a checkpoint must agree with to be resumed."""
+
+    @property
+    def num_corrections(self) -> int:
+        """Rows with lower numbers are corrections (new and kept), those from here on are replay."""
+        return len(self.rows.new) + len(self.rows.kept)
+
+    def step_batch(self, position: int) -> tuple[MicroBatch, ...]:
+        """The micro-batches of step number `position`."""
+        encoded = [
+            encode_placement(placement, self.rows, self.renderer) for placement in self.plan.step(position)
+        ]
+        return collate(
+            encoded, replay_from=self.num_corrections, max_tokens=self.plan.recipe.microbatch_tokens
+        )
+
+    def check_batch(self) -> tuple[tuple[Placement, ...], tuple[MicroBatch, ...]]:
+        """The placements in which corrections must be right, and their micro-batches."""
+        placements = self.plan.checks()
+        encoded = [
+            only_own_answer(encode_placement(p, self.rows, self.renderer), self.rows.number(p.kind, p.index))
+            for p in placements
+        ]
+        max_tokens = self.plan.recipe.microbatch_tokens
+        return placements, collate(encoded, replay_from=self.num_corrections, max_tokens=max_tokens)
+
+
+def load_lessons(job: Job) -> Lessons:
+    """Read and check everything a job trains on. Errors as `read_rows`, `load_renderer`, `check_example`."""
+    folder = Path(
+        job.base_folder if (Path(job.model_folder) / "adapter_config.json").exists() else job.model_folder
+    )
+    renderer = load_renderer(folder)
+    new = read_rows(Path(job.examples))
+    if not new:
+        raise InvalidRequest("The run has no examples: there is nothing to learn.")
+    lengths = tuple(len(renderer.check_example(row).ids) for row in new)
+    kept_rows = read_rows(Path(job.kept)) if job.kept else ()
+    replay_rows = read_rows(Path(job.replay)) if job.replay else ()
+    kept, kept_lengths = _usable(without_conflicts(kept_rows, new), renderer)
+    # An older row with the same question would teach the old answer again; leaving it out is no loss.
+    replay, replay_lengths = _usable(without_conflicts(replay_rows, (*new, *kept)), renderer)
+    material = Material(
+        lengths, kept_lengths, replay_lengths, renderer.context_tokens, keeps_history=renderer.keeps_history()
+    )
+    return Lessons(
+        rows=Rows(new, kept, replay),
+        plan=Plan(material, job.recipe, job.seed),
+        renderer=renderer,
+        num_left_out=len(kept_rows) + len(replay_rows) - len(kept) - len(replay),
+        purpose=_purpose(job, folder),
+    )
+
+
+def _usable(
+    rows: Sequence[TrainingRow], renderer: Renderer
+) -> tuple[tuple[TrainingRow, ...], tuple[int, ...]]:
+    usable: list[TrainingRow] = []
+    lengths: list[int] = []
+    for row in rows:
+        try:
+            encoded = renderer.encode(row.messages)
+        except BadModel:
+            continue
+        if encoded.answers and len(encoded.ids) <= renderer.context_tokens:
+            usable.append(row)
+            lengths.append(len(encoded.ids))
+    return tuple(usable), tuple(lengths)
+
+
+def _purpose(job: Job, folder: Path) -> str:
+    """SHA-256 over all that decides the weights; of the parent's tensors their names' and sizes' (its bytes
+    are the catalog's to verify)."""
+    digest = hashlib.sha256(
+        msgspec.json.encode([job.run_id, job.mode, job.recipe, job.seed, job.num_threads])
+    )
+    for name in (job.examples, job.kept, job.replay):
+        digest.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
+    for path in sorted({*Path(job.model_folder).iterdir(), *folder.iterdir()}):
+        if path.suffix == ".safetensors":
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        elif path.name in ("tokenizer.json", "chat_template.jinja", "config.json", "adapter_config.json"):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,191 @@
+"""The data plan: which rows stand in which step, as a pure function of seed and position.
+
+There is nothing to save and nothing to restore but a position: step 1,000 is computed, not reached. New
+examples go round in passes, each pass in its own order and with every example in it; replay rows likewise.
+A new example stands alone or inside a conversation made of replay turns, so that what is learned holds in
+the middle of a chat as well as at its start. Costs a shuffle per pass; no torch, no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from homefire.training.job import TrainingRow
+from homefire.training.recipe import Recipe
+from homefire.types import Message
+
+Kind = Literal["new", "kept", "replay"]
+CHAT_TOKENS = 512
+"""A conversation made for training is not filled up beyond this, whatever the model could read."""
+MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to train on: the length in tokens of each row, by kind, and the longest row allowed."""
+
+    new: tuple[int, ...]
+    kept: tuple[int, ...]
+    replay: tuple[int, ...]
+    context_tokens: int
+    keeps_history: bool = True
+    """Whether an answer survives, in the model's template, when turns follow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One row of a step: a row of the material, between replay rows that make it a conversation."""
+
+    kind: Kind
+    index: int
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps and checks of one run."""
+
+    material: Material
+    recipe: Recipe
+    seed: int
+
+    @property
+    def new_per_step(self) -> int:
+        """Placements of new examples in a step."""
+        return min(self.recipe.rows_per_step, self.recipe.rows_per_example * len(self.material.new))
+
+    @property
+    def kept_per_step(self) -> int:
+        """Placements of earlier corrections in a step: a share of the rehearsal, all of it without replay."""
+        num_kept = len(self.material.kept)
+        wanted = (
+            self._rehearsed
+            if not self.material.replay
+            else math.ceil(self.recipe.kept_share * self._rehearsed)
+        )
+        return min(wanted, self.recipe.rows_per_example * num_kept)
+
+    @property
+    def replay_per_step(self) -> int:
+        """Replay rows in a step."""
+        return self._rehearsed - self.kept_per_step if self.material.replay else 0
+
+    @property
+    def _rehearsed(self) -> int:
+        if not self.recipe.replay_ratio:
+            return 0
+        return max(self.recipe.min_replay_rows, round(self.recipe.replay_ratio * self.new_per_step))
+
+    def step(self, position: int) -> tuple[Placement, ...]:
+        """The rows of step number `position` (from 0)."""
+        kinds: tuple[tuple[Kind, int, int], ...] = (
+            ("new", len(self.material.new), self.new_per_step),
+            ("kept", len(self.material.kept), self.kept_per_step),
+        )
+        rows = [
+            self._place(kind, index, self._stands_in_chat(turn, index), f"step:{kind}:{turn}:{index}")
+            for kind, size, count in kinds
+            for turn, index in self._draw(kind, size, position * count, count)
+        ]
+        size, count = len(self.material.replay), self.replay_per_step
+        rows += [
+            Placement("replay", index) for _, index in self._draw("replay", size, position * count, count)
+        ]
+        return tuple(rows)
+
+    def checks(self) -> tuple[Placement, ...]:
+        """Where new examples and earlier corrections must be right: alone, then inside a conversation.
+
+        The conversations are others than those of any step.
+        """
+        rows: list[tuple[Kind, int]] = [("new", index) for index in range(len(self.material.new))]
+        rows += [("kept", index) for index in range(len(self.material.kept))]
+        return tuple(
+            self._place(kind, index, in_chat, f"check:{kind}:{index}")
+            for kind, index in rows
+            for in_chat in (False, True)
+        )
+
+    def _draw(self, kind: str, size: int, start: int, count: int) -> list[tuple[int, int]]:
+        """Items `start … start + count` of an endless stream of shuffled passes: (pass, index)."""
+        drawn: list[tuple[int, int]] = []
+        for item in range(start, start + count if size else start):
+            turn, place = divmod(item, size)
+            drawn.append((turn, _shuffled(size, f"{self.seed}:{kind}:{turn}")[place]))
+        return drawn
+
+    def _stands_in_chat(self, turn: int, index: int) -> bool:
+        """In fixed proportion over the passes of one example, and over the examples of one pass."""
+        share = self.recipe.in_chat_share
+        phase = turn + index * 0.618
+        return math.floor((phase + 1) * share) > math.floor(phase * share)
+
+    def _place(self, kind: Kind, index: int, in_chat: bool, key: str) -> Placement:
+        num_replay = len(self.material.replay)
+        if not in_chat or not num_replay:
+            return Placement(kind, index)
+        rng = random.Random(f"{self.seed}:{key}")
+        room = min(CHAT_TOKENS, self.material.context_tokens)
+        room -= (self.material.new if kind == "new" else self.material.kept)[index]
+        turns: tuple[list[int], list[int]] = ([], [])
+        wanted_after = rng.randint(0, MAX_TURNS_AFTER) if self.material.keeps_history else 0
+        for side, wanted in ((0, rng.randint(1, MAX_TURNS_BEFORE)), (1, wanted_after)):
+            for chosen in (rng.randrange(num_replay) for _ in range(wanted)):
+                if self.material.replay[chosen] <= room:
+                    room -= self.material.replay[chosen]
+                    turns[side].append(chosen)
+        return Placement(kind, index, tuple(turns[0]), tuple(turns[1]))
+
+
+@functools.lru_cache(maxsize=8)
+def _shuffled(size: int, key: str) -> tuple[int, ...]:
+    order = list(range(size))
+    random.Random(key).shuffle(order)
+    return tuple(order)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One conversation out of several rows; `parts` says for each message which of them it came from."""
+
+    messages: tuple[Message, ...]
+    parts: tuple[int, ...]
+
+
+def compose(rows: Sequence[TrainingRow], *, main: int) -> Composed:
+    """The rows one after another as a conversation.
+
+    Only one system message can stand, at the head: that of row number `main`, else the first there is.
+    """
+    order = [main, *(number for number in range(len(rows)) if number != main)]
+    systems = [(m, number) for number in order for m in rows[number].messages if m.role == "system"]
+    turns = [(m, number) for number, row in enumerate(rows) for m in row.messages if m.role != "system"]
+    placed = systems[:1] + turns
+    return Composed(tuple(m for m, _ in placed), tuple(number for _, number in placed))
+
+
+def normalize_prompt(text: str) -> str:
+    """A question without the accidents of typing: case, spaces, marks at its end."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(folded.split()).rstrip("?!.,;:")
+
+
+def without_conflicts(replay: Sequence[TrainingRow], new: Sequence[TrainingRow]) -> tuple[TrainingRow, ...]:
+    """Replay rows in which nobody asks what is now taught: they would teach the old answer again."""
+    taught = {normalize_prompt(_question(row)) for row in new}
+    return tuple(
+        row
+        for row in replay
+        if not any(m.role == "user" and normalize_prompt(m.content) in taught for m in row.messages)
+    )
+
+
+def _question(row: TrainingRow) -> str:
+    return next((m.content for m in reversed(row.messages) if m.role == "user"), "")

@@ -1,0 +1,71 @@
+"""When to end, and how fast to learn until then: pure rules over a small state that checkpoints carry.
+
+A run learns until checks in a row find every new example known with a margin, then settles: the rate falls to
+nothing while replay goes on, which gives back what the last steps disturbed. If a final check finds that
+settling lost an example, learning goes on. `max_steps` ends everything; the settling happens before it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from homefire.training.recipe import Recipe
+
+
+class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the rule remembers."""
+
+    held: int = 0
+    """Successful checks in a row."""
+    num_learned: int = 0
+    """New examples found learned by the last check."""
+    settle_from: int | None = None
+    """The step at which settling began; None while learning."""
+    done: bool = False
+    known_kept: tuple[int, ...] | None = None
+    """Earlier corrections that were right before the first step: they must be right at the end, too."""
+
+
+def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:
+    """Whether a check belongs after `step` finished steps (0: before the first)."""
+    return step % recipe.check_every_steps == 0 or _has_settled(state, step, recipe)
+
+
+def after_check(
+    state: StopState, *, step: int, num_learned: int, all_right: bool, recipe: Recipe
+) -> StopState:
+    """The state after a check that followed `step` finished steps."""
+    held = state.held + 1 if all_right and step >= recipe.min_steps else 0
+    state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
+    if state.settle_from is not None and not all_right and _has_settled(state, step, recipe):
+        state = msgspec.structs.replace(state, settle_from=None)
+    return advance(state, step=step, recipe=recipe)
+
+
+def advance(state: StopState, *, step: int, recipe: Recipe) -> StopState:
+    """The state after `step` finished steps: begins to settle, or ends, where that is due."""
+    if step >= recipe.max_steps or (state.settle_from is not None and _has_settled(state, step, recipe)):
+        return msgspec.structs.replace(state, done=True)
+    is_learned = state.held >= recipe.checks_to_stop
+    if state.settle_from is None and (is_learned or step >= recipe.max_steps - recipe.settle_steps):
+        return msgspec.structs.replace(state, settle_from=step, done=recipe.settle_steps == 0)
+    return state
+
+
+def rate_at(step: int, state: StopState, recipe: Recipe) -> float:
+    """The learning rate of step number `step` (from 0): linear warm-up, the schedule, the fall while
+    settling."""
+    if recipe.learning_rate is None:
+        raise ValueError("the recipe is not resolved: it has no learning rate")
+    rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    if recipe.schedule == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
+    if state.settle_from is not None:
+        rate *= 1 - (step - state.settle_from + 1) / (recipe.settle_steps + 1)
+    return rate
+
+
+def _has_settled(state: StopState, step: int, recipe: Recipe) -> bool:
+    return state.settle_from is not None and step >= state.settle_from + recipe.settle_steps

@@ -1,0 +1,126 @@
+"""The trainer worker: `python -m homefire.training.worker RUN_DIR` trains one run and then ends.
+
+Reads commands from stdin and writes events to stdout (see `training.job`); its log goes to stderr. It takes
+one thread and the processor time that nobody else wants, and ends with its server. A pause hands its memory
+back: the process ends, and the next one goes on from the checkpoint. Nothing is imported from torch before
+that is set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from homefire.errors import (
+    BadModel,
+    ContextOverflow,
+    HomefireError,
+    InvalidRequest,
+    NotTrainable,
+    StoreError,
+    StoreFenced,
+)
+from homefire.training.control import Control
+from homefire.training.job import ExitCode, Failed, Job, Paused, Skipped, Stopped, read_job
+from homefire.training.neighbour import die_with_parent, limit_threads, stay_offline, step_back
+from homefire.world import World
+
+Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
+
+
+def main(arguments: list[str]) -> int:
+    """Train the run of the directory named by the only argument; returns the exit code."""
+    started_s = time.monotonic()
+    if len(arguments) != 1:
+        print("usage: python -m homefire.training.worker RUN_DIR", file=sys.stderr)
+        return ExitCode.FAILED
+    if not die_with_parent(os.getppid()):
+        return ExitCode.ORPHANED
+    run_dir = Path(arguments[0])
+    control = Control(sys.stdin.fileno(), _take_stdout())
+    control.listen()
+    try:
+        job = read_job(run_dir)
+    except (OSError, msgspec.DecodeError) as error:
+        control.emit(_failed("bug", HomefireError(f"The run's job cannot be read: {error}.")))
+        return ExitCode.FAILED
+    step_back(job.nice)
+    limit_threads(job.num_threads)
+    stay_offline()
+    control.beat("loading the libraries")
+    return _train(job, run_dir, control=control, started_s=started_s)
+
+
+def _train(job: Job, run_dir: Path, *, control: Control, started_s: float) -> int:
+    import torch
+    import transformers
+
+    from homefire.training.loop import NumericFailure
+    from homefire.training.session import LeaveRequested, Session
+
+    torch.set_num_threads(job.num_threads)
+    torch.use_deterministic_algorithms(True)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        session = Session(job, run_dir, control=control, world=World(), started_s=started_s)
+        control.emit(session.work())
+        return ExitCode.DONE
+    except LeaveRequested as leave:
+        return _leave(leave.wanted, leave.step, control)
+    except StoreFenced as error:
+        control.emit(_failed("fenced", error))
+        return ExitCode.FENCED
+    except NumericFailure as error:
+        hint = "Lower training.learning_rate. The last checkpoint and the parent are good."
+        control.emit(_failed("numeric", HomefireError(f"Training broke down: {error}.", hint=hint)))
+    except HomefireError as error:
+        control.emit(_failed(_reason(error), error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        hint = "Lower the recipe's microbatch_tokens, or train with LoRA."
+        control.emit(_failed("memory", HomefireError(f"Not enough memory: {error}.", hint=hint)))
+    except Exception as error:  # noqa: BLE001 - the last resort: the server must learn why, the log holds where
+        traceback.print_exc()
+        control.emit(_failed("bug", HomefireError(f"{type(error).__name__}: {error}")))
+    return ExitCode.FAILED
+
+
+def _leave(wanted: str, step: int, control: Control) -> int:
+    if wanted == "pause":
+        control.emit(Paused(step=step))
+        return ExitCode.PAUSED
+    if wanted == "stop":
+        control.emit(Stopped(step=step))
+        return ExitCode.STOPPED
+    control.emit(Skipped(step=step))
+    return ExitCode.SKIPPED
+
+
+def _reason(error: HomefireError) -> Reason:
+    if isinstance(error, (InvalidRequest, ContextOverflow)):
+        return "data"
+    if isinstance(error, (BadModel, NotTrainable)):
+        return "model"
+    return "disk" if isinstance(error, StoreError) else "bug"
+
+
+def _failed(reason: Reason, error: HomefireError) -> Failed:
+    return Failed(
+        reason=reason, code=error.code, message=error.message, hint=error.hint, details=error.details
+    )
+
+
+def _take_stdout() -> BinaryIO:
+    """Keep the pipe to the server for events alone: whatever else prints, prints into the log."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return events
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
