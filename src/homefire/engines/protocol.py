@@ -181,7 +181,9 @@ def decode_body(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
 def failed(call: int, error: errors.HomefireError) -> Failed:
     """An error as a frame."""
     details = {
-        key: value for key, value in error.details.items() if isinstance(value, str | int | float | list)
+        key: value
+        for key, value in error.details.items()
+        if value is None or isinstance(value, str | int | float | list)
     }
     return Failed(call, error.code, error.message, error.hint, details)
 

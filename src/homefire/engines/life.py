@@ -1,0 +1,403 @@
+"""One life of a worker process, from its start to its end, as the server sees it.
+
+`start_life` spawns the process, takes its connection (only that of the very process it started), and has it
+load. From then on frames go out and come in; whatever ends the life (the process, a stall, `end`) becomes one
+typed error that every waiting request gets. A life is never repaired: the engine starts a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from homefire.engines import protocol
+from homefire.engines.base import EngineRequest, Generated, ModelFiles
+from homefire.errors import EngineCrashed, EngineError, EngineOutOfMemory, EngineTimeout, HomefireError
+from homefire.types import Message
+from homefire.world import Clock
+
+_log = logging.getLogger(__name__)
+_READ_BYTES = 1 << 18
+_TAIL_BYTES = 8192
+_STALL_CHECKS = 4
+WORK_STALL_FACTOR: Final = 10
+"""A worker that answers pings but shows no work for this many stall times is stuck inside native code."""
+_CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
+_OUT_OF_MEMORY_WORDS = (
+    "bad_alloc",
+    "out of memory",
+    "failed to allocate",
+    "cannot allocate memory",
+    "MemoryError",
+)
+_PRIVATE_VARIABLES = ("HOMEFIRE_API_KEY", "CREDENTIALS_DIRECTORY", "OMP_WAIT_POLICY")
+"""Not passed to the worker: secrets it has no use for, and a wait policy that makes it ten times slower."""
+
+Answer = Generated | HomefireError
+
+
+class WorkerLife:
+    """A running worker with its model loaded. Made by `start_life`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        *,
+        directory: Path,
+        name: str,
+        stall_timeout_s: float,
+        clock: Clock,
+    ) -> None:
+        self.process, self.directory, self.name = process, directory, name
+        self.load_ms = 0.0
+        self._reader, self._writer = streams
+        self._stall_timeout_s, self._clock = stall_timeout_s, clock
+        self._calls: dict[int, asyncio.Queue[Answer]] = {}
+        self._replies: dict[int, asyncio.Future[protocol.ToServer]] = {}
+        self._next_call = 1
+        self._ready: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._tail = bytearray()
+        self._num_oom_kills = _count_oom_kills()
+        self._verdict: HomefireError | None = None
+        self.ended_with: HomefireError | None = None
+        self._heard_s = self._worked_s = clock.monotonic_s()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(task) for task in (self._read_stderr(), self._watch())]
+        self._reading = loop.create_task(self._read_frames())
+
+    @property
+    def num_active(self) -> int:
+        """Generations that have not ended."""
+        return len(self._calls)
+
+    async def load(self, files: ModelFiles, *, timeout_s: float) -> None:
+        """Have the model loaded, or raise why it could not be."""
+        self._send(protocol.Load(files))
+        try:
+            async with asyncio.timeout(timeout_s):
+                self.load_ms = await self._ready
+        except TimeoutError as error:
+            raise EngineTimeout(
+                f"{self.name} was not loaded within {timeout_s:g} s.", hint="Raise serving.load_timeout_s."
+            ) from error
+
+    def open(self, request: EngineRequest) -> tuple[int, asyncio.Queue[Answer]]:
+        """Begin a generation: its number, and the queue its pieces come into."""
+        call, queue = self._number(), asyncio.Queue[Answer]()
+        self._calls[call] = queue
+        self._send(protocol.Generate(call, request))
+        return call, queue
+
+    def close(self, call: int) -> None:
+        """No more of this generation is wanted: end it if it goes on."""
+        if self._calls.pop(call, None) is not None and self.ended_with is None:
+            self._send(protocol.Cancel(call))
+
+    def forget(self, call: int) -> None:
+        """This generation has ended by itself."""
+        self._calls.pop(call, None)
+
+    async def count(self, messages: tuple[Message, ...], prompt: str | None) -> int:
+        """Tokens of a prompt, as the worker counts them."""
+        call = self._number()
+        reply = await self._ask(call, protocol.Count(call, messages, prompt))
+        assert isinstance(reply, protocol.Counted)
+        return reply.num_tokens
+
+    async def embed(self, texts: tuple[str, ...]) -> list[list[float]]:
+        """One vector for each text."""
+        call = self._number()
+        reply = await self._ask(call, protocol.Embed(call, texts))
+        assert isinstance(reply, protocol.Embedded)
+        return [list(vector) for vector in reply.vectors]
+
+    async def end(self, why: HomefireError) -> None:
+        """Kill the process and wait until everything of it is gone. Idempotent."""
+        if self._verdict is None:
+            self._verdict = why
+        self._writer.close()
+        await asyncio.shield(self._reading)
+
+    def kill(self) -> None:
+        """SIGKILL, which also ends a stopped process."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+    # Frames
+
+    def _number(self) -> int:
+        self._next_call += 1
+        return self._next_call
+
+    def _send(self, frame: protocol.ToWorker) -> None:
+        if self.ended_with is not None:
+            raise _again(self.ended_with)
+        if self._is_idle_but_for(frame):
+            # Silence before this was rest, not a stall.
+            self._heard_s = self._worked_s = self._clock.monotonic_s()
+        self._writer.write(protocol.encode(frame))
+
+    def _is_idle_but_for(self, frame: protocol.ToWorker) -> bool:
+        return not isinstance(frame, protocol.Ping) and len(self._calls) + len(self._replies) <= 1
+
+    async def _ask(self, call: int, frame: protocol.ToWorker) -> protocol.ToServer:
+        reply: asyncio.Future[protocol.ToServer] = asyncio.get_running_loop().create_future()
+        self._replies[call] = reply
+        try:
+            self._send(frame)
+            return await reply
+        finally:
+            del self._replies[call]
+
+    async def _read_frames(self) -> None:
+        reader, decoder = protocol.FrameReader(), protocol.to_server_decoder()
+        try:
+            while data := await self._reader.read(_READ_BYTES):
+                self._heard_s = self._clock.monotonic_s()
+                for body in reader.feed(data):
+                    self._take(protocol.decode_body(decoder, body))
+        except (OSError, HomefireError) as error:
+            self._verdict = self._verdict or (error if isinstance(error, HomefireError) else None)
+        await self._finish()
+
+    def _take(self, frame: protocol.ToServer) -> None:
+        if isinstance(frame, protocol.Pong):
+            return
+        self._worked_s = self._heard_s
+        match frame:
+            case protocol.Item(call, item):
+                if (queue := self._calls.get(call)) is not None:
+                    queue.put_nowait(item)
+            case protocol.Failed():
+                self._fail(frame)
+            case protocol.Counted(call) | protocol.Embedded(call):
+                if (reply := self._replies.get(call)) is not None and not reply.done():
+                    reply.set_result(frame)
+            case protocol.Ready(load_ms):
+                if not self._ready.done():
+                    self._ready.set_result(load_ms)
+
+    def _fail(self, frame: protocol.Failed) -> None:
+        error = protocol.raised(frame)
+        reply = self._replies.get(frame.call)
+        if frame.call == 0 and not self._ready.done():
+            self._ready.set_exception(error)
+        elif reply is not None and not reply.done():
+            reply.set_exception(error)
+        elif (queue := self._calls.get(frame.call)) is not None:
+            queue.put_nowait(error)
+
+    # The end
+
+    async def _finish(self) -> None:
+        """The connection is over: so is the process. Tell everyone why."""
+        self._writer.close()
+        self.kill()
+        code = await self.process.wait()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        error = self.ended_with = self._verdict or self._judge(code)
+        for queue in self._calls.values():
+            queue.put_nowait(_again(error))
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(_again(error))
+        if not self._ready.done():
+            self._ready.set_exception(_again(error))
+        if not self._ready.cancelled():
+            self._ready.exception()  # perhaps nobody waits for it any more
+        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    def _judge(self, code: int) -> HomefireError:
+        """Why the process ended: its status, its last words, and the kernel's count of kills for memory."""
+        last_words = self._tail.decode("utf-8", errors="replace").strip()
+        said_so = any(word.lower() in last_words.lower() for word in _OUT_OF_MEMORY_WORDS)
+        if said_so or (code == -signal.SIGKILL and _count_oom_kills() > self._num_oom_kills):
+            return EngineOutOfMemory(
+                f"The engine of {self.name} ran out of memory.",
+                hint="Lower serving.context_length or serving.num_parallel, or use a smaller model.",
+            )
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        _log.warning("engine worker of %s ended with %s: %s", self.name, how, last_words[-500:])
+        return EngineCrashed(
+            f"The engine of {self.name} ended unexpectedly ({how}).",
+            hint="It is started again for the next request.",
+            last_words=last_words[-500:],
+        )
+
+    async def _read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        while data := await self.process.stderr.read(_TAIL_BYTES):
+            self._tail += data
+            del self._tail[:-_TAIL_BYTES]
+
+    async def _watch(self) -> None:
+        """Pings while something is awaited; no sign of life for the stall time is the end of this life."""
+        while True:
+            await asyncio.sleep(self._stall_timeout_s / _STALL_CHECKS)
+            if not self._calls and not self._replies:
+                continue
+            now = self._clock.monotonic_s()
+            silent_s, workless_s = now - self._heard_s, now - self._worked_s
+            limit = self._stall_timeout_s
+            if silent_s > limit or workless_s > WORK_STALL_FACTOR * limit:
+                self._verdict = EngineTimeout(
+                    f"The engine of {self.name} gave no sign of life for {max(silent_s, limit):.1f} s.",
+                    hint="It is started again for the next request.",
+                    stall_timeout_s=limit,
+                )
+                self.kill()
+                return
+            self._send(protocol.Ping())
+
+
+async def start_life(
+    files: ModelFiles,
+    *,
+    sockets: Path,
+    load_timeout_s: float,
+    stall_timeout_s: float,
+    clock: Clock,
+    environ: Mapping[str, str],
+) -> WorkerLife:
+    """Spawn a worker and load `files`; raises what kept it from that, with nothing left behind."""
+    directory = sockets / f"engine-{os.getpid()}-{secrets.token_hex(4)}"
+    directory.mkdir(mode=0o700, parents=True)
+    try:
+        process, connection = await _spawn(directory, files, environ, timeout_s=load_timeout_s)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    streams = await asyncio.open_unix_connection(sock=connection)
+    life = WorkerLife(
+        process,
+        streams,
+        directory=directory,
+        name=files.name,
+        stall_timeout_s=stall_timeout_s,
+        clock=clock,
+    )
+    try:
+        await life.load(files, timeout_s=load_timeout_s)
+    except BaseException as error:
+        life.kill()
+        await life.end(error if isinstance(error, HomefireError) else EngineCrashed("Loading was given up."))
+        raise
+    return life
+
+
+async def _spawn(
+    directory: Path, files: ModelFiles, environ: Mapping[str, str], *, timeout_s: float
+) -> tuple[asyncio.subprocess.Process, socket.socket]:
+    """A worker process and the connection it made to us."""
+    environment = {name: value for name, value in environ.items() if name not in _PRIVATE_VARIABLES}
+    environment["OMP_NUM_THREADS"] = str(files.num_threads)
+    with _listen(directory / "server.sock") as listener:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "homefire.engines.worker",
+            "--socket",
+            str(directory / "server.sock"),
+            "--parent",
+            str(os.getpid()),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
+        try:
+            return process, await _accept(listener, process, timeout_s=timeout_s)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            # Read to the end: a pipe left open would warn when it is collected.
+            await process.communicate()
+            raise
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening Unix socket of mode 0600 at a path of any length.
+
+    An address holds 107 bytes; a way through an open descriptor of the directory always fits.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        listener.bind(f"/proc/self/fd/{descriptor}/{path.name}")
+        path.chmod(0o600)
+        listener.listen(1)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return listener
+
+
+async def _accept(
+    listener: socket.socket, process: asyncio.subprocess.Process, *, timeout_s: float
+) -> socket.socket:
+    """The connection of that very process; EngineCrashed when it ends before, EngineTimeout when it hangs."""
+    loop = asyncio.get_running_loop()
+    accepting = loop.create_task(loop.sock_accept(listener))
+    ending = loop.create_task(process.wait())
+    try:
+        await asyncio.wait((accepting, ending), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if accepting.done():
+            connection, _ = accepting.result()
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            if struct.unpack("3i", credentials)[0] == process.pid:
+                return connection
+            connection.close()
+            raise EngineError("Another process connected to the engine's socket; it was turned away.")
+        if ending.done():
+            _, last_words = await process.communicate()
+            raise EngineCrashed(
+                f"The engine's process did not start (status {process.returncode}).",
+                last_words=last_words.decode("utf-8", errors="replace")[-500:],
+            )
+        raise EngineTimeout(f"The engine's process did not answer within {timeout_s:g} s.")
+    finally:
+        for task in (accepting, ending):
+            task.cancel()
+        await asyncio.gather(accepting, ending, return_exceptions=True)
+
+
+def _again(error: HomefireError) -> HomefireError:
+    """The same error for one more request: an instance that is raised twice would mix up tracebacks."""
+    return type(error)(error.message, hint=error.hint, **error.details)
+
+
+def _count_oom_kills() -> int:
+    """Processes of our control group that the kernel killed for memory, so far."""
+    try:
+        lines = _CGROUP_EVENTS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def remove_stale(sockets: Path) -> None:
+    """Remove socket directories whose server is gone; call at start, under the home's lock."""
+    for path in sockets.glob("engine-*-*"):
+        owner = path.name.split("-")[1]
+        if owner.isdigit() and int(owner) != os.getpid() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(path, ignore_errors=True)

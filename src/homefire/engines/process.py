@@ -1,0 +1,177 @@
+"""`LlamaCppEngine`: a model served by a worker process of its own, with llama.cpp in it.
+
+Nothing native is loaded here. The worker is started by the first `ensure_ready` and shared by all callers; a
+crash, a hang or a lack of memory is a typed error to the requests it had, and the next `ensure_ready` starts
+a new one: at once after a single crash, after a growing pause (at most `MAX_PAUSE_S`) while it crashes again
+and again without finishing an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from homefire.engines.base import (
+    Capability,
+    EngineRequest,
+    EngineStatus,
+    Finish,
+    Generated,
+    ModelFiles,
+)
+from homefire.engines.life import WorkerLife, start_life
+from homefire.errors import EngineCrashed, HomefireError
+from homefire.types import Message
+from homefire.world import World
+
+FIRST_PAUSE_S = 0.1
+MAX_PAUSE_S = 5.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class EngineSettings(Protocol):
+    """What the engine reads of `[serving]`."""
+
+    @property
+    def load_timeout_s(self) -> float: ...
+
+    @property
+    def stall_timeout_s(self) -> float: ...
+
+
+class LlamaCppEngine:
+    """See `engines.base.Engine`. Belongs to one event loop."""
+
+    capabilities: frozenset[Capability] = frozenset(get_args(Capability))
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        *,
+        sockets: Path,
+        settings: EngineSettings,
+        world: World,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.files = files
+        self._sockets, self._settings, self._world = sockets, settings, world
+        self._environ = os.environ if environ is None else environ
+        self._life: WorkerLife | None = None
+        self._starting: asyncio.Task[WorkerLife] | None = None
+        self._has_failed = False
+        self._num_starts = 0
+        self._num_crashes = 0
+        """Since an answer was last finished."""
+
+    async def ensure_ready(self) -> None:
+        """Load if needed; concurrent callers share one load. Raises why it cannot be loaded."""
+        await self._living()
+
+    async def _living(self) -> WorkerLife:
+        if self._life is not None and self._life.ended_with is None:
+            return self._life
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        # A caller that gives up does not end the load for the others.
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> WorkerLife:
+        if self._life is not None:
+            self._life = None
+            self._num_crashes += 1
+        if self._num_crashes > 1:
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** (self._num_crashes - 2), MAX_PAUSE_S))
+        self._num_starts += 1
+        return await start_life(
+            self.files,
+            sockets=self._sockets,
+            load_timeout_s=self._settings.load_timeout_s,
+            stall_timeout_s=self._settings.stall_timeout_s,
+            clock=self._world.clock,
+            environ=self._environ,
+        )
+
+    def _started(self, task: asyncio.Task[WorkerLife]) -> None:
+        self._starting = None
+        self._has_failed = task.cancelled() or task.exception() is not None
+        if not self._has_failed:
+            self._life = task.result()
+
+    async def generate(self, request: EngineRequest) -> AsyncIterator[Generated]:
+        """Stream an answer; see the contract. Closing the iterator cancels within one token."""
+        life = await self._living()
+        call, queue = life.open(request)
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, HomefireError):
+                    raise item
+                if isinstance(item, Finish):
+                    self._num_crashes = 0
+                    life.forget(call)
+                    yield item
+                    return
+                yield item
+        finally:
+            life.close(call)
+
+    async def count_tokens(self, messages: Sequence[Message], *, prompt: str | None = None) -> int:
+        """Exact, as the engine would count the prompt; about half a millisecond."""
+        life = await self._living()
+        return await life.count(tuple(messages), prompt)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit vectors: by the model's own pooling, the mean where it states none."""
+        life = await self._living()
+        return await life.embed(tuple(texts))
+
+    def status(self) -> EngineStatus:
+        """What is known without asking the worker."""
+        life = self._life
+        state: Literal["stopped", "starting", "ready", "failed"] = "stopped"
+        if self._starting is not None:
+            state = "starting"
+        elif life is not None:
+            state = "ready" if life.ended_with is None else "failed"
+        elif self._has_failed:
+            state = "failed"
+        if life is None or state != "ready":
+            return EngineStatus(state=state, num_restarts=max(self._num_starts - 1, 0))
+        return EngineStatus(
+            state=state,
+            pid=life.process.pid,
+            rss_bytes=_rss_bytes(life.process.pid),
+            load_ms=life.load_ms,
+            num_active=life.num_active,
+            num_restarts=self._num_starts - 1,
+        )
+
+    async def stop(self) -> None:
+        """End the process; running requests get EngineCrashed. A later request starts a new one."""
+        if self._starting is not None:
+            self._starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, HomefireError):
+                await self._starting
+        life, self._life = self._life, None
+        self._has_failed = False
+        if life is not None:
+            await life.end(EngineCrashed(f"The engine of {self.files.name} was stopped."))
+
+
+def llama_cpp_factory(
+    *, sockets: Path, settings: EngineSettings, world: World
+) -> Callable[[ModelFiles], LlamaCppEngine]:
+    """What the `engines` hook registers: model files in, an engine out."""
+    return lambda files: LlamaCppEngine(files, sockets=sockets, settings=settings, world=world)
+
+
+def _rss_bytes(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError):
+        return None
