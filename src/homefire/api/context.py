@@ -1,0 +1,26 @@
+"""What the routes share: the running Homefire, and what belongs to HTTP alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from homefire.api.documents import Described
+from homefire.api.metrics import Metrics
+
+if TYPE_CHECKING:
+    from homefire.app import Homefire
+    from homefire.store.api_keys import KeyRing
+
+
+@dataclass(frozen=True)
+class Context:
+    """One for each application."""
+
+    homefire: Homefire
+    metrics: Metrics
+    keys: KeyRing
+    described: Described = field(default_factory=Described)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server drains: streams that have no end of their own end then."""

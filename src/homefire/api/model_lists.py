@@ -1,0 +1,192 @@
+"""The models as the three dialects list and describe them, and embeddings."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+import homefire as package
+from homefire.api import anthropic_types, ollama_types, openai_types
+from homefire.api.body import invalid, unsupported
+from homefire.api.context import Context
+from homefire.api.documents import JsonDocument, read_document
+from homefire.api.ollama import plain_name, rfc3339
+from homefire.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import ModelInfo
+
+NEVER = "9999-12-31T00:00:00Z"
+MAX_LISTED = 1000
+ModelName = Annotated[str, Path(max_length=200)]
+
+
+def create_openai_router(context: Context) -> APIRouter:
+    """`/v1/models` (also in Anthropic's shape, for requests with its header) and `/v1/embeddings`."""
+    router = APIRouter(tags=["openai"])
+    homefire, describe = context.homefire, context.described.route
+
+    @router.get("/v1/models", **describe(answer=openai_types.ModelCards))
+    async def list_models(request: Request) -> JsonDocument:
+        """Every name a request may use: bases, versions, aliases."""
+        models = homefire.catalog.list()
+        if "anthropic-version" not in request.headers:
+            return JsonDocument(openai_types.ModelCards([_openai_card(model) for model in models]))
+        cards = [_anthropic_card(model) for model in models[:MAX_LISTED]]
+        first, last = (cards[0].id, cards[-1].id) if cards else (None, None)
+        return JsonDocument(anthropic_types.ModelCards(cards, first, last))
+
+    @router.get("/v1/models/{model:path}", **describe(answer=openai_types.ModelCard))
+    async def show_model(request: Request, model: ModelName) -> JsonDocument:
+        """One of them; an alias is described by the model it means."""
+        found = homefire.router.route(model).model
+        card = _anthropic_card if "anthropic-version" in request.headers else _openai_card
+        return JsonDocument(msgspec.structs.replace(card(found), id=model))
+
+    @router.post(
+        "/v1/embeddings", **describe(body=openai_types.EmbeddingsBody, answer=openai_types.Embeddings)
+    )
+    async def embed(request: Request) -> JsonDocument:
+        """One unit vector for each text."""
+        wanted = await read_document(request, openai_types.EmbeddingsBody)
+        if wanted.dimensions is not None:
+            raise unsupported("dimensions", "vectors have the length the model gives")
+        texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
+        if not all(texts):
+            raise invalid("input", "an empty text has no embedding")
+        route = homefire.router.route(wanted.model)
+        vectors = await homefire.serving.embed(route, texts)
+        counts = [await homefire.serving.count_tokens(route, (), prompt=text) for text in texts]
+        encode = _base64_vector if wanted.encoding_format == "base64" else list
+        return JsonDocument(
+            openai_types.Embeddings(
+                [openai_types.Embedding(encode(vector), index) for index, vector in enumerate(vectors)],
+                route.model.name,
+                openai_types.EmbeddingsUsage(sum(counts), sum(counts)),
+            )
+        )
+
+    return router
+
+
+def create_ollama_router(context: Context) -> APIRouter:
+    """`/api/tags`, `/api/ps`, `/api/show`, `/api/version`."""
+    router = APIRouter(tags=["ollama"])
+    homefire, describe = context.homefire, context.described.route
+
+    @router.get("/api/tags", **describe(answer=ollama_types.Tags))
+    async def tags() -> JsonDocument:
+        """Every name a request may use."""
+        return JsonDocument(
+            ollama_types.Tags(
+                [
+                    ollama_types.Tag(
+                        name=model.name,
+                        model=model.name,
+                        modified_at=rfc3339(model.created_at_s or 0.0),
+                        size=model.size_bytes or 0,
+                        digest=model.digest.removeprefix("sha256:"),
+                        details=_details(model),
+                    )
+                    for model in homefire.catalog.list()
+                ]
+            )
+        )
+
+    @router.get("/api/ps", **describe(answer=ollama_types.LoadedModels))
+    async def loaded() -> JsonDocument:
+        """The models in memory."""
+        found = []
+        for resident in homefire.serving.status():
+            model = homefire.router.route(resident.name).model
+            engine = resident.engine
+            found.append(
+                ollama_types.Loaded(
+                    name=resident.name,
+                    model=resident.name,
+                    size=(engine.rss_bytes if engine is not None else None) or model.size_bytes or 0,
+                    digest=resident.digest.removeprefix("sha256:"),
+                    details=_details(model),
+                    expires_at=NEVER,
+                    size_vram=0,
+                    context_length=resident.context_length or model.context_length or 0,
+                )
+            )
+        return JsonDocument(ollama_types.LoadedModels(found))
+
+    @router.post("/api/show", **describe(body=ollama_types.ShowBody, answer=ollama_types.Shown))
+    async def show(request: Request) -> JsonDocument:
+        """One model: what it is, how its prompts look, what it can do."""
+        wanted = await read_document(request, ollama_types.ShowBody)
+        name = wanted.model or wanted.name
+        if not name:
+            raise InvalidRequest("The field 'model' is missing.", param="model")
+        model = homefire.router.route(plain_name(name)).model
+        family = (model.architecture or "unknown").lower()
+        info: dict[str, Any] = {
+            "general.architecture": family,
+            "general.parameter_count": model.num_parameters,
+            f"{family}.context_length": model.context_length,
+        }
+        return JsonDocument(
+            ollama_types.Shown(
+                modelfile=f"# Homefire keeps no Modelfile\nFROM {model.name}\n",
+                parameters="",
+                template=homefire.catalog.prompt_format(model).source,
+                details=_details(model),
+                model_info=info,
+                capabilities=["completion"],
+                modified_at=rfc3339(model.created_at_s or 0.0),
+            )
+        )
+
+    @router.get("/api/version", **describe(answer=ollama_types.VersionInfo))
+    async def version() -> JsonDocument:
+        """The program's own version."""
+        return JsonDocument(ollama_types.VersionInfo(package.__version__))
+
+    return router
+
+
+async def say_running(request: Request) -> Response:
+    """`Homefire is running`, for clients that probe the root and show no pages."""
+    return PlainTextResponse("Homefire is running")
+
+
+def _openai_card(model: ModelInfo) -> openai_types.ModelCard:
+    return openai_types.ModelCard(model.name, int(model.created_at_s or 0))
+
+
+def _anthropic_card(model: ModelInfo) -> anthropic_types.ModelCard:
+    created = datetime.fromtimestamp(model.created_at_s or 0.0, UTC)
+    return anthropic_types.ModelCard(model.name, model.name, created.isoformat().replace("+00:00", "Z"))
+
+
+def _details(model: ModelInfo) -> ollama_types.Details:
+    family = (model.architecture or "unknown").lower()
+    return ollama_types.Details(
+        parent_model=model.parent or model.base or "",
+        format=model.format or "",
+        family=family,
+        families=[family],
+        parameter_size=_parameter_size(model.num_parameters or 0),
+        quantization_level="unknown" if model.format == "gguf" else "none",
+    )
+
+
+def _parameter_size(number: int) -> str:
+    for factor, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")):
+        if number >= factor:
+            return f"{number / factor:.2g}{unit}" if number < 10 * factor else f"{number / factor:.0f}{unit}"
+    return str(number)
+
+
+def _base64_vector(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -1,0 +1,159 @@
+"""The circle over HTTP: feedback and corrections in; runs to watch and to move.
+
+A 2xx on feedback comes after it is durable. What a person moves (pause, stop, …) is recorded with who and
+why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+
+from homefire.api.auth import principal_of
+from homefire.api.body import invalid
+from homefire.api.context import Context
+from homefire.api.documents import JsonDocument, read_document
+from homefire.api.event_stream import EventStream, encode_event
+from homefire.api.native_types import (
+    CorrectionBody,
+    FeedbackBody,
+    Queue,
+    ReasonBody,
+    Runs,
+    RunView,
+    StartRunBody,
+)
+from homefire.errors import NotFound
+from homefire.store.events import RunState
+from homefire.store.rows import RunRow
+from homefire.training.corrections import Given
+from homefire.types import Message
+
+Move = Literal["pause", "resume", "stop", "skip", "retry"]
+RunId = Annotated[str, Path(max_length=100)]
+
+
+def create_learning_router(context: Context) -> APIRouter:
+    """Routes of feedback, corrections, runs and the queue."""
+    router = APIRouter(tags=["learning"])
+    homefire, describe = context.homefire, context.described.route
+
+    def find(run_id: str) -> RunRow:
+        row = homefire.store.runs.get(run_id)
+        if row is None:
+            raise NotFound(f"There is no run {run_id!r}.", hint="GET /v1/runs lists them.", run_id=run_id)
+        return row
+
+    @router.post("/v1/feedback", **describe(body=FeedbackBody, answer=Given))
+    async def give_feedback(request: Request) -> JsonDocument:
+        """Judge an answer: good, bad, or what it should have been (which becomes something to learn)."""
+        wanted = await read_document(request, FeedbackBody)
+        given = await homefire.corrections.give(
+            wanted.turn_id, verdict=wanted.verdict, text=wanted.text, principal=principal_of(request).id
+        )
+        return JsonDocument(given)
+
+    @router.post("/v1/corrections", **describe(body=CorrectionBody, answer=Given))
+    async def correct(request: Request) -> JsonDocument:
+        """Teach an answer without a turn: to a prompt, or to the end of a conversation."""
+        wanted = await read_document(request, CorrectionBody)
+        if (wanted.prompt is None) == (wanted.messages is None):
+            raise invalid("prompt", "one of prompt and messages is expected")
+        prompt = () if wanted.prompt is None else (Message("user", wanted.prompt),)
+        given = await homefire.corrections.correct(
+            wanted.messages or prompt, answer=wanted.answer, principal=principal_of(request).id
+        )
+        return JsonDocument(given)
+
+    @router.get("/v1/runs", **describe(answer=Runs))
+    async def list_runs(
+        state: RunState | None = None,
+        example_id: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> JsonDocument:
+        """Runs, newest first; of one `state`, or of those that learn one example (`example_id`)."""
+        rows = sorted(homefire.store.runs.list(state), key=lambda row: row.queued_at_s, reverse=True)
+        if example_id is not None:
+            rows = [row for row in rows if learns(context, row, example_id)]
+        return JsonDocument(Runs([run_view(context, row) for row in rows[:limit]]))
+
+    @router.get("/v1/queue", **describe(answer=Queue))
+    async def queue() -> JsonDocument:
+        """What will be trained, and what training waits for."""
+        return JsonDocument(
+            Queue(
+                runs=open_runs(context),
+                num_pending_examples=len(homefire.store.examples.pending()),
+                waiting_reason=homefire.training.waiting_reason(),
+            )
+        )
+
+    @router.post("/v1/runs", **describe(body=StartRunBody, answer=RunView))
+    async def start_run(request: Request) -> JsonDocument:
+        """Train now, with the named examples or with all corrections that wait."""
+        wanted = await read_document(request, StartRunBody)
+        row = await homefire.training.train_now(
+            example_ids=None if wanted.example_ids is None else tuple(wanted.example_ids),
+            who=principal_of(request).id,
+        )
+        return JsonDocument(run_view(context, row))
+
+    @router.get("/v1/runs/{run_id}", **describe(answer=RunView))
+    async def show_run(run_id: RunId) -> JsonDocument:
+        """One run, with its progress and the gate's verdict."""
+        return JsonDocument(run_view(context, find(run_id)))
+
+    @router.get("/v1/runs/{run_id}/events", **describe(answer=RunView, answer_type="text/event-stream"))
+    async def follow_run(run_id: RunId) -> EventStream:
+        """Server-sent events `progress`: where the run stands now, then every change until it ends."""
+        find(run_id)
+
+        async def events() -> AsyncGenerator[bytes, None]:
+            async for progress in homefire.training.watch(run_id):
+                yield encode_event("progress", progress)
+
+        return EventStream(events(), stopping=context.stopping, redact=homefire.redactor.redact)
+
+    @router.post("/v1/runs/{run_id}/{move}", **describe(body=ReasonBody, answer=RunView))
+    async def move_run(request: Request, run_id: RunId, move: Move) -> JsonDocument:
+        """Pause, resume, stop, skip or retry a run. Conflict where its state does not allow it."""
+        wanted = await read_document(request, ReasonBody)
+        find(run_id)
+        row = await homefire.training.signal(
+            run_id, move, who=principal_of(request).id, why=wanted.why or f"{move} asked for"
+        )
+        return JsonDocument(run_view(context, row))
+
+    return router
+
+
+def run_view(context: Context, row: RunRow) -> RunView:
+    """A row with what is known beside it."""
+    homefire = context.homefire
+    progress = homefire.training.progress(row.run_id)
+    version = homefire.store.versions.get(row.version) if row.version is not None else None
+    moves = homefire.store.aliases.history("live") if version is not None else []
+    return RunView(
+        **{name: getattr(row, name) for name in row.__struct_fields__},
+        progress=progress,
+        phase=progress.phase if progress is not None else None,
+        promoted=version is not None and any(move.target == version.version for move in moves),
+        gate_passed=version.gate_passed if version is not None else None,
+        gate_reasons=version.gate_reasons if version is not None else (),
+    )
+
+
+def learns(context: Context, row: RunRow, example_id: str) -> bool:
+    """Whether an example is in a run's dataset."""
+    dataset = context.homefire.store.datasets.get(row.dataset_id)
+    return dataset is not None and example_id in dataset.example_ids
+
+
+def open_runs(context: Context) -> list[RunView]:
+    """Runs that are not over, the one that trains first."""
+    runs = context.homefire.store.runs
+    rows = [*runs.list("running"), *runs.list("paused"), *runs.list("queued")]
+    return [run_view(context, row) for row in rows]

@@ -1,0 +1,87 @@
+"""Models over HTTP, as Homefire sees them: list, add from disk, verify, remove, and the route of a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+from fastapi import Path as InPath
+from starlette.requests import Request
+
+from homefire.api.body import invalid
+from homefire.api.context import Context
+from homefire.api.documents import JsonDocument, read_document
+from homefire.api.native_types import AddModelBody, Models, ModelView, Removed, Report, RouteView
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import ModelInfo
+
+ModelName = Annotated[str, InPath(max_length=200)]
+
+
+def create_model_router(context: Context) -> APIRouter:
+    """Routes of the catalog."""
+    router = APIRouter(tags=["models"])
+    homefire, describe = context.homefire, context.described.route
+
+    @router.get("/v1/homefire/models", **describe(answer=Models))
+    async def list_models() -> JsonDocument:
+        """Bases, versions and aliases."""
+        return JsonDocument(Models([model_view(model) for model in homefire.catalog.list()]))
+
+    @router.post("/v1/homefire/models", **describe(body=AddModelBody, answer=ModelView))
+    async def add_model(request: Request) -> JsonDocument:
+        """Add a GGUF file or a safetensors folder from this machine's disk."""
+        wanted = await read_document(request, AddModelBody)
+        path = Path(wanted.path)
+        if not path.is_absolute() or "\0" in wanted.path:
+            raise invalid("path", "it must be an absolute path on the server's machine")
+        model = await homefire.catalog.add(path, name=wanted.name, in_place=wanted.in_place)
+        return JsonDocument(model_view(model))
+
+    @router.post("/v1/homefire/models/{name}/verify", **describe(answer=Report))
+    async def verify_model(name: ModelName) -> JsonDocument:
+        """Read every byte of a model again and compare its hash."""
+        resolved = homefire.catalog.resolve(name).model
+        if resolved.kind == "version":
+            report = await homefire.library.verify(resolved.name)
+            problems = [str(problem) for problem in report.problems]
+            return JsonDocument(Report(report.ok, problems, report.num_files, report.size_bytes))
+        found = await homefire.catalog.verify(resolved.name)
+        return JsonDocument(Report(not found, list(found), len(found), resolved.size_bytes))
+
+    @router.delete("/v1/homefire/models/{name}", **describe(answer=Removed))
+    async def remove_model(name: ModelName) -> JsonDocument:
+        """Remove a base model. Conflict while an alias or a version needs it."""
+        await homefire.catalog.remove(name)
+        return JsonDocument(Removed(name))
+
+    @router.get("/v1/route", **describe(answer=RouteView))
+    async def show_route(model: Annotated[str, Query(max_length=200)] = "default") -> JsonDocument:
+        """Which model would answer a request that names `model`, and why."""
+        route = homefire.router.route(model)
+        return JsonDocument(RouteView(route.requested, route.model.name, route.chain, route.reason))
+
+    return router
+
+
+def model_view(model: ModelInfo) -> ModelView:
+    """A model as JSON."""
+    return ModelView(
+        name=model.name,
+        kind=model.kind,
+        target=model.target,
+        format=model.format,
+        folder=str(model.folder),
+        digest=model.digest,
+        base=model.base,
+        parent=model.parent,
+        architecture=model.architecture,
+        num_parameters=model.num_parameters,
+        size_bytes=model.size_bytes,
+        context_length=model.context_length,
+        trainable=model.trainable,
+        why_not_trainable=model.why_not_trainable,
+        created_at_s=model.created_at_s,
+    )

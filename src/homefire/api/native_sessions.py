@@ -1,0 +1,77 @@
+"""Conversations over HTTP. A session is its principal's: another's does not exist for the caller."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from homefire.api.auth import principal_of
+from homefire.api.context import Context
+from homefire.api.documents import JsonDocument
+from homefire.api.native_types import Sessions, SessionView
+from homefire.chat.request import Principal
+from homefire.errors import NotFound
+
+SessionId = Annotated[str, Path(max_length=100)]
+
+
+def create_session_router(context: Context) -> APIRouter:
+    """Routes of sessions."""
+    router = APIRouter(tags=["sessions"])
+    store, describe = context.homefire.store, context.described.route
+
+    def view(principal: Principal, session_id: str) -> SessionView:
+        session = store.sessions.get(session_id)
+        if session is None or session.principal != principal.id:
+            raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+        tip = session.tip_message_id
+        return SessionView(
+            session=session,
+            messages=store.messages.path(tip) if tip is not None else [],
+            turns=store.turns.list(session_id),
+        )
+
+    @router.get("/v1/sessions", **describe(answer=Sessions))
+    async def list_sessions(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        before: Annotated[int | None, Query(ge=0)] = None,
+    ) -> JsonDocument:
+        """The caller's conversations, the latest first; `before` (the `seq` of the last row) pages back."""
+        found = store.sessions.list(principal_of(request).id, limit=limit, before=before)
+        return JsonDocument(Sessions(found))
+
+    @router.get("/v1/sessions/{session_id}", **describe(answer=SessionView))
+    async def show_session(request: Request, session_id: SessionId) -> JsonDocument:
+        """One conversation: the messages of its newest branch, and all its turns."""
+        return JsonDocument(view(principal_of(request), session_id))
+
+    @router.get("/v1/sessions/{session_id}/export", **describe(answer=SessionView))
+    async def export_session(
+        request: Request,
+        session_id: SessionId,
+        form: Annotated[Literal["md", "json"], Query(alias="format")] = "md",
+    ) -> Response:
+        """One conversation to keep, as Markdown or JSON."""
+        found = view(principal_of(request), session_id)
+        headers = {"content-disposition": f'attachment; filename="{found.session.session_id}.{form}"'}
+        if form == "json":
+            pretty = msgspec.json.format(msgspec.json.encode(found), indent=2)
+            return Response(pretty, media_type="application/json", headers=headers)
+        return Response(markdown(found), media_type="text/markdown; charset=utf-8", headers=headers)
+
+    return router
+
+
+def markdown(found: SessionView) -> str:
+    """A conversation as Markdown."""
+    names = {"user": "You", "assistant": "Homefire", "system": "System"}
+    parts = [f"# {found.session.title or found.session.session_id}"]
+    parts += [
+        f"**{names.get(message.role, message.role)}:**\n\n{message.content}" for message in found.messages
+    ]
+    return "\n\n".join(parts) + "\n"

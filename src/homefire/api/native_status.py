@@ -1,0 +1,175 @@
+"""How the server is: health, what it is, its settings, everything at a glance, and the metrics."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from starlette.responses import Response
+
+import homefire as package
+from homefire.api.context import Context
+from homefire.api.documents import JsonDocument
+from homefire.api.metrics import CONTENT_TYPE, Family
+from homefire.api.native_learning import open_runs, run_view
+from homefire.api.native_types import (
+    Config,
+    DiskView,
+    Health,
+    Info,
+    QueueView,
+    ResidentView,
+    Setting,
+    Status,
+    VersionInfo,
+)
+from homefire.api.native_versions import live_model
+from homefire.serving.residency import ResidentModel
+
+if TYPE_CHECKING:
+    from homefire.app import Homefire
+
+DIALECTS = ["openai", "ollama", "anthropic", "native"]
+NUM_RECENT_RUNS = 5
+
+
+def create_status_router(context: Context) -> APIRouter:
+    """Routes about the server itself."""
+    router = APIRouter(tags=["server"])
+    homefire, describe = context.homefire, context.described.route
+
+    @router.get("/health", **describe(answer=Health))
+    async def health() -> JsonDocument:
+        """Liveness: 200 whenever the server answers. Needs no key, and tells nothing else."""
+        failure = homefire.store.failure
+        return JsonDocument(
+            Health("ok" if failure is None else "degraded", "ok" if failure is None else failure.code)
+        )
+
+    @router.get("/info", **describe(answer=Info))
+    async def info() -> JsonDocument:
+        """What this server is and speaks."""
+        return JsonDocument(
+            Info(
+                name="homefire",
+                version=package.__version__,
+                python=platform.python_version(),
+                live=live_model(context),
+                dialects=DIALECTS,
+                num_models=len(homefire.catalog.list()),
+                started_at_s=homefire.started_at_s,
+            )
+        )
+
+    @router.get("/version", **describe(answer=VersionInfo))
+    async def version() -> JsonDocument:
+        """The program's own version (models' versions are at /v1/versions)."""
+        return JsonDocument(VersionInfo(package.__version__))
+
+    @router.get("/metrics", **describe(answer_type="text/plain"))
+    async def metrics() -> Response:
+        """Prometheus exposition."""
+        return Response(context.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    @router.get("/v1/status", **describe(answer=Status))
+    async def status() -> JsonDocument:
+        """Everything at a glance."""
+        return JsonDocument(read_status(context))
+
+    @router.get("/v1/config", **describe(answer=Config))
+    async def config() -> JsonDocument:
+        """Every setting with where its value comes from. Secrets are no settings."""
+        loaded = homefire.loaded
+        settings = {
+            f"{section}.{key}": Setting(value, loaded.origins.get(f"{section}.{key}", "default"))
+            for section, values in loaded.settings.model_dump(mode="json").items()
+            for key, value in values.items()
+        }
+        return JsonDocument(Config(str(homefire.home.root), str(homefire.home.settings_file), settings))
+
+    return router
+
+
+def read_status(context: Context) -> Status:
+    """What `/v1/status` says. Some milliseconds."""
+    homefire = context.homefire
+    disk = shutil.disk_usage(homefire.home.root)
+    queue = homefire.serving.queue()
+    ended = [row for row in homefire.store.runs.list() if row.ended_at_s is not None]
+    recent = sorted(ended, key=lambda row: row.ended_at_s or 0.0, reverse=True)[:NUM_RECENT_RUNS]
+    return Status(
+        version=package.__version__,
+        pid=os.getpid(),
+        uptime_s=homefire.world.clock.now_s() - homefire.started_at_s,
+        rss_bytes=rss_bytes(),
+        home=str(homefire.home.root),
+        disk=DiskView(disk.free, disk.total),
+        live=live_model(context),
+        queue=QueueView(queue.num_active, queue.num_waiting),
+        resident=[_resident(model) for model in homefire.serving.status()],
+        num_pending_examples=len(homefire.store.examples.pending()),
+        waiting_reason=homefire.training.waiting_reason(),
+        runs=[*open_runs(context), *(run_view(context, row) for row in recent)],
+    )
+
+
+def _resident(model: ResidentModel) -> ResidentView:
+    engine = model.engine
+    return ResidentView(
+        name=model.name,
+        state=model.state,
+        active=model.num_leases,
+        pid=engine.pid if engine is not None else None,
+        memory_bytes=engine.rss_bytes if engine is not None else None,
+        num_restarts=engine.num_restarts if engine is not None else 0,
+        context_length=model.context_length,
+    )
+
+
+def rss_bytes() -> int:
+    """Memory of this process that is really there (Linux; 0 elsewhere)."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def readings(homefire: Homefire) -> Iterator[Family]:
+    """What is true now, for the metrics."""
+    build = GaugeMetricFamily("homefire_build", "The running program.", labels=["version"])
+    build.add_metric([package.__version__], 1)
+    yield build
+    live = GaugeMetricFamily("homefire_live_model", "The model that `live` means.", labels=["model"])
+    live.add_metric([homefire.catalog.resolve("live").model.name], 1)
+    yield live
+    yield GaugeMetricFamily("homefire_resident_bytes", "Memory of the server process.", value=rss_bytes())
+    yield GaugeMetricFamily(
+        "homefire_start_time_seconds", "Unix time of the start.", value=homefire.started_at_s
+    )
+    queue = homefire.serving.queue()
+    yield GaugeMetricFamily("homefire_queue_waiting", "Chat requests that wait.", value=queue.num_waiting)
+    yield GaugeMetricFamily("homefire_queue_active", "Chat requests that generate.", value=queue.num_active)
+    restarts = CounterMetricFamily(
+        "homefire_engine_restarts", "Restarts of engine workers.", labels=["model"]
+    )
+    memory = GaugeMetricFamily(
+        "homefire_engine_resident_bytes", "Memory of engine workers.", labels=["model"]
+    )
+    for model in homefire.serving.status():
+        if model.engine is not None:
+            restarts.add_metric([model.name], model.engine.num_restarts)
+            memory.add_metric([model.name], model.engine.rss_bytes or 0)
+    yield restarts
+    yield memory
+    runs = GaugeMetricFamily("homefire_runs", "Training runs by state.", labels=["state"])
+    for state, number in Counter(row.state for row in homefire.store.runs.list()).items():
+        runs.add_metric([state], number)
+    yield runs
+    pending = len(homefire.store.examples.pending())
+    yield GaugeMetricFamily("homefire_examples_pending", "Corrections not in any run yet.", value=pending)
+    yield GaugeMetricFamily("homefire_events", "Events in the log.", value=homefire.store.last_seq())

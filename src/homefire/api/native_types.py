@@ -1,0 +1,300 @@
+"""What the native API takes and gives, as structs. Rows of the store are given as they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from homefire.api.openai_types import Positive, Probability, Seed, Temperature
+from homefire.chat.request import Overflow
+from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow, Verdict, VersionRow
+from homefire.training.progress import Phase, Progress
+from homefire.types import Message, StopReason, Timings, Usage
+
+
+class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/chat`: one message of a conversation (`message`), a whole one (`messages`), or again."""
+
+    message: str | None = None
+    messages: list[Message] | None = None
+    system: str | None = None
+    """Put before `message`; for the first message of a conversation."""
+    replaces_turn_id: str | None = None
+    """Regenerate: answer again what this turn answered."""
+    session_id: str | None = None
+    model: str = "default"
+    stream: bool = False
+    channel: Literal["native", "web", "cli"] = "native"
+    overflow: Overflow | None = None
+    max_tokens: Positive | None = None
+    temperature: Temperature | None = None
+    top_p: Probability | None = None
+    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    min_p: Probability | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    seed: Seed | None = None
+    stop: list[str] = []
+    json_schema: dict[str, Any] | None = None
+    grammar: str | None = None
+    num_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+
+class ChatAnswer(Struct, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    turn_id: str
+    session_id: str
+    message_id: str
+    model: str
+    served_model: str
+    route_reason: str
+    text: str
+    stop_reason: StopReason
+    stop_string: str | None
+    usage: Usage
+    timings: Timings
+    num_trimmed_messages: int
+
+
+class FeedbackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/feedback`: a judgement of an answer; `text` is what it should have been."""
+
+    turn_id: str
+    verdict: Verdict
+    text: str | None = None
+
+
+class CorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/corrections`: what the answer to a prompt (or a conversation) should be."""
+
+    answer: str
+    prompt: str | None = None
+    messages: list[Message] | None = None
+
+
+class StartRunBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/runs`: train now, with these examples or all that wait."""
+
+    example_ids: list[str] | None = None
+
+
+class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a person moves something; it is recorded."""
+
+    why: str = ""
+
+
+class PromoteBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`override` promotes what the gate refused; it needs a reason."""
+
+    why: str = ""
+    override: bool = False
+
+
+class RollbackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Back to what was live before, or to `to`."""
+
+    to: str | None = None
+    why: str = ""
+
+
+class AddModelBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A GGUF file or a safetensors folder on this machine."""
+
+    path: str
+    name: str | None = None
+    in_place: bool = False
+
+
+class RunView(RunRow, frozen=True, kw_only=True):
+    """A run, and where it stands now; `progress` is None for runs before this start of the server."""
+
+    progress: Progress | None
+    phase: Phase | None
+    promoted: bool
+    gate_passed: bool | None
+    gate_reasons: tuple[str, ...]
+
+
+class Runs(Struct, frozen=True):
+    """Newest first."""
+
+    runs: list[RunView]
+
+
+class Queue(Struct, frozen=True):
+    """What will be trained: runs that are not over, and corrections that no run has taken up."""
+
+    runs: list[RunView]
+    num_pending_examples: int
+    waiting_reason: str | None
+
+
+class VersionView(VersionRow, frozen=True, kw_only=True):
+    """A version, whether it is live, and its readable folder."""
+
+    live: bool
+    folder: str | None
+
+
+class Versions(Struct, frozen=True):
+    """Oldest first; `rollback_to` is what a rollback would make live."""
+
+    versions: list[VersionView]
+    live: str
+    rollback_to: str | None
+
+
+class Moved(Struct, frozen=True):
+    """What `live` means now, and meant before."""
+
+    live: str
+    previous: str | None
+
+
+class Report(Struct, frozen=True):
+    """What hashing every byte found."""
+
+    ok: bool
+    problems: list[str]
+    num_files: int
+    size_bytes: int
+
+
+class Removed(Struct, frozen=True):
+    """The name is free again."""
+
+    removed: str
+
+
+class ModelView(Struct, frozen=True, kw_only=True):
+    """A model that a request can name."""
+
+    name: str
+    kind: str
+    target: str | None
+    format: str | None
+    folder: str | None
+    digest: str
+    base: str | None
+    parent: str | None
+    architecture: str | None
+    num_parameters: int | None
+    size_bytes: int | None
+    context_length: int | None
+    trainable: bool
+    why_not_trainable: str | None
+    created_at_s: float | None
+
+
+class Models(Struct, frozen=True):
+    """Bases, versions and aliases."""
+
+    models: list[ModelView]
+
+
+class Sessions(Struct, frozen=True):
+    """The caller's conversations, the latest first."""
+
+    sessions: list[SessionRow]
+
+
+class SessionView(Struct, frozen=True):
+    """One conversation: its newest branch, and all its turns."""
+
+    session: SessionRow
+    messages: list[MessageRow]
+    turns: list[TurnRow]
+
+
+class RouteView(Struct, frozen=True):
+    """Which model would answer, and why."""
+
+    requested: str
+    served_model: str
+    chain: tuple[str, ...]
+    reason: str
+
+
+class Health(Struct, frozen=True):
+    """Liveness. `store` says why where nothing can be written."""
+
+    state: Literal["ok", "degraded"]
+    store: str
+
+
+class Info(Struct, frozen=True):
+    """What this server is and speaks."""
+
+    name: str
+    version: str
+    python: str
+    live: str
+    dialects: list[str]
+    num_models: int
+    started_at_s: float
+
+
+class VersionInfo(Struct, frozen=True):
+    """The program's own version."""
+
+    version: str
+
+
+class DiskView(Struct, frozen=True):
+    """Where the home is."""
+
+    free_bytes: int
+    total_bytes: int
+
+
+class QueueView(Struct, frozen=True):
+    """Chat requests."""
+
+    active: int
+    waiting: int
+
+
+class ResidentView(Struct, frozen=True):
+    """A loaded model."""
+
+    name: str
+    state: str
+    active: int
+    pid: int | None
+    memory_bytes: int | None
+    num_restarts: int
+    context_length: int | None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """Everything `homefire status` shows."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    rss_bytes: int
+    home: str
+    disk: DiskView
+    live: str
+    queue: QueueView
+    resident: list[ResidentView]
+    num_pending_examples: int
+    waiting_reason: str | None
+    runs: list[RunView]
+
+
+class Setting(Struct, frozen=True):
+    """A value and where it comes from."""
+
+    value: Any
+    origin: str
+
+
+class Config(Struct, frozen=True):
+    """Every setting; secrets are none."""
+
+    home: str
+    file: str
+    settings: dict[str, Setting]
