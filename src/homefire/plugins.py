@@ -1,8 +1,9 @@
 """The hooks by which Homefire is extended, and the registry of what was brought to them.
 
-A plugin is any module or object with functions named after hooks: `homefire_engines()` returns a mapping from
-name to what makes an engine. Packages announce theirs under the entry-point group `homefire`; what is built in
-goes the same way (`load_plugins(builtins=…)`). A hook is declared here only while something calls it.
+A plugin is any module or object with functions named after hooks: `homefire_engines()` returns a mapping
+from name to what makes an engine. Packages announce theirs under the entry-point group `homefire`; what is
+built in goes the same way (`load_plugins(builtins=…)`). A hook is declared here only while something calls
+it.
 """
 
 from __future__ import annotations

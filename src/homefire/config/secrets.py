@@ -6,7 +6,6 @@ Order: `HOMEFIRE_API_KEY`; the file `api_key` in `$CREDENTIALS_DIRECTORY` (syste
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import stat
@@ -69,12 +68,12 @@ def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Sec
     return None
 
 
-def create_api_key(home: Home, world: World) -> Secret:
-    """Make a new key (256 random bits), keep it in `credentials/api_key` (0600), and return it."""
-    text = "hf-" + base64.urlsafe_b64encode(world.random_bytes(32)).decode().rstrip("=")
+def keep_api_key(home: Home, text: str, world: World) -> Secret:
+    """Keep a new key (`store.api_keys.create_key`) in `credentials/api_key`, readable by its owner only."""
     path = home.credentials / API_KEY_FILE
+    secret = _checked(text, f"file {path}")
     write_file(path, f"{text}\n".encode(), world)
-    return Secret(text, f"file {path}")
+    return secret
 
 
 def _checked(text: str, origin: str) -> Secret:

@@ -97,6 +97,11 @@ class BlobStore:
                 if _DIGEST.fullmatch(digest):
                     yield digest
 
+    def discard_temporaries(self) -> None:
+        """Remove what puts that were killed left behind. Only for the owner of the home, at its start."""
+        for path in self.root.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def _put(self, chunks: Iterator[bytes]) -> str:
         files = self._world.files
         temporary = self.root / f".{self._world.random_bytes(12).hex()}.tmp"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from homefire.errors import CorruptData, StoreError
 from homefire.store.driver import Connection, driver
-from homefire.store.failures import to_homefire_error
+from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
 
 WRITER_PRAGMAS: tuple[tuple[str, str], ...] = (
     ("journal_mode", "WAL"),
@@ -43,7 +43,7 @@ def open_writer(database: Path, *, busy_timeout_ms: int) -> Connection:
             connection.close()
             raise
     except driver.DatabaseError as error:
-        if "not a database" in str(error) or "malformed" in str(error):
+        if is_corruption(error):
             raise CorruptData(
                 f"{database} is damaged: {error}.",
                 hint="Restore it from a backup; the folder beside it is left as it is.",
@@ -86,7 +86,7 @@ class ReadConnections:
         try:
             yield connection
         except driver.Error as error:
-            raise to_homefire_error(error) from error
+            raise to_reading_error(error) from error
         finally:
             self._idle.append(connection)
             if self._is_closed():
@@ -109,5 +109,5 @@ class ReadConnections:
             connection.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
             connection.execute("PRAGMA query_only=ON")
         except driver.Error as error:
-            raise to_homefire_error(error) from error
+            raise to_reading_error(error) from error
         return connection

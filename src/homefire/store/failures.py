@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from homefire.errors import (
     Conflict,
+    CorruptData,
     HomefireError,
     InvalidRequest,
     StoreError,
@@ -20,7 +21,9 @@ from homefire.store.driver import driver
 
 # Primary result codes: https://www.sqlite.org/rescode.html
 _PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN = 3, 5, 6, 7, 8, 10, 11, 13, 14
-_TOOBIG, _CONSTRAINT, _NOTADB = 18, 19, 26
+_TOOBIG, _CONSTRAINT, _MISMATCH, _MISUSE, _RANGE, _NOTADB = 18, 19, 20, 21, 25, 26
+_NOT_FROM_SQLITE, _ERROR = 0, 1
+_REFUSALS = frozenset({_NOT_FROM_SQLITE, _ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH, _MISUSE, _RANGE})
 
 
 def primary_code(error: driver.Error) -> int:
@@ -30,7 +33,12 @@ def primary_code(error: driver.Error) -> int:
 
 def is_refusal(error: driver.Error) -> bool:
     """Whether only the statement's own append is at fault, so that others of its batch may go on."""
-    return primary_code(error) in (_CONSTRAINT, _TOOBIG)
+    return primary_code(error) in _REFUSALS
+
+
+def is_corruption(error: driver.Error) -> bool:
+    """Whether the file is not (any more) a sound database."""
+    return primary_code(error) in (_CORRUPT, _NOTADB)
 
 
 def to_homefire_error(error: driver.Error) -> HomefireError:
@@ -55,6 +63,25 @@ def to_homefire_error(error: driver.Error) -> HomefireError:
     if code == _NOMEM:
         return StoreError("There was no memory left to write to the database.", hint="Try again.")
     return poisoned(str(error))
+
+
+def to_refusal(error: driver.Error) -> HomefireError:
+    """The typed error for the one append whose statement was refused."""
+    if primary_code(error) in (_CONSTRAINT, _TOOBIG):
+        return to_homefire_error(error)
+    return StoreError(f"The database does not take this ({error}).")
+
+
+def to_reading_error(error: driver.Error) -> HomefireError:
+    """The typed error for a read that failed."""
+    if is_corruption(error):
+        return CorruptData(
+            f"The database is damaged ({error}).",
+            hint="Stop Homefire and restore the database from a backup.",
+        )
+    if primary_code(error) in (_BUSY, _LOCKED, _NOMEM, _READONLY, _PERM, _CANTOPEN):
+        return to_homefire_error(error)
+    return StoreError(f"Reading the database failed ({error}).", hint="Check the disk.")
 
 
 def disk_full(**details: int) -> StoreFull:

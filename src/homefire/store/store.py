@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from homefire.config.schema import StoreSettings
-from homefire.errors import StoreError
+from homefire.errors import CorruptData, StoreError
 from homefire.home import Home
 from homefire.store.blobs import BlobStore
+from homefire.store.check import CheckReport, check_store, rebuild_projections
 from homefire.store.connections import ReadConnections, open_writer
 from homefire.store.driver import Connection, driver
 from homefire.store.events import Event
-from homefire.store.failures import to_homefire_error
+from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, Recorded
@@ -27,7 +28,7 @@ from homefire.store.projections import Projector
 from homefire.store.read_chat import FeedbackReader, KeyReader, MessageReader, SessionReader, TurnReader
 from homefire.store.read_learning import DatasetReader, ExampleReader, RunReader
 from homefire.store.read_models import AliasReader, ModelReader, VersionReader
-from homefire.store.schema import ensure_schema
+from homefire.store.schema import clear_rebuild_mark, ensure_schema, needs_rebuild
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
 from homefire.store.writer import Writer, new_append
@@ -36,6 +37,8 @@ from homefire.world import World
 logger = logging.getLogger(__name__)
 
 TAIL_ROWS_VERIFIED_AT_OPEN = 1000
+LARGEST_CHECKED_AT_OPEN_BYTES = 32 << 20
+"""A bigger database is checked by `check` only: a start must stay fast (32 MiB take about 0.1 s)."""
 
 
 def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
@@ -135,6 +138,23 @@ class Store:
         """The version of the linked SQLite library."""
         return driver.sqlite_version
 
+    def check(self, *, full: bool = False) -> CheckReport:
+        """Compare everything with the log (and every blob with its name, with `full`); see `check.py`."""
+        return check_store(
+            self.home,
+            self._connections,
+            log=self._log,
+            projector=self._projector,
+            blobs=self.blobs,
+            full=full,
+        )
+
+    def rebuild(self) -> None:
+        """Make every projection anew from the log, in one transaction; appends wait meanwhile."""
+        self._writer.run_job(
+            lambda connection: rebuild_projections(connection, log=self._log, projector=self._projector)
+        )
+
     def close(self) -> None:
         """Commit what waits, close every connection and give the home free; harmless when closed."""
         if not self._writer.is_closed:
@@ -151,14 +171,18 @@ class Store:
     def _start(self, connection: Connection, settings: StoreSettings) -> Writer:
         fence = Fence()
         try:
-            ensure_schema(connection, self.home.database)
-            self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
+            ensure_schema(connection, self.home, self.world)
+            self._check_quickly(connection)
             connection.execute("BEGIN IMMEDIATE")
+            if needs_rebuild(connection):
+                rebuild_projections(connection, log=self._log, projector=self._projector)
+                clear_rebuild_mark(connection)
             fence.claim(connection)
             connection.execute("COMMIT")
         except driver.Error as error:
-            raise to_homefire_error(error) from error
+            raise (to_reading_error if is_corruption(error) else to_homefire_error)(error) from error
         self.world.files.fsync_directory(self.home.root)
+        self.blobs.discard_temporaries()
         return Writer(
             connection,
             home=self.home,
@@ -169,3 +193,14 @@ class Store:
             group_commit_max=settings.group_commit_max,
             reserve_bytes=settings.reserve_bytes,
         )
+
+    def _check_quickly(self, connection: Connection) -> None:
+        if self.home.database.stat().st_size <= LARGEST_CHECKED_AT_OPEN_BYTES:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise CorruptData(
+                    f"The database {self.home.database} is damaged: {verdict}.",
+                    hint="Restore it from a backup.",
+                    path=str(self.home.database),
+                )
+        self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)

@@ -107,7 +107,6 @@ messages = Table(
     Column("seq", Integer, nullable=False),
     Index("messages_by_session", "session_id", "seq"),
     Index("messages_by_digest", "digest"),
-    sqlite_with_rowid=True,
 )
 
 turns = Table(

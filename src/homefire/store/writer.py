@@ -21,7 +21,7 @@ from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisone
 from homefire.home import Home
 from homefire.store.driver import Connection, driver
 from homefire.store.events import AliasMoved, Event, KeyRevoked, ModelRemoved, RunMoved, VersionRemoved
-from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error
+from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error, to_refusal
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
 from homefire.store.projections import Projector
@@ -132,6 +132,13 @@ class Writer:
         with self._gate:
             self._subscriptions = tuple(one for one in self._subscriptions if one is not subscription)
 
+    def end_subscriptions(self) -> None:
+        """Let every follower's iteration end."""
+        for subscription in self._subscriptions:
+            # A loop that is closed has no one left who follows.
+            with contextlib.suppress(RuntimeError):
+                subscription.loop.call_soon_threadsafe(subscription.close)
+
     def close(self) -> None:
         """Commit what waits, then close the connection. Later appends get StoreError."""
         with self._gate:
@@ -139,6 +146,7 @@ class Writer:
                 self._dead = StoreError("The store is closed.")
             self._queue.put(None)
         self._thread.join()
+        self.end_subscriptions()
         self._connection.close()
 
     def _run(self) -> None:
@@ -205,7 +213,7 @@ class Writer:
         except driver.Error as error:
             if not is_refusal(error):
                 raise
-            append.outcome = to_homefire_error(error)
+            append.outcome = to_refusal(error)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits, not to this thread
             append.outcome = error
         else:
@@ -263,6 +271,7 @@ class Writer:
                 if not isinstance(self._dead, StorePoisoned | StoreFenced):
                     self._dead = failure
             logger.critical("The store stopped: %s", failure)
+            self.end_subscriptions()
 
     def _acknowledge(self, batch: list[Append]) -> None:
         """Resolve every waiter and feed every subscription, with one wake-up for each event loop."""
