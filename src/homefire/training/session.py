@@ -1,274 +1,318 @@
-"""One worker's part of a run: from its last checkpoint to pause, stop or the finished weights.
+"""One lease of one run: prepare, train in a worker, complete, and say how it ended.
 
-    lessons, model → newest verified checkpoint → step, check, checkpoint … → settle → final weights
-
-All that decides later steps is in `Progress`, the tensors and the random generators, which one checkpoint
-holds together; so a run that was killed anywhere ends with the same bits as one that was not.
+A session moves its run to `running` (new epoch, fence first) and then watches it to an `Ending`, which the
+daemon writes to the log. A person's `Ask` reaches the worker, or ends the completion; a worker that does not
+answer within `ASK_TIMEOUT_S` is ended by its process id, which costs the steps since its last checkpoint.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import asyncio
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import torch
 
-from homefire.errors import StoreFull
-from homefire.training import stop
-from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore
-from homefire.training.commit import Lease, commit_directory, hash_file, sweep
-from homefire.training.control import Control, Wanted
-from homefire.training.job import (
-    FINAL,
-    LOSSES_FILE,
-    METRICS_FILE,
-    Checkpointed,
-    DiskFull,
-    Done,
-    Job,
-    Started,
-    Stepped,
+from homefire.config.schema import TrainingSettings
+from homefire.errors import Conflict, CorruptData, EngineError, HomefireError, NotTrainable, StoreError
+from homefire.home import Home
+from homefire.store.events import RunMoved, RunState
+from homefire.store.rows import RunRow
+from homefire.store.store import Store
+from homefire.training.completion import WHO, Completion
+from homefire.training.failures import Failure, Retry, decide
+from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, WorkerEvent
+from homefire.training.preparation import (
+    Parents,
+    has_result,
+    is_prepared,
+    raise_fence,
+    read_origin,
+    write_job,
+    write_rows,
 )
-from homefire.training.journal import Journal
-from homefire.training.loop import Interrupted, Losses, StepReport, build_optimizer, check_rows, train_step
-from homefire.training.material import load_lessons
-from homefire.training.weights import load_model, num_parameters, result_files
+from homefire.training.progress import Board, Progress, read_steps, thinned
+from homefire.training.supervisor import Outcome, TrainerProcess
+from homefire.versions.assembly import file_sha256
+from homefire.versions.library import Library
+from homefire.versions.promotion import LIVE
 from homefire.world import World
 
-MAX_RETRY_S = 30.0
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import Catalog
+
+Do = Literal["pause", "stop", "skip"]
+ASKED_STATE: dict[Do, RunState] = {"pause": "paused", "stop": "stopped", "skip": "skipped"}
+ASK_TIMEOUT_S = 30.0
 
 
-class LeaveRequested(Exception):
-    """The server wants the process to end; `step` is where the run can go on."""
+class Ask(msgspec.Struct, frozen=True):
+    """What a person wants of a running run."""
 
-    def __init__(self, wanted: Wanted, step: int) -> None:
-        super().__init__(wanted)
-        self.wanted = wanted
-        self.step = step
+    do: Do
+    who: str
+    why: str
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """The state the run goes to now; `queued` is started again after `pause_s`."""
+
+    state: RunState
+    why: str
+    who: str = WHO
+    metrics: dict[str, Any] = {}
+    pause_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every session works with."""
+
+    home: Home
+    store: Store
+    catalog: Catalog
+    library: Library
+    completion: Completion
+    settings: TrainingSettings
+    world: World
+    board: Board
+    command: Sequence[str]
+
+    def live_parents(self) -> Parents:
+        """What a run that starts now would start from. Raises ModelNotFound."""
+        live = self.catalog.resolve(LIVE).model
+        base = live if live.kind == "base" or live.base is None else self.catalog.resolve(live.base).model
+        return Parents(parent=live, base=base)
 
 
 class Session:
-    """A run in this process. `work` does all of it and raises `LeaveRequested` when told to leave."""
+    """See the module. `start`, then `run`, once each; `ask` and `leave` at any time."""
 
-    def __init__(self, job: Job, run_dir: Path, *, control: Control, world: World, started_s: float) -> None:
-        """`started_s`: when this process began, on the world's monotonic clock."""
-        self._job = job
-        self._run_dir = run_dir
-        self._control = control
-        self._world = world
-        self._lease = Lease(run_dir, job.epoch)
-        with self._lease.held():
-            sweep(run_dir)
-        torch.manual_seed(job.seed)
-        self._lessons = load_lessons(job)
-        control.beat("loading the model")
-        self._model = load_model(job)
-        self._optimizer = build_optimizer(self._model, job.recipe)
-        self._checks = self._lessons.check_batch()
-        self._store = CheckpointStore(
-            self._lease, self._lessons.purpose, keep=job.keep_checkpoints, world=world
-        )
-        control.beat("looking for a checkpoint")
-        found = self._store.newest()
-        self._progress = Progress()
-        self._saved_step: int | None = None
-        if found.state is not None:
-            self._progress = restore(found, self._model.trainable, self._optimizer)
-            self._saved_step = self._progress.step
-        self._randomness = Randomness.capture()
-        self._metrics = Journal(run_dir / METRICS_FILE, size_bytes=self._progress.metrics_bytes, world=world)
-        self._losses = Journal(run_dir / LOSSES_FILE, size_bytes=self._progress.losses_bytes, world=world)
-        control.emit(
-            Started(
-                step=self._progress.step,
-                num_examples=len(self._lessons.rows.new),
-                num_replay=len(self._lessons.rows.replay),
-                num_left_out=self._lessons.num_left_out,
-                num_parameters=num_parameters(self._model.whole.parameters()),
-                num_trainable=num_parameters(self._model.trainable.values()),
-                start_s=round(world.clock.monotonic_s() - started_s, 3),
-                skipped=found.skipped,
-            )
-        )
+    def __init__(self, run: RunRow, workshop: Workshop) -> None:
+        self.run_id, self._run, self._shop = run.run_id, run, workshop
+        self._run_dir: Path = workshop.home.runs / run.run_id
+        self.epoch = run.epoch
+        self.asked: Ask | None = None
+        self.finished = asyncio.Event()
+        """Set by the daemon when the ending is in the log."""
+        self._process: TrainerProcess | None = None
+        self._completing: asyncio.Future[Any] | None = None
+        self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
+        self._moved_on = False
+        self._is_leaving = False
 
-    def work(self) -> Done:
-        """Train to the end and write the result. Raises what `train_step`, `save` and `commit_directory`
-        raise."""
-        if self._saved_step is None:
-            self._write_losses_header()
-            self._check()
-        while not self._progress.stop.done:
-            self._step()
-            if self._progress.stop.done or self._progress.step % self._job.checkpoint_every_steps == 0:
-                self._save()
-        return self._finish()
+    async def start(self) -> Ending | None:
+        """Prepare and take the lease; an Ending when there is nothing to train or it cannot be prepared.
 
-    # One step
-
-    def _step(self) -> None:
-        self._leave_if_asked()
-        recipe, position = self._job.recipe, self._progress.step
-        rate = stop.rate_at(position, self._progress.stop, recipe)
-        started_s = time.monotonic()
+        Raises NotTrainable (the run stays queued) and StoreError (the disk or log cannot take it now).
+        """
         try:
-            report = train_step(
-                self._model,
-                self._optimizer,
-                self._lessons.step_batch(position),
-                learning_rate=rate,
-                recipe=recipe,
-                between=self._may_go_on,
-            )
-        except Interrupted:
-            # The step is as if it had not begun: what dropout drew for it is drawn again.
-            self._randomness.restore()
-            self._leave_if_asked()
+            if not await self._prepare():
+                return Ending(state="skipped", why="Every correction of this run was corrected again since.")
+        except (NotTrainable, StoreError):
             raise
-        self._randomness = Randomness.capture()
-        self._progress = msgspec.structs.replace(self._progress, step=position + 1, loss=report.loss)
-        self._check()
-        elapsed_s = time.monotonic() - started_s
-        self._progress = msgspec.structs.replace(self._progress, train_s=self._progress.train_s + elapsed_s)
-        self._report(report, rate=rate, elapsed_s=elapsed_s)
+        except HomefireError as problem:
+            await self._lease()
+            return Ending(state="failed", why=str(problem))
+        await self._lease()
+        self._show_start()
+        return None
 
-    def _may_go_on(self) -> bool:
-        self._control.beat("training")
-        return self._control.wanted is None
+    async def run(self) -> Ending:
+        """Watch the run to its end. Raises StoreError when the log or disk cannot take it now."""
+        try:
+            if self._needs_training():
+                ending = await self._train()
+                if ending is not None:
+                    return ending
+            self._completing = asyncio.ensure_future(self._shop.completion.complete(self._run))
+            completed = await self._completing
+            return Ending(state="done", why=completed.why, metrics=completed.metrics)
+        except asyncio.CancelledError:
+            if self.asked is None:
+                raise
+            return self.as_asked()
+        except EngineError as problem:
+            return self._after(Failure(kind="crash", message=problem.message))
+        except StoreError:
+            raise
+        except HomefireError as problem:
+            return Ending(state="failed", why=str(problem))
 
-    def _check(self) -> None:
-        """Look whether everything is learned, if that is due after this step, and let the stop rule
-        decide."""
-        recipe, step, state = self._job.recipe, self._progress.step, self._progress.stop
-        if stop.is_check_due(state, step=step, recipe=recipe):
-            placements, batch = self._checks
-            right = check_rows(self._model, batch, min_margin=recipe.min_margin)
-            known: dict[tuple[str, int], bool] = {}
-            for place, placement in enumerate(placements):
-                key = (placement.kind, placement.index)
-                known[key] = known.get(key, True) and right[place]
-            kept = tuple(index for (kind, index), is_known in known.items() if kind == "kept" and is_known)
-            if state.known_kept is None:
-                state = msgspec.structs.replace(state, known_kept=kept)
-            num_learned = sum(is_known for (kind, _), is_known in known.items() if kind == "new")
-            all_right = num_learned == len(self._lessons.rows.new) and set(state.known_kept or ()) <= set(
-                kept
-            )
-            state = stop.after_check(
-                state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
-            )
-        else:
-            state = stop.advance(state, step=step, recipe=recipe)
-        self._progress = msgspec.structs.replace(self._progress, stop=state)
-
-    def _report(self, report: StepReport, *, rate: float, elapsed_s: float) -> None:
-        step, recipe, border = self._progress.step, self._job.recipe, self._lessons.num_corrections
-        event = Stepped(
-            step=step,
-            max_steps=recipe.max_steps,
-            loss=report.loss,
-            new_loss=report.losses.mean(lambda row: row < border),
-            replay_loss=report.losses.mean(lambda row: row >= border),
-            learning_rate=rate,
-            grad_norm=report.grad_norm,
-            num_tokens=report.num_tokens,
-            tokens_per_s=round(report.num_tokens / elapsed_s, 1),
-            eta_s=round(self._progress.train_s / step * self._steps_left(), 1),
-            num_learned=self._progress.stop.num_learned,
-            num_examples=len(self._lessons.rows.new),
-        )
-        line = msgspec.json.encode(event) + b"\n"
-        self._metrics.append(line)
-        self._losses.append(_losses_line(step, report.losses))
-        self._control.emit(event)
-
-    def _steps_left(self) -> int:
-        """At most so many steps are left."""
-        settle_from, recipe = self._progress.stop.settle_from, self._job.recipe
-        end = (
-            recipe.max_steps
-            if settle_from is None
-            else min(recipe.max_steps, settle_from + recipe.settle_steps)
-        )
-        return max(0, end - self._progress.step)
-
-    def _write_losses_header(self) -> None:
-        rows = self._lessons.rows
-        header = {
-            "examples": [row.example_id for row in rows.new],
-            "kept": [row.example_id for row in rows.kept],
-            "num_replay": len(rows.replay),
-        }
-        self._losses.append(msgspec.json.encode(header) + b"\n")
-
-    # Saving and leaving
-
-    def _leave_if_asked(self) -> None:
-        wanted = self._control.wanted
-        if wanted is None:
+    async def ask(self, ask: Ask) -> None:
+        """Pass a person's wish on. Raises Conflict where it cannot be granted now."""
+        if self._completing is None:
+            self.asked = ask
+            if self._process is not None:
+                await self._tell(self._process, ask.do, timeout_s=ASK_TIMEOUT_S)
             return
-        if wanted != "skip" and self._saved_step != self._progress.step:
-            self._save()
-        raise LeaveRequested(wanted, self._saved_step or 0)
-
-    def _save(self) -> None:
-        """A durable checkpoint of where the run is now."""
-        started_s = time.monotonic()
-
-        def attempt() -> int:
-            self._progress = msgspec.structs.replace(
-                self._progress, metrics_bytes=self._metrics.sync(), losses_bytes=self._losses.sync()
+        progress = self._shop.board.get(self.run_id)
+        if ask.do == "pause" or (progress is not None and progress.phase == "promoting"):
+            raise Conflict(
+                f"Run {self.run_id} has finished training and is being "
+                f"{'promoted' if progress is not None and progress.phase == 'promoting' else 'judged'}; "
+                "it is over in a moment.",
+                hint="Wait for it; a promoted version can be rolled back.",
+                run_id=self.run_id,
             )
-            saved = self._store.save(self._model.trainable, self._optimizer, self._progress, self._randomness)
-            return saved.size_bytes
+        self.asked = ask
+        self._completing.cancel()
 
-        size_bytes = self._until_there_is_room(attempt)
-        self._saved_step = self._progress.step
-        self._control.emit(
-            Checkpointed(
-                step=self._progress.step, size_bytes=size_bytes, save_s=round(time.monotonic() - started_s, 4)
+    async def leave(self, timeout_s: float) -> None:
+        """The server stops: let the worker save and end, at most so long; the run will go on."""
+        self._is_leaving = True
+        if self._process is not None and self._process.pid is not None:
+            await self._tell(self._process, "pause", timeout_s=timeout_s)
+            await self._process.wait()
+
+    async def _prepare(self) -> bool:
+        """Fix rows and parent at the first lease and check the parent at each; False: nothing to learn."""
+        shop, run = self._shop, self._run
+        if not is_prepared(self._run_dir):
+            parents = shop.live_parents()
+            parents.check_trainable()
+            dataset = shop.store.datasets.get(run.dataset_id)
+            found = [shop.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
+            new = [example for example in found if example is not None and example.superseded_by is None]
+            if not new:
+                return False
+            learned = shop.store.examples.learned()
+            await asyncio.to_thread(
+                write_rows, self._run_dir, new=new, learned=learned, parents=parents, world=shop.world
+            )
+        parents = shop.completion.parents(run)
+        await self._check(parents)
+        write = functools.partial(
+            write_job, epoch=run.epoch + 1, parents=parents, settings=shop.settings, world=shop.world
+        )
+        await asyncio.to_thread(write, self._run_dir, run)
+        return True
+
+    async def _lease(self) -> None:
+        """Fence out every older worker, then say so in the log."""
+        run, epoch = self._run, self._run.epoch + 1
+        await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._shop.world)
+        metrics = {"parent": read_origin(self._run_dir).parent} if is_prepared(self._run_dir) else {}
+        why = "its turn came" if run.epoch == 0 else "it goes on"
+        await self._shop.store.append(
+            RunMoved(run_id=run.run_id, state="running", epoch=epoch, who=WHO, why=why, metrics=metrics)
+        )
+        self.epoch = epoch
+
+    async def _tell(self, process: TrainerProcess, do: Do, *, timeout_s: float) -> None:
+        await process.tell(do)
+        asyncio.get_running_loop().call_later(timeout_s, process.kill)
+
+    def _needs_training(self) -> bool:
+        return self._shop.library.of_run(self.run_id) is None and not has_result(self._run_dir)
+
+    async def _train(self) -> Ending | None:
+        settings = self._shop.settings
+        self._process = TrainerProcess(
+            self._run_dir,
+            command=self._shop.command,
+            nice=settings.nice,
+            num_threads=settings.num_threads,
+            heartbeat_timeout_s=settings.heartbeat_timeout_s,
+        )
+        if self.asked is not None:
+            return self.as_asked()
+        return self._ending(await self._process.run(self._on_event))
+
+    def _ending(self, outcome: Outcome) -> Ending | None:
+        """What the worker's end means; None: it is done and the run goes on."""
+        if outcome.kind == "done" and (self.asked is None or self.asked.do == "pause"):
+            self.asked = None  # it was done before it could pause
+            return None
+        if self.asked is not None:
+            return self.as_asked()
+        if self._is_leaving:
+            return Ending(state="queued", why="The server stopped; the run goes on at its next start.")
+        if outcome.kind == "failed":
+            assert outcome.failure is not None
+            return self._after(outcome.failure)
+        why = f"The trainer was {outcome.kind} from outside; it goes on."
+        return Ending(state="queued", why=why, pause_s=1.0)
+
+    def _after(self, failure: Failure) -> Ending:
+        """Retry or give up, by what failed and how often without progress."""
+        attempts = 1 if self._moved_on else int(self._run.metrics.get("attempts", 0)) + 1
+        metrics = {
+            "attempts": attempts,
+            "checkpoint_step": self._checkpoint_step,
+            "failure": failure.kind,
+        }
+        decision = decide(failure, attempts=attempts, max_attempts=self._shop.settings.max_attempts)
+        if isinstance(decision, Retry):
+            return Ending(
+                state="queued", why=f"{failure.message} It is tried again.", metrics=metrics,
+                pause_s=decision.pause_s,
+            )  # fmt: skip
+        return Ending(state="failed", why=decision.why, metrics=metrics)
+
+    def as_asked(self) -> Ending:
+        """The ending that was asked for."""
+        ask = self.asked
+        assert ask is not None
+        return Ending(
+            state=ASKED_STATE[ask.do], who=ask.who, why=ask.why,
+            metrics={"checkpoint_step": self._checkpoint_step},
+        )  # fmt: skip
+
+    def _on_event(self, event: WorkerEvent) -> None:
+        match event:
+            case Started():
+                self._shop.board.change(self.run_id, phase="training", step=event.step, why="")
+            case Stepped():
+                self._shop.board.step(self.run_id, event)
+            case Checkpointed():
+                self._moved_on = self._moved_on or event.step > self._checkpoint_step
+                self._checkpoint_step = max(self._checkpoint_step, event.step)
+            case DiskFull():
+                self._shop.board.change(self.run_id, why=event.message)
+
+    def _show_start(self) -> None:
+        steps = read_steps(self._run_dir)
+        last = steps[-1] if steps else None
+        self._shop.board.put(
+            Progress(
+                run_id=self.run_id,
+                state="running",
+                phase="preparing",
+                step=last.step if last else 0,
+                max_steps=last.max_steps if last else 0,
+                loss=last.loss if last else None,
+                losses=thinned([(step.step, step.loss) for step in steps]),
+                attempts=int(self._run.metrics.get("attempts", 0)),
+                version=self._run.version,
             )
         )
 
-    def _until_there_is_room(self, attempt: Callable[[], T]) -> T:
-        """Try again from scratch while the disk is full. On a command the run is left at its last
-        checkpoint."""
-        retry_s = 1.0
-        while True:
-            try:
-                return attempt()
-            except StoreFull as error:
-                self._control.emit(DiskFull(step=self._progress.step, retry_s=retry_s, message=error.message))
-            if (wanted := self._control.wait(retry_s)) is not None:
-                raise LeaveRequested(wanted, self._saved_step or 0)
-            retry_s = min(2 * retry_s, MAX_RETRY_S)
-
-    def _finish(self) -> Done:
-        self._control.beat("writing the result")
-        target = self._run_dir / FINAL
-        files: Mapping[str, bytes | Path] = result_files(self._model, self._job)
-        self._until_there_is_room(
-            lambda: commit_directory(target, files, lease=self._lease, world=self._world)
-        )
-        return Done(
-            step=self._progress.step,
-            folder=str(target),
-            files={path.name: hash_file(path) for path in sorted(target.iterdir())},
-            num_learned=self._progress.stop.num_learned,
-            num_examples=len(self._lessons.rows.new),
-            loss=self._progress.loss,
-            train_s=round(self._progress.train_s, 3),
-        )
+    async def _check(self, parents: Parents) -> None:
+        """Hash what the worker is about to read: a flipped bit must not be trained on."""
+        for model in {parents.parent.name: parents.parent, parents.base.name: parents.base}.values():
+            if model.kind == "version":
+                report = await self._shop.library.verify(model.name)
+                if not report.ok:
+                    await self._shop.library.repair(model.name)
+                continue
+            row = self._shop.store.models.get(model.name)
+            files = row.files if row is not None else {}
+            damaged = await asyncio.to_thread(_damaged, model.folder, files)
+            if damaged:
+                raise CorruptData(
+                    f"The base model {model.name} is damaged: {', '.join(damaged)} changed since then.",
+                    hint="Add the model again from where it came from.",
+                    name=model.name,
+                )
 
 
-def _losses_line(step: int, losses: Losses) -> bytes:
-    rows = sorted(losses.by_row.items())
-    values = {
-        "step": step,
-        "rows": [row for row, _ in rows],
-        "losses": [round(total / count, 5) for _, (total, count) in rows],
-    }
-    return msgspec.json.encode(values) + b"\n"
+def _damaged(folder: Path, files: dict[str, str]) -> list[str]:
+    return [
+        name
+        for name, digest in files.items()
+        if not (folder / name).is_file() or file_sha256(folder / name) != digest.removeprefix("sha256:")
+    ]

@@ -1,0 +1,187 @@
+"""From a worker's result to a version that is live, in phases that can each be killed and done again.
+
+publish → judge → promote → done. Each phase leaves its fact in the log (VersionPublished, GateJudged,
+AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run goes on with the first fact
+that is missing. A version that the gate refuses is kept, unpromoted, with the reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import homefire
+from homefire.config.schema import Settings
+from homefire.errors import EngineError
+from homefire.home import Home
+from homefire.store.events import GateJudged
+from homefire.store.rows import ExampleRow, RunRow, VersionRow
+from homefire.store.store import Store
+from homefire.training.job import FINAL, read_job, read_rows
+from homefire.training.judging import Judging
+from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
+from homefire.training.progress import Board, read_steps
+from homefire.versions.library import Library
+from homefire.versions.manifest import BaseEntry, Lineage
+from homefire.versions.promotion import LIVE, Promotion
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import Catalog
+
+WHO = "training"
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run that trained to its end came out, for its last event."""
+
+    why: str
+    metrics: dict[str, Any]
+
+
+class Completion:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        store: Store,
+        catalog: Catalog,
+        library: Library,
+        promotion: Promotion,
+        judging: Judging,
+        settings: Settings,
+        board: Board,
+    ) -> None:
+        self._home, self._store, self._catalog = home, store, catalog
+        self._library, self._promotion, self._judging = library, promotion, judging
+        self._settings, self._board = settings, board
+
+    async def complete(self, run: RunRow) -> Completed:
+        """Do what is missing of the phases. Raises HomefireError when one cannot be done now."""
+        metrics = await asyncio.to_thread(self._training_metrics, run)
+        version = await self._publish(run, metrics)
+        self._board.change(run.run_id, version=version.version)
+        version = await self._judge(run, version)
+        promoted, why = await self._promote(run, version)
+        self._board.change(run.run_id, promoted=promoted)
+        await asyncio.to_thread(discard_leftovers, self._home.runs / run.run_id)
+        scores = {name: version.gate_scores.get(name) for name in ("target_score", "protected_ratio")}
+        return Completed(
+            why=why,
+            metrics={
+                **metrics,
+                **scores,
+                "version": version.version,
+                "gate_passed": version.gate_passed,
+                "promoted": promoted,
+            },
+        )
+
+    def trained_examples(self, run: RunRow) -> list[ExampleRow]:
+        """The examples this run really learned from (fixed at its first lease)."""
+        rows = read_rows(self._home.runs / run.run_id / EXAMPLES_FILE)
+        found = (self._store.examples.get(row.example_id) for row in rows if "#" not in row.example_id)
+        return [example for example in found if example is not None]
+
+    def _training_metrics(self, run: RunRow) -> dict[str, Any]:
+        steps = read_steps(self._home.runs / run.run_id)
+        if not steps:
+            return {}
+        last = steps[-1]
+        return {
+            "steps": last.step,
+            "loss": last.loss,
+            "num_learned": last.num_learned,
+            "num_examples": last.num_examples,
+        }
+
+    async def _publish(self, run: RunRow, metrics: dict[str, Any]) -> VersionRow:
+        known = self._library.of_run(run.run_id)
+        if known is not None:
+            return known
+        self._board.change(run.run_id, phase="publishing")
+        run_dir = self._home.runs / run.run_id
+        job, origin = read_job(run_dir), read_origin(run_dir)
+        examples = self.trained_examples(run)
+        return await self._library.publish(
+            run_dir / FINAL,
+            kind="full" if job.mode == "full" else "adapter",
+            base=BaseEntry(name=origin.base, digest=origin.base_digest),
+            parent=origin.parent,
+            lineage=Lineage(
+                run_id=run.run_id,
+                dataset_id=run.dataset_id,
+                example_ids=tuple(example.example_id for example in examples),
+                recipe=job.recipe.to_dict(),
+                code_version=homefire.__version__,
+            ),
+            description=describe(examples),
+            metrics=metrics,
+        )
+
+    async def _judge(self, run: RunRow, version: VersionRow) -> VersionRow:
+        if version.gate_passed is not None:
+            return version
+        self._board.change(run.run_id, phase="gating")
+
+        def show(num_probed: int, num_probes: int) -> None:
+            self._board.change(run.run_id, num_probed=num_probed, num_probes=num_probes)
+
+        verdict = await self._judging.judge(
+            self._catalog.resolve(version.version).model,
+            self.parents(run),
+            targets=self.trained_examples(run),
+            earlier=self._store.examples.learned(),
+            on_answer=show,
+        )
+        await self._store.append(
+            GateJudged(
+                version=version.version,
+                run_id=run.run_id,
+                passed=verdict.passed,
+                reasons=verdict.reasons,
+                scores=verdict.scores,
+            )
+        )
+        return self._library.get(version.version)
+
+    async def _promote(self, run: RunRow, version: VersionRow) -> tuple[bool, str]:
+        """Whether the version is or was made live by this run, and a sentence about it."""
+        name = version.version
+        if any(move.target == name for move in self._store.aliases.history(LIVE)):
+            return True, f"{name} is live."
+        if version.gate_passed is not True:
+            return False, f"{name} did not pass its gate: {' '.join(version.gate_reasons)}"
+        if not self._settings.gate.auto_promote:
+            return False, f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."
+        live = self._catalog.resolve(LIVE).model.name
+        parent = read_origin(self._home.runs / run.run_id).parent
+        if live != parent:
+            return False, (
+                f"{name} passed its gate, but live moved from {parent} to {live} meanwhile: "
+                "promote it by hand if you want it."
+            )
+        self._board.change(run.run_id, phase="promoting")
+        try:
+            await self._promotion.promote(name, who=WHO, why=f"{version.description} (run {run.run_id})")
+        except EngineError as problem:
+            return False, f"{name} passed its gate but could not be loaded for serving: {problem.message}"
+        return True, f"{name} is live."
+
+    def parents(self, run: RunRow) -> Parents:
+        """The models of the run's first lease."""
+        origin = read_origin(self._home.runs / run.run_id)
+        return Parents(
+            parent=self._catalog.resolve(origin.parent).model, base=self._catalog.resolve(origin.base).model
+        )
+
+
+def describe(examples: list[ExampleRow]) -> str:
+    """`3 corrections: 'Where is the key?', …`"""
+    shown = [example.messages[-2].content for example in examples[:2] if len(example.messages) > 1]
+    questions = ", ".join(repr(text if len(text) <= 48 else text[:47] + "…") for text in shown)
+    more = ", …" if len(examples) > len(shown) else ""
+    return f"{len(examples)} correction{'s' if len(examples) != 1 else ''}: {questions}{more}"

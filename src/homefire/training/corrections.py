@@ -1,0 +1,200 @@
+"""From "this should have been …" to something that can be learned, durably.
+
+A correction becomes two facts in one transaction: the feedback, and an example whose id is the hash of its
+content. When a call here returns, both survive a power cut. Thumbs are recorded as feedback alone.
+
+What an example holds: the whole conversation the model saw up to the corrected question, not the question
+alone. An answer often depends on what was said before ("And in winter?"), and a question without its context
+would be taught as if it had none. Very long conversations are cut from the front, whole exchanges at a time,
+to `MAX_CONTEXT_CHARS` (the system message and the last question always stay). That the last question on its
+own, in a new chat, gets the new answer too is the dataset's business (`datasets.py`), where it is known
+whether two corrections give different answers to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from homefire.errors import InvalidRequest, NotFound
+from homefire.store.events import Event, ExampleCreated, FeedbackGiven
+from homefire.store.rows import TurnRow, Verdict
+from homefire.store.store import Store
+from homefire.types import Message
+from homefire.versions.manifest import canonical_json
+from homefire.world import World
+
+PROFILE = "plain"
+MAX_ANSWER_CHARS = 8_000
+MAX_QUESTION_CHARS = 8_000
+MAX_CONTEXT_CHARS = 16_000
+_ACTIVE: tuple[Literal["queued", "running", "paused"], ...] = ("queued", "running", "paused")
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of feedback. `example_id` is there for corrections.
+
+    `is_new` is false when the very same correction waits or trains already; it is then learned once.
+    """
+
+    feedback_id: str
+    example_id: str | None = None
+    is_new: bool = False
+
+
+class Corrections:
+    """See the module."""
+
+    def __init__(self, store: Store, world: World) -> None:
+        self._store, self._world = store, world
+
+    async def give(
+        self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
+    ) -> Given:
+        """Feedback on a turn; with the verdict `correction`, `text` is what the answer should have been.
+
+        Raises NotFound (also for another principal's turn) and InvalidRequest, which names the field.
+        """
+        turn = self._store.turns.get(turn_id)
+        if turn is None or turn.principal != principal:
+            raise NotFound(f"There is no turn {turn_id}.", turn_id=turn_id)
+        if verdict != "correction":
+            if text is not None and text.strip():
+                raise InvalidRequest(
+                    "`text` says what the answer should have been; it belongs to the verdict `correction`.",
+                    hint="Send verdict `correction`, or no text.",
+                    param="text",
+                )
+            feedback = self._feedback(turn_id, verdict=verdict, text=None, principal=principal)
+            await self._store.append(feedback)
+            return Given(feedback_id=feedback.feedback_id)
+        answer = checked_answer(text)
+        return await self._record(
+            (*self._context(turn), answer), turn_id=turn_id, text=answer.content, principal=principal
+        )
+
+    async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
+        """A correction without a turn: the answer to these messages, the last of which is the user's."""
+        context = trimmed(checked_context(messages))
+        given = checked_answer(answer)
+        return await self._record((*context, given), turn_id=None, text=given.content, principal=principal)
+
+    async def _record(
+        self, messages: tuple[Message, ...], *, turn_id: str | None, text: str, principal: str
+    ) -> Given:
+        feedback = self._feedback(turn_id, verdict="correction", text=text, principal=principal)
+        example_id = example_id_of(PROFILE, messages)
+        is_new = not self._is_on_its_way(example_id)
+        events: list[Event] = [feedback]
+        if is_new:
+            events.append(
+                ExampleCreated(
+                    example_id=example_id,
+                    profile=PROFILE,
+                    messages=messages,
+                    feedback_id=feedback.feedback_id,
+                    turn_id=turn_id,
+                    principal=principal,
+                )
+            )
+        await self._store.append(*events)
+        return Given(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
+
+    def _feedback(
+        self, turn_id: str | None, *, verdict: Verdict, text: str | None, principal: str
+    ) -> FeedbackGiven:
+        return FeedbackGiven(
+            feedback_id=self._world.new_id("feedback"),
+            turn_id=turn_id,
+            verdict=verdict,
+            text=text,
+            principal=principal,
+        )
+
+    def _is_on_its_way(self, example_id: str) -> bool:
+        """Whether this example waits for a run or is in one. One learned before is taught again."""
+        known = self._store.examples.get(example_id)
+        if known is None or known.superseded_by is not None:
+            return False
+        if any(example.example_id == example_id for example in self._store.examples.pending()):
+            return True
+        datasets = {run.dataset_id for state in _ACTIVE for run in self._store.runs.list(state)}
+        rows = (self._store.datasets.get(dataset_id) for dataset_id in datasets)
+        return any(row is not None and example_id in row.example_ids for row in rows)
+
+    def _context(self, turn: TurnRow) -> tuple[Message, ...]:
+        """The conversation up to the corrected question, as the model saw it."""
+        path = self._store.messages.path(turn.user_message_id) if turn.user_message_id else []
+        messages = [_message(row.role, row.content) for row in path]
+        if not messages or messages[-1].role != "user":
+            raise InvalidRequest(
+                "This turn has no question that could be answered otherwise (it was a raw prompt).",
+                hint="Give the correction with its prompt instead.",
+                param="turn_id",
+                turn_id=turn.turn_id,
+            )
+        system = [message for message in messages if message.role == "system"]
+        rest = [message for message in messages if message.role != "system"]
+        return trimmed((*system, *rest[min(turn.num_trimmed_messages, len(rest) - 1) :]))
+
+
+def example_id_of(profile: str, messages: Sequence[Message]) -> str:
+    """SHA-256 (hex) of the canonical content."""
+    content: dict[str, Any] = {"profile": profile, "messages": list(messages)}
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def checked_answer(text: str | None) -> Message:
+    """The answer as a message; InvalidRequest when it is empty or huge."""
+    answer = (text or "").strip()
+    if not answer:
+        raise InvalidRequest(
+            "The correction is empty.", hint="Write what the answer should have been.", param="text"
+        )
+    if len(answer) > MAX_ANSWER_CHARS:
+        raise InvalidRequest(
+            f"The correction has {len(answer)} characters; at most {MAX_ANSWER_CHARS} can be learned.",
+            hint="Teach a shorter answer.",
+            param="text",
+            num_chars=len(answer),
+            limit=MAX_ANSWER_CHARS,
+        )
+    return Message("assistant", answer)
+
+
+def checked_context(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages when they are a conversation that waits for an answer; InvalidRequest otherwise."""
+    if not messages or messages[-1].role != "user" or not messages[-1].content.strip():
+        raise InvalidRequest(
+            "A correction needs the question it answers: the last message must be the user's and not empty.",
+            param="messages",
+        )
+    if any(message.role == "system" for message in messages[1:]):
+        raise InvalidRequest("A system message can only be the first one.", param="messages")
+    if len(messages[-1].content) > MAX_QUESTION_CHARS:
+        raise InvalidRequest(
+            f"The question has {len(messages[-1].content)} characters; at most {MAX_QUESTION_CHARS} "
+            "can be learned.",
+            param="messages",
+            num_chars=len(messages[-1].content),
+            limit=MAX_QUESTION_CHARS,
+        )
+    return tuple(messages)
+
+
+def trimmed(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """At most `MAX_CONTEXT_CHARS`: oldest exchanges go first; system message and last question stay."""
+    system = tuple(messages[:1]) if messages[0].role == "system" else ()
+    rest = list(messages[len(system) :])
+    while len(rest) > 1 and sum(len(message.content) for message in (*system, *rest)) > MAX_CONTEXT_CHARS:
+        del rest[0]
+        while len(rest) > 1 and rest[0].role != "user":
+            del rest[0]
+    return (*system, *rest)
+
+
+def _message(role: str, content: str) -> Message:
+    return msgspec.convert({"role": role, "content": content}, Message)

@@ -1,0 +1,206 @@
+"""Training as the rest of Homefire sees it: give corrections, queue, steer and watch runs.
+
+From a durable correction to a live version nobody has to do anything: corrections are queued after a quiet
+moment, the dispatcher (`dispatcher.py`) leases the next run to a worker process (`session.py`), and what the
+worker made is published, judged and promoted (`completion.py`). Every move of a run is an event with who and
+why, so a server that was killed continues where the log says it was. Costs nothing while nothing waits.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from homefire.config.schema import Settings
+from homefire.errors import Conflict, NotFound
+from homefire.home import Home
+from homefire.store.events import RunState
+from homefire.store.rows import ExampleRow, RunRow, Verdict
+from homefire.store.store import Store
+from homefire.training.completion import Completion
+from homefire.training.corrections import Corrections, Given
+from homefire.training.dispatcher import Dispatcher, Priority
+from homefire.training.judging import Judging, MakeEngine
+from homefire.training.progress import Board, Progress, progress_of, read_steps, thinned
+from homefire.training.session import ASKED_STATE, Ask, Ending, Workshop
+from homefire.types import Message
+from homefire.versions.library import Library
+from homefire.versions.probes import AnswerShelf
+from homefire.versions.promotion import Promotion
+from homefire.world import World
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import Catalog
+
+Action = Literal["pause", "resume", "stop", "skip", "retry"]
+WORKER = (sys.executable, "-m", "homefire.training.worker")
+_FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("failed", "stopped", "skipped")}
+
+
+class TrainingDaemon:
+    """See the module. `start` and `stop` once each."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        store: Store,
+        catalog: Catalog,
+        library: Library,
+        promotion: Promotion,
+        make_engine: MakeEngine,
+        settings: Settings,
+        world: World,
+        worker_command: Sequence[str] = WORKER,
+    ) -> None:
+        """`make_engine` gives the gate engines of its own, apart from those that serve."""
+        self._home, self._store, self._settings = home, store, settings
+        self._board = Board()
+        self._corrections = Corrections(store, world)
+        shelf = AnswerShelf(home.cache / "answers")
+        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
+        completion = Completion(
+            home=home,
+            store=store,
+            catalog=catalog,
+            library=library,
+            promotion=promotion,
+            judging=judging,
+            settings=settings,
+            board=self._board,
+        )
+        workshop = Workshop(
+            home=home,
+            store=store,
+            catalog=catalog,
+            library=library,
+            completion=completion,
+            settings=settings.training,
+            world=world,
+            board=self._board,
+            command=worker_command,
+        )
+        self._dispatcher = Dispatcher(
+            workshop, auto=settings.training.auto, quiet_s=settings.training.quiet_s
+        )
+
+    async def start(self) -> None:
+        """Begin to work; runs that were under way go on by themselves."""
+        self._dispatcher.start()
+
+    async def stop(self) -> None:
+        """Let a worker save and leave; its run goes on at the next start."""
+        await self._dispatcher.stop()
+
+    # What people give
+
+    async def feedback(
+        self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
+    ) -> Given:
+        """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
+        given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
+        self._dispatcher.ring()
+        return given
+
+    async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
+        """Record a correction without a turn, durably. See `Corrections.correct`."""
+        given = await self._corrections.correct(messages, answer=answer, principal=principal)
+        self._dispatcher.ring()
+        return given
+
+    async def queue(
+        self,
+        example_ids: Sequence[str] | None = None,
+        *,
+        priority: Priority = "normal",
+        name: str = "corrections",
+    ) -> RunRow:
+        """Queue a run now: of these examples, or of all corrections that wait.
+
+        Raises NotFound, Conflict when nothing waits, NotTrainable when the live model cannot be taught.
+        """
+        if example_ids is None:
+            examples = self._store.examples.pending()
+        else:
+            examples = [self._example(example_id) for example_id in dict.fromkeys(example_ids)]
+        if not examples:
+            raise Conflict("No correction waits to be learned.", hint="Give one first.")
+        return self._run(await self._dispatcher.queue(examples, priority=priority, name=name))
+
+    async def signal(self, run_id: str, action: Action, *, who: str, why: str) -> RunRow:
+        """Pause, resume, stop, skip or retry a run; returns when it is so, with the run as it is then.
+
+        A run that ends on its own before it could pause stays ended. Raises NotFound, and Conflict where the
+        run's state does not allow it.
+        """
+        run = self._run(run_id)
+        if action == "resume" or action == "retry":
+            if run.state not in _FROM[action]:
+                raise Conflict(
+                    f"Run {run_id} is {run.state}; only a run that is {' or '.join(_FROM[action])} "
+                    f"can be told to {action}.",
+                    run_id=run_id,
+                    state=run.state,
+                )
+            await self._dispatcher.move(
+                run, Ending(state="queued", who=who, why=why, metrics={"attempts": 0})
+            )
+            return self._run(run_id)
+        session = self._dispatcher.session
+        if session is not None and session.run_id == run_id:
+            await session.ask(Ask(action, who, why))
+            await session.finished.wait()
+        else:
+            await self._dispatcher.move(run, Ending(state=ASKED_STATE[action], who=who, why=why))
+        return self._run(run_id)
+
+    # What people see
+
+    def waiting_reason(self) -> str | None:
+        """Why corrections or runs that wait are not trained now; None when nothing holds them up."""
+        num_pending = len(self._store.examples.pending())
+        if self._dispatcher.blocked is not None and (num_pending or self._store.runs.list("queued")):
+            return self._dispatcher.blocked
+        if num_pending and not self._settings.training.auto:
+            return f"{num_pending} corrections wait: training.auto is off."
+        return None
+
+    def progress(self, run_id: str) -> Progress:
+        """Where a run stands. Raises NotFound. Cheap: `losses` has the history of runs before this start."""
+        return self._board.get(run_id) or progress_of(self._run(run_id))
+
+    def losses(self, run_id: str) -> list[tuple[int, float]]:
+        """(step, loss) of the run so far, thinned to a few hundred points. Raises NotFound."""
+        shown = self.progress(run_id).losses
+        if shown:
+            return list(shown)
+        steps = read_steps(self._home.runs / run_id)
+        return list(thinned([(step.step, step.loss) for step in steps]))
+
+    def watch(self, run_id: str) -> AsyncIterator[Progress]:
+        """What is known now, then every change, until the run has ended. Raises NotFound at once."""
+        first = msgspec.structs.replace(self.progress(run_id), losses=tuple(self.losses(run_id)))
+        return self._board.watch(run_id, first=first)
+
+    def run_of(self, example_id: str) -> str | None:
+        """The newest run that learned or will learn this example; None while it waits for one."""
+        for run in self._store.runs.list():
+            dataset = self._store.datasets.get(run.dataset_id)
+            if dataset is not None and example_id in dataset.example_ids:
+                return run.run_id
+        return None
+
+    def _run(self, run_id: str) -> RunRow:
+        run = self._store.runs.get(run_id)
+        if run is None:
+            raise NotFound(f"There is no run {run_id}.", run_id=run_id)
+        return run
+
+    def _example(self, example_id: str) -> ExampleRow:
+        example = self._store.examples.get(example_id)
+        if example is None:
+            raise NotFound(f"There is no example {example_id}.", example_id=example_id)
+        return example

@@ -1,0 +1,140 @@
+"""Collecting what the gate needs to know: both models are asked, on engines of their own, out of the way.
+
+The candidate's engine is niced, so a chat beside it is not slowed; it is stopped when the last answer is in.
+The parent, and the base where it is another model, are asked only what is not on the shelf of answers yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from homefire.config.schema import GateSettings
+from homefire.engines.base import Engine, ModelFiles
+from homefire.errors import HomefireError
+from homefire.store.rows import ExampleRow
+from homefire.training.preparation import Parents
+from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
+from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
+from homefire.versions.probes import AnswerShelf, OnAnswer, ask, build_probes, load_probes
+from homefire.versions.weight_file import non_finite_tensors, read_weight_file
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import Catalog, ModelInfo
+
+NICE = 19
+MakeEngine = Callable[[ModelFiles], Engine]
+
+
+class Judging:
+    """See the module."""
+
+    def __init__(
+        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, shelf: AnswerShelf
+    ) -> None:
+        self._catalog, self._make_engine = catalog, make_engine
+        self._settings, self._shelf = settings, shelf
+
+    async def judge(
+        self,
+        candidate: ModelInfo,
+        parents: Parents,
+        *,
+        targets: Sequence[ExampleRow],
+        earlier: Sequence[ExampleRow],
+        on_answer: OnAnswer | None = None,
+    ) -> Verdict:
+        """The verdict on a version. A candidate that cannot be loaded or asked has failed, it raises nothing.
+
+        Raises what loading or asking the parent raises: then nothing is known about the candidate.
+        """
+        probes = build_probes(targets, earlier=earlier, protected=load_probes(parents.base.folder))
+        limits = Limits(
+            min_target_score=self._settings.min_target_score,
+            min_protected_ratio=self._settings.min_protected_ratio,
+        )
+        broken = await self._look_at(candidate, parents.parent)
+        if broken is not None:
+            return judge(msgspec.structs.replace(broken, probes=probes, limits=limits))
+        protected = [probe for probe in probes if probe.group == "protected"]
+        has_anchor = parents.base.name != parents.parent.name
+        count = _Counter(2 * len(probes) + (len(protected) if has_anchor else 0), on_answer)
+        parent = await self._answers(parents.parent, probes, count)
+        anchor = await self._answers(parents.base, protected, count) if has_anchor else None
+        given = GateInput(probes=probes, candidate={}, parent=parent, anchor=anchor, limits=limits)
+        try:
+            answers = await self._answers(candidate, probes, count)
+        except HomefireError as problem:
+            return judge(msgspec.structs.replace(given, obstacle=problem.message))
+        return judge(msgspec.structs.replace(given, candidate=answers))
+
+    async def _look_at(self, candidate: ModelInfo, parent: ModelInfo) -> GateInput | None:
+        """What is wrong before anything is asked: weights that are no numbers, another chat format."""
+        try:
+            broken = await asyncio.to_thread(_non_finite, candidate.folder)
+            now = self._catalog.prompt_format(candidate).fingerprint
+            before = self._catalog.prompt_format(parent).fingerprint
+        except HomefireError as problem:
+            return GateInput(probes=(), candidate={}, parent={}, obstacle=problem.message)
+        if not broken and now == before:
+            return None
+        return GateInput(
+            probes=(), candidate={}, parent={}, non_finite=broken, candidate_format=now, parent_format=before
+        )
+
+    async def _answers(
+        self, model: ModelInfo, probes: Sequence[Probe], count: _Counter
+    ) -> dict[str, ProbeAnswer]:
+        """The model's answers, from the shelf where it gave them before."""
+        max_tokens = self._settings.max_eval_tokens
+        files = await self._catalog.files(model, nice=NICE)
+        known = await asyncio.to_thread(self._shelf.known, files, probes, max_tokens=max_tokens)
+        missing = [probe for probe in probes if probe.probe_id not in known]
+        count.add(len(known))
+        if not missing:
+            return known
+        async with self._engine(files) as engine:
+            fresh = await ask(
+                engine,
+                missing,
+                max_tokens=max_tokens,
+                num_parallel=files.num_parallel,
+                on_answer=lambda _answered, _all: count.add(1),
+            )
+        await asyncio.to_thread(self._shelf.keep, files, missing, fresh, max_tokens=max_tokens)
+        return {**known, **fresh}
+
+    @asynccontextmanager
+    async def _engine(self, files: ModelFiles) -> AsyncIterator[Engine]:
+        engine = self._make_engine(files)
+        try:
+            await engine.ensure_ready()
+            yield engine
+        finally:
+            await asyncio.shield(engine.stop())
+
+
+class _Counter:
+    """Questions answered so far, by whichever model."""
+
+    def __init__(self, num_all: int, on_answer: OnAnswer | None) -> None:
+        self._num_all, self._num, self._on_answer = num_all, 0, on_answer
+
+    def add(self, num: int) -> None:
+        self._num += num
+        if self._on_answer is not None:
+            self._on_answer(self._num, self._num_all)
+
+
+def _non_finite(folder: Path) -> tuple[str, ...]:
+    return tuple(
+        name
+        for relative, path in folder_files(folder)
+        if relative.endswith(WEIGHT_SUFFIX)
+        for name in non_finite_tensors(read_weight_file(path))
+    )

@@ -1,0 +1,180 @@
+"""Getting a run ready for a worker: its directory, its rows, its job, its lease.
+
+The rows are written once, at the first lease, so that a resumed run sees exactly the data it began with; the
+job is written anew for each lease, with the new epoch and the same parent. The order is what fences an older
+worker out: first the new epoch in the run's directory (under the lock that commits hold), then the log.
+All of it is blocking file work for a thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from homefire.config.schema import TrainingSettings
+from homefire.errors import NotTrainable
+from homefire.store.durable import make_directory, write_file
+from homefire.store.rows import ExampleRow, RunRow
+from homefire.training.datasets import read_replay, rows_to_keep, rows_to_learn, rows_to_replay
+from homefire.training.job import (
+    CHECKPOINTS,
+    EPOCH_FILE,
+    FINAL,
+    JOB_FILE,
+    LOCK_FILE,
+    Job,
+    TrainingRow,
+    encode_rows,
+    read_job,
+)
+from homefire.training.recipe import Mode, Recipe
+from homefire.world import World
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import ModelInfo
+
+EXAMPLES_FILE = "examples.jsonl"
+KEPT_FILE = "kept.jsonl"
+REPLAY_ROWS_FILE = "replay.jsonl"
+PARENT_FILE = "parent.json"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run really starts from: `live` at its first lease, which the log's row may not know yet."""
+
+    parent: str
+    base: str
+    base_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """The model a run starts from, and the base below it (itself, when it is a base)."""
+
+    parent: ModelInfo
+    base: ModelInfo
+
+    def check_trainable(self) -> None:
+        """Raise NotTrainable, with the reason, where this model cannot be taught here."""
+        if not self.parent.trainable:
+            reason = self.parent.why_not_trainable or "it cannot be trained here"
+            raise NotTrainable(
+                f"The live model {self.parent.name} cannot be taught: {reason}",
+                hint="Corrections are kept; they are learned when a trainable model is live.",
+                name=self.parent.name,
+            )
+
+
+def recipe_from_settings(settings: TrainingSettings) -> Recipe:
+    """The recipe that the settings ask for; what they leave open is the recipe's own."""
+    asked = {
+        "mode": settings.mode,
+        "learning_rate": settings.learning_rate,
+        "max_steps": settings.max_steps,
+        "replay_ratio": settings.replay_ratio,
+    }
+    values = {name: value for name, value in asked.items() if value is not None}
+    if settings.max_steps is not None:
+        values["min_steps"] = min(Recipe().min_steps, settings.max_steps)
+    return Recipe.from_dict(values)
+
+
+def is_prepared(run_dir: Path) -> bool:
+    """Whether the run had a lease before."""
+    return (run_dir / PARENT_FILE).exists()
+
+
+def write_rows(
+    run_dir: Path,
+    *,
+    new: Sequence[ExampleRow],
+    learned: Sequence[ExampleRow],
+    parents: Parents,
+    world: World,
+) -> Origin:
+    """Fix what the run is about: its rows and its parent. Doing it again changes nothing."""
+    make_directory(run_dir, world)
+    if is_prepared(run_dir):
+        return read_origin(run_dir)
+    kept = rows_to_keep(learned, new)
+    kept_ids = {row.example_id for row in kept}
+    standing = [*new, *(example for example in learned if example.example_id in kept_ids)]
+    replay = rows_to_replay(read_replay(parents.base.folder), standing)
+    rows: dict[str, Sequence[TrainingRow]] = {
+        EXAMPLES_FILE: rows_to_learn(new),
+        KEPT_FILE: kept,
+        REPLAY_ROWS_FILE: replay,
+    }
+    for name, content in rows.items():
+        write_file(run_dir / name, encode_rows(content), world)
+    origin = Origin(parent=parents.parent.name, base=parents.base.name, base_digest=parents.base.digest)
+    write_file(run_dir / PARENT_FILE, msgspec.json.encode(origin), world)
+    return origin
+
+
+def read_origin(run_dir: Path) -> Origin:
+    """What the run starts from."""
+    return msgspec.json.decode((run_dir / PARENT_FILE).read_bytes(), type=Origin)
+
+
+def write_job(
+    run_dir: Path, run: RunRow, *, epoch: int, parents: Parents, settings: TrainingSettings, world: World
+) -> Job:
+    """The job of one lease. What decides the weights stays as the first lease had it."""
+    recipe = Recipe.from_dict(run.recipe).resolved(parents.parent.num_parameters)
+    if (parents.parent.folder / ADAPTER_CONFIG).exists():
+        recipe = msgspec.structs.replace(recipe, mode="lora").resolved(parents.parent.num_parameters)
+    mode: Mode = "lora" if recipe.mode == "lora" else "full"
+    job = Job(
+        run_id=run.run_id,
+        epoch=epoch,
+        model_folder=str(parents.parent.folder),
+        base_folder=str(parents.base.folder),
+        mode=mode,
+        recipe=recipe,
+        examples=str(run_dir / EXAMPLES_FILE),
+        kept=str(run_dir / KEPT_FILE) if (run_dir / KEPT_FILE).stat().st_size else None,
+        replay=str(run_dir / REPLAY_ROWS_FILE) if (run_dir / REPLAY_ROWS_FILE).stat().st_size else None,
+        seed=settings.seed,
+        num_threads=settings.num_threads,
+        checkpoint_every_steps=settings.checkpoint_every_steps,
+        keep_checkpoints=settings.keep_checkpoints,
+        nice=settings.nice,
+    )
+    if (run_dir / JOB_FILE).exists():
+        first = read_job(run_dir)
+        job = msgspec.structs.replace(
+            job, mode=first.mode, recipe=first.recipe, seed=first.seed, num_threads=first.num_threads
+        )
+    write_file(run_dir / JOB_FILE, msgspec.json.encode(job), world)
+    return job
+
+
+def raise_fence(run_dir: Path, epoch: int, world: World) -> None:
+    """From now on only the worker with this epoch can commit; waits for a commit that is under way."""
+    make_directory(run_dir, world)
+    descriptor = os.open(run_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        write_file(run_dir / EPOCH_FILE, str(epoch).encode(), world)
+    finally:
+        os.close(descriptor)
+
+
+def has_result(run_dir: Path) -> bool:
+    """Whether a worker finished: its result has its name, so it is whole."""
+    return (run_dir / FINAL).is_dir()
+
+
+def discard_leftovers(run_dir: Path) -> None:
+    """Give back the space of what only an unfinished run needs. Call it when the version is published."""
+    for name in (CHECKPOINTS, FINAL):
+        shutil.rmtree(run_dir / name, ignore_errors=True)

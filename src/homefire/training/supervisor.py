@@ -1,0 +1,173 @@
+"""One trainer process: start it, listen to it, tell it things, and know for certain how it ended.
+
+The process is a child in a session of its own (a Ctrl-C in the terminal is not meant for it), niced, with
+its own thread count. It speaks JSON lines (`job.py`); its standard error goes to `worker.log` of the run.
+Silence for longer than the heartbeat timeout ends it, by its own process id. When this process dies, the
+worker sees the end of its input and leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from homefire.training.failures import Failure, from_event, from_exit, num_oom_kills
+from homefire.training.job import (
+    Command,
+    Done,
+    ExitCode,
+    Failed,
+    Paused,
+    Skipped,
+    Stopped,
+    WorkerEvent,
+    decode_event,
+    encode_line,
+)
+
+LOG_FILE = "worker.log"
+MAX_LINE_BYTES = 4 << 20
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker ended. `done` is there for `done`, `failure` for `failed`."""
+
+    kind: Literal["done", "paused", "stopped", "skipped", "failed"]
+    done: Done | None = None
+    failure: Failure | None = None
+
+
+class TrainerProcess:
+    """See the module. `run` once; `tell` and `kill` while it runs."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        command: Sequence[str],
+        nice: int,
+        num_threads: int,
+        heartbeat_timeout_s: float,
+    ) -> None:
+        self._run_dir, self._command = run_dir, tuple(command)
+        self._nice, self._num_threads = nice, num_threads
+        self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def run(self, on_event: Callable[[WorkerEvent], None]) -> Outcome:
+        """Start the worker and listen until it ended. A cancelled call kills it and waits for its end."""
+        num_killed_before = num_oom_kills()
+        with (self._run_dir / LOG_FILE).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                str(self._run_dir),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,
+                limit=MAX_LINE_BYTES,
+            )
+            self._process = process
+            try:
+                self._lower_priority(process.pid)
+                last, hung = await self._listen(process, on_event, log_line=log.write)
+            finally:
+                if process.returncode is None:
+                    self.kill()
+                await asyncio.shield(process.wait())
+        if hung:
+            message = f"The trainer gave no sign of life for {self._heartbeat_timeout_s:g} s and was ended."
+            return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
+        out_of_memory = num_oom_kills() > num_killed_before
+        return _outcome(last, process.returncode or 0, out_of_memory=out_of_memory)
+
+    async def tell(self, do: Literal["pause", "stop", "skip"]) -> None:
+        """Ask the worker to do something; its end is the answer. Nothing happens when it ended already."""
+        process = self._process
+        if process is None or process.returncode is not None or process.stdin is None:
+            return
+        try:
+            process.stdin.write(encode_line(Command(do=do)))
+            await process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it ended meanwhile: `run` reports how
+
+    async def wait(self) -> None:
+        """Until the process ended; at once when none runs."""
+        if self._process is not None:
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End the worker at once, by its process id. What it committed stays."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            process.kill()
+
+    async def _listen(
+        self,
+        process: asyncio.subprocess.Process,
+        on_event: Callable[[WorkerEvent], None],
+        *,
+        log_line: Callable[[bytes], object],
+    ) -> tuple[WorkerEvent | None, bool]:
+        """The last event, and whether the worker fell silent."""
+        last: WorkerEvent | None = None
+        stdout = process.stdout
+        assert stdout is not None
+        while True:
+            try:
+                line = await asyncio.wait_for(stdout.readline(), self._heartbeat_timeout_s)
+            except TimeoutError:
+                return last, True
+            if not line:
+                break
+            try:
+                last = decode_event(line)
+            except msgspec.DecodeError:
+                log_line(line)  # something a library printed
+                continue
+            on_event(last)
+        try:
+            await asyncio.wait_for(process.wait(), self._heartbeat_timeout_s)
+        except TimeoutError:
+            return last, True
+        return last, False
+
+    def _environment(self) -> dict[str, str]:
+        threads = str(self._num_threads)
+        return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "TOKENIZERS_PARALLELISM": "false"}
+
+    def _lower_priority(self, pid: int) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, self._nice)
+        except ProcessLookupError:
+            return  # it ended already: `run` reports how
+
+
+def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool) -> Outcome:
+    """Event and exit code must agree: a worker that says it is done and then crashes was not done."""
+    match last, return_code:
+        case Done(), ExitCode.DONE:
+            return Outcome(kind="done", done=last)
+        case Paused(), ExitCode.PAUSED:
+            return Outcome(kind="paused")
+        case Stopped(), ExitCode.STOPPED:
+            return Outcome(kind="stopped")
+        case Skipped(), ExitCode.SKIPPED:
+            return Outcome(kind="skipped")
+        case Failed() as event, _:
+            return Outcome(kind="failed", failure=from_event(event))
+    return Outcome(kind="failed", failure=from_exit(return_code, out_of_memory=out_of_memory))
