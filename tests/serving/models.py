@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from homefire.config.schema import Settings
 from homefire.engines.base import ModelFiles
+from homefire.errors import ModelNotFound
 from tests.support.scripted_engine import ScriptedEngine, scripted_files
 
 
@@ -50,3 +52,39 @@ async def settle(num_rounds: int = 50) -> None:
     """Let every task run until it waits for something that has not happened."""
     for _ in range(num_rounds):
         await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class FakeResolved:
+    """What the router reads of a resolved name."""
+
+    name: str
+    chain: tuple[str, ...]
+    model: FakeModel
+
+
+class FakeCatalog(Stable):
+    """A stable with an alias table."""
+
+    def __init__(self, *names: str, aliases: dict[str, str] | None = None, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.models = {name: FakeModel(name, f"sha256:{name}") for name in names or ("ember",)}
+        self.aliases = (
+            aliases if aliases is not None else {"live": next(iter(self.models)), "default": "live"}
+        )
+
+    def resolve(self, name: str) -> FakeResolved:
+        chain = [name]
+        while chain[-1] in self.aliases:
+            chain.append(self.aliases[chain[-1]])
+        if chain[-1] not in self.models:
+            raise ModelNotFound(f"There is no model {name!r}.")
+        return FakeResolved(name, tuple(chain), self.models[chain[-1]])
+
+    def list(self) -> list[FakeModel]:
+        return [*self.models.values(), *(FakeModel(alias) for alias in self.aliases)]
+
+
+def settings(**sections: dict[str, Any]) -> Settings:
+    """`settings(serving={"max_models": 1})`"""
+    return Settings.model_validate(sections)

@@ -213,9 +213,9 @@ async def run_storm(kept: Residency, stable: Stable, *, seed: int, max_models: i
         task.cancel()
     done, _ = await asyncio.wait(tasks, timeout=5)
     assert len(done) == len(tasks), "somebody waits for ever"
-    for task in done:
-        if not task.cancelled():
-            task.result()
+    failures = [error for task in done if not task.cancelled() and (error := task.exception()) is not None]
+    if failures:
+        raise failures[0]
     assert all(model.num_leases == 0 for model in kept.status())
 
 

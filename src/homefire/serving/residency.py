@@ -144,6 +144,12 @@ class Residency:
         """Make this model the one that leaves last."""
         self._pinned = weights_key(model)
 
+    def unload(self, model: ModelInfo) -> None:
+        """Let a model go now: who uses it finishes first, who asks later loads it anew. No-op if not loaded."""
+        resident = self._residents.get(weights_key(model))
+        if resident is not None:
+            self._leave(resident)
+
     def engine_if_ready(self, model: ModelInfo) -> Engine | None:
         """The engine of a model that is loaded now, without a lease: for reading its figures only."""
         resident = self._residents.get(weights_key(model))

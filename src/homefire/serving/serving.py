@@ -139,6 +139,10 @@ class Serving:
         async with self._residency.lease(resolved.model):
             pass
 
+    def unload(self, name: str) -> None:
+        """Let go what `name` stands for: its running requests finish, the next one loads it anew."""
+        self._residency.unload(self._catalog.resolve(name).model)
+
     async def swap_to(self, model: ModelInfo) -> None:
         """Load `model` whole while the old one serves on; call it before the alias `live` moves."""
         await self._residency.swap_to(model)
