@@ -18,7 +18,8 @@ from homefire.training.plan import Kind, Placement, compose
 from homefire.training.render import Renderer
 
 PASS_COST_TOKENS = 150
-"""What a forward and backward pass costs beyond its tokens, in tokens; measured on a model of 0.4 M weights."""
+"""What a forward and backward pass costs beyond its tokens, in tokens; measured on a model of 0.4 M
+weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def only_own_answer(row: TokenRow, number: int) -> TokenRow:
 def collate(token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int) -> tuple[MicroBatch, ...]:
     """Micro-batches of at most `max_tokens` padded tokens (or one row), longest first.
 
-    Row numbers from `replay_from` on are replay. The longest come first so that a step which does not fit into
-    memory fails at once.
+    Row numbers from `replay_from` on are replay. The longest come first so that a step which does not fit
+    into memory fails at once.
     """
     order = sorted(range(len(token_rows)), key=lambda i: (-len(token_rows[i].ids), i))
     sizes = group_sizes([len(token_rows[i].ids) for i in order], max_tokens=max_tokens)
@@ -105,8 +106,9 @@ def collate(token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int
 def group_sizes(lengths: Sequence[int], *, max_tokens: int) -> list[int]:
     """How to cut rows of falling length into groups so that padding and the number of passes cost least.
 
-    A pass costs its padded tokens plus a constant; the best cut of the first n rows follows from those of fewer
-    (dynamic programming, n² steps). No group is larger than `max_tokens` padded, unless it is a single row.
+    A pass costs its padded tokens plus a constant; the best cut of the first n rows follows from those of
+    fewer (dynamic programming, n² steps). No group is larger than `max_tokens` padded, unless it is a
+    single row.
     """
     best: list[tuple[int, int]] = [(0, 0)]
     for end in range(1, len(lengths) + 1):

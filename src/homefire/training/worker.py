@@ -62,14 +62,14 @@ def _train(job: Job, run_dir: Path, *, control: Control, started_s: float) -> in
     import transformers
 
     from homefire.training.loop import NumericFailure
-    from homefire.training.session import LeaveRequested, Session
+    from homefire.training.trainer import LeaveRequested, Trainer
 
     torch.set_num_threads(job.num_threads)
     torch.use_deterministic_algorithms(True)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        session = Session(job, run_dir, control=control, world=World(), started_s=started_s)
-        control.emit(session.work())
+        trainer = Trainer(job, run_dir, control=control, world=World(), started_s=started_s)
+        control.emit(trainer.work())
         return ExitCode.DONE
     except LeaveRequested as leave:
         return _leave(leave.wanted, leave.step, control)

@@ -1,0 +1,274 @@
+"""One worker's part of a run: from its last checkpoint to pause, stop or the finished weights.
+
+    lessons, model → newest verified checkpoint → step, check, checkpoint … → settle → final weights
+
+All that decides later steps is in `Progress`, the tensors and the random generators, which one checkpoint
+holds together; so a run that was killed anywhere ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import torch
+
+from homefire.errors import StoreFull
+from homefire.training import stop
+from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore
+from homefire.training.commit import Lease, commit_directory, hash_file, sweep
+from homefire.training.control import Control, Wanted
+from homefire.training.job import (
+    FINAL,
+    LOSSES_FILE,
+    METRICS_FILE,
+    Checkpointed,
+    DiskFull,
+    Done,
+    Job,
+    Started,
+    Stepped,
+)
+from homefire.training.journal import Journal
+from homefire.training.loop import Interrupted, Losses, StepReport, build_optimizer, check_rows, train_step
+from homefire.training.material import load_lessons
+from homefire.training.weights import load_model, num_parameters, result_files
+from homefire.world import World
+
+MAX_RETRY_S = 30.0
+T = TypeVar("T")
+
+
+class LeaveRequested(Exception):
+    """The server wants the process to end; `step` is where the run can go on."""
+
+    def __init__(self, wanted: Wanted, step: int) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+        self.step = step
+
+
+class Trainer:
+    """A run in this process. `work` does all of it and raises `LeaveRequested` when told to leave."""
+
+    def __init__(self, job: Job, run_dir: Path, *, control: Control, world: World, started_s: float) -> None:
+        """`started_s`: when this process began, on the world's monotonic clock."""
+        self._job = job
+        self._run_dir = run_dir
+        self._control = control
+        self._world = world
+        self._lease = Lease(run_dir, job.epoch)
+        with self._lease.held():
+            sweep(run_dir)
+        torch.manual_seed(job.seed)
+        self._lessons = load_lessons(job)
+        control.beat("loading the model")
+        self._model = load_model(job)
+        self._optimizer = build_optimizer(self._model, job.recipe)
+        self._checks = self._lessons.check_batch()
+        self._store = CheckpointStore(
+            self._lease, self._lessons.purpose, keep=job.keep_checkpoints, world=world
+        )
+        control.beat("looking for a checkpoint")
+        found = self._store.newest()
+        self._progress = Progress()
+        self._saved_step: int | None = None
+        if found.state is not None:
+            self._progress = restore(found, self._model.trainable, self._optimizer)
+            self._saved_step = self._progress.step
+        self._randomness = Randomness.capture()
+        self._metrics = Journal(run_dir / METRICS_FILE, size_bytes=self._progress.metrics_bytes, world=world)
+        self._losses = Journal(run_dir / LOSSES_FILE, size_bytes=self._progress.losses_bytes, world=world)
+        control.emit(
+            Started(
+                step=self._progress.step,
+                num_examples=len(self._lessons.rows.new),
+                num_replay=len(self._lessons.rows.replay),
+                num_left_out=self._lessons.num_left_out,
+                num_parameters=num_parameters(self._model.whole.parameters()),
+                num_trainable=num_parameters(self._model.trainable.values()),
+                start_s=round(world.clock.monotonic_s() - started_s, 3),
+                skipped=found.skipped,
+            )
+        )
+
+    def work(self) -> Done:
+        """Train to the end and write the result. Raises what `train_step`, `save` and `commit_directory`
+        raise."""
+        if self._saved_step is None:
+            self._write_losses_header()
+            self._check()
+        while not self._progress.stop.done:
+            self._step()
+            if self._progress.stop.done or self._progress.step % self._job.checkpoint_every_steps == 0:
+                self._save()
+        return self._finish()
+
+    # One step
+
+    def _step(self) -> None:
+        self._leave_if_asked()
+        recipe, position = self._job.recipe, self._progress.step
+        rate = stop.rate_at(position, self._progress.stop, recipe)
+        started_s = time.monotonic()
+        try:
+            report = train_step(
+                self._model,
+                self._optimizer,
+                self._lessons.step_batch(position),
+                learning_rate=rate,
+                recipe=recipe,
+                between=self._may_go_on,
+            )
+        except Interrupted:
+            # The step is as if it had not begun: what dropout drew for it is drawn again.
+            self._randomness.restore()
+            self._leave_if_asked()
+            raise
+        self._randomness = Randomness.capture()
+        self._progress = msgspec.structs.replace(self._progress, step=position + 1, loss=report.loss)
+        self._check()
+        elapsed_s = time.monotonic() - started_s
+        self._progress = msgspec.structs.replace(self._progress, train_s=self._progress.train_s + elapsed_s)
+        self._report(report, rate=rate, elapsed_s=elapsed_s)
+
+    def _may_go_on(self) -> bool:
+        self._control.beat("training")
+        return self._control.wanted is None
+
+    def _check(self) -> None:
+        """Look whether everything is learned, if that is due after this step, and let the stop rule
+        decide."""
+        recipe, step, state = self._job.recipe, self._progress.step, self._progress.stop
+        if stop.is_check_due(state, step=step, recipe=recipe):
+            placements, batch = self._checks
+            right = check_rows(self._model, batch, min_margin=recipe.min_margin)
+            known: dict[tuple[str, int], bool] = {}
+            for place, placement in enumerate(placements):
+                key = (placement.kind, placement.index)
+                known[key] = known.get(key, True) and right[place]
+            kept = tuple(index for (kind, index), is_known in known.items() if kind == "kept" and is_known)
+            if state.known_kept is None:
+                state = msgspec.structs.replace(state, known_kept=kept)
+            num_learned = sum(is_known for (kind, _), is_known in known.items() if kind == "new")
+            all_right = num_learned == len(self._lessons.rows.new) and set(state.known_kept or ()) <= set(
+                kept
+            )
+            state = stop.after_check(
+                state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
+            )
+        else:
+            state = stop.advance(state, step=step, recipe=recipe)
+        self._progress = msgspec.structs.replace(self._progress, stop=state)
+
+    def _report(self, report: StepReport, *, rate: float, elapsed_s: float) -> None:
+        step, recipe, border = self._progress.step, self._job.recipe, self._lessons.num_corrections
+        event = Stepped(
+            step=step,
+            max_steps=recipe.max_steps,
+            loss=report.loss,
+            new_loss=report.losses.mean(lambda row: row < border),
+            replay_loss=report.losses.mean(lambda row: row >= border),
+            learning_rate=rate,
+            grad_norm=report.grad_norm,
+            num_tokens=report.num_tokens,
+            tokens_per_s=round(report.num_tokens / elapsed_s, 1),
+            eta_s=round(self._progress.train_s / step * self._steps_left(), 1),
+            num_learned=self._progress.stop.num_learned,
+            num_examples=len(self._lessons.rows.new),
+        )
+        line = msgspec.json.encode(event) + b"\n"
+        self._metrics.append(line)
+        self._losses.append(_losses_line(step, report.losses))
+        self._control.emit(event)
+
+    def _steps_left(self) -> int:
+        """At most so many steps are left."""
+        settle_from, recipe = self._progress.stop.settle_from, self._job.recipe
+        end = (
+            recipe.max_steps
+            if settle_from is None
+            else min(recipe.max_steps, settle_from + recipe.settle_steps)
+        )
+        return max(0, end - self._progress.step)
+
+    def _write_losses_header(self) -> None:
+        rows = self._lessons.rows
+        header = {
+            "examples": [row.example_id for row in rows.new],
+            "kept": [row.example_id for row in rows.kept],
+            "num_replay": len(rows.replay),
+        }
+        self._losses.append(msgspec.json.encode(header) + b"\n")
+
+    # Saving and leaving
+
+    def _leave_if_asked(self) -> None:
+        wanted = self._control.wanted
+        if wanted is None:
+            return
+        if wanted != "skip" and self._saved_step != self._progress.step:
+            self._save()
+        raise LeaveRequested(wanted, self._saved_step or 0)
+
+    def _save(self) -> None:
+        """A durable checkpoint of where the run is now."""
+        started_s = time.monotonic()
+
+        def attempt() -> int:
+            self._progress = msgspec.structs.replace(
+                self._progress, metrics_bytes=self._metrics.sync(), losses_bytes=self._losses.sync()
+            )
+            saved = self._store.save(self._model.trainable, self._optimizer, self._progress, self._randomness)
+            return saved.size_bytes
+
+        size_bytes = self._until_there_is_room(attempt)
+        self._saved_step = self._progress.step
+        self._control.emit(
+            Checkpointed(
+                step=self._progress.step, size_bytes=size_bytes, save_s=round(time.monotonic() - started_s, 4)
+            )
+        )
+
+    def _until_there_is_room(self, attempt: Callable[[], T]) -> T:
+        """Try again from scratch while the disk is full. On a command the run is left at its last
+        checkpoint."""
+        retry_s = 1.0
+        while True:
+            try:
+                return attempt()
+            except StoreFull as error:
+                self._control.emit(DiskFull(step=self._progress.step, retry_s=retry_s, message=error.message))
+            if (wanted := self._control.wait(retry_s)) is not None:
+                raise LeaveRequested(wanted, self._saved_step or 0)
+            retry_s = min(2 * retry_s, MAX_RETRY_S)
+
+    def _finish(self) -> Done:
+        self._control.beat("writing the result")
+        target = self._run_dir / FINAL
+        files: Mapping[str, bytes | Path] = result_files(self._model, self._job)
+        self._until_there_is_room(
+            lambda: commit_directory(target, files, lease=self._lease, world=self._world)
+        )
+        return Done(
+            step=self._progress.step,
+            folder=str(target),
+            files={path.name: hash_file(path) for path in sorted(target.iterdir())},
+            num_learned=self._progress.stop.num_learned,
+            num_examples=len(self._lessons.rows.new),
+            loss=self._progress.loss,
+            train_s=round(self._progress.train_s, 3),
+        )
+
+
+def _losses_line(step: int, losses: Losses) -> bytes:
+    rows = sorted(losses.by_row.items())
+    values = {
+        "step": step,
+        "rows": [row for row, _ in rows],
+        "losses": [round(total / count, 5) for _, (total, count) in rows],
+    }
+    return msgspec.json.encode(values) + b"\n"
