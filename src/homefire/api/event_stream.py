@@ -60,26 +60,27 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _paced(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        upcoming: asyncio.Future[bytes | None] | None = None
+        stopping = asyncio.create_task(self._stopping.wait())
+        upcoming: asyncio.Task[bytes | None] | None = None
         try:
-            while True:
+            while not stopping.done():
                 if upcoming is None:
-                    upcoming = asyncio.ensure_future(anext(events, None))
-                await asyncio.wait(
-                    {upcoming, stopping}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
-                )
+                    upcoming = asyncio.create_task(_next(events))
+                waiting: set[asyncio.Task[Any]] = {upcoming, stopping}
+                await asyncio.wait(waiting, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
                 if upcoming.done():
                     event, upcoming = upcoming.result(), None
                     if event is None:
                         return
                     yield event
-                elif stopping.done():
-                    return
-                else:
+                elif not stopping.done():
                     yield _COMMENT
         finally:
             stopping.cancel()
             if upcoming is not None:
                 upcoming.cancel()
                 await asyncio.wait({upcoming})
+
+
+async def _next(events: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(events, None)

@@ -51,7 +51,7 @@ def create_learning_router(context: Context) -> APIRouter:
     async def give_feedback(request: Request) -> JsonDocument:
         """Judge an answer: good, bad, or what it should have been (which becomes something to learn)."""
         wanted = await read_document(request, FeedbackBody)
-        given = await homefire.corrections.give(
+        given = await homefire.training.feedback(
             wanted.turn_id, verdict=wanted.verdict, text=wanted.text, principal=principal_of(request).id
         )
         return JsonDocument(given)
@@ -63,7 +63,7 @@ def create_learning_router(context: Context) -> APIRouter:
         if (wanted.prompt is None) == (wanted.messages is None):
             raise invalid("prompt", "one of prompt and messages is expected")
         prompt = () if wanted.prompt is None else (Message("user", wanted.prompt),)
-        given = await homefire.corrections.correct(
+        given = await homefire.training.correct(
             wanted.messages or prompt, answer=wanted.answer, principal=principal_of(request).id
         )
         return JsonDocument(given)
@@ -95,10 +95,7 @@ def create_learning_router(context: Context) -> APIRouter:
     async def start_run(request: Request) -> JsonDocument:
         """Train now, with the named examples or with all corrections that wait."""
         wanted = await read_document(request, StartRunBody)
-        row = await homefire.training.train_now(
-            example_ids=None if wanted.example_ids is None else tuple(wanted.example_ids),
-            who=principal_of(request).id,
-        )
+        row = await homefire.training.queue(wanted.example_ids)
         return JsonDocument(run_view(context, row))
 
     @router.get("/v1/runs/{run_id}", **describe(answer=RunView))
@@ -139,7 +136,6 @@ def run_view(context: Context, row: RunRow) -> RunView:
     return RunView(
         **{name: getattr(row, name) for name in row.__struct_fields__},
         progress=progress,
-        phase=progress.phase if progress is not None else None,
         promoted=version is not None and any(move.target == version.version for move in moves),
         gate_passed=version.gate_passed if version is not None else None,
         gate_reasons=version.gate_reasons if version is not None else (),

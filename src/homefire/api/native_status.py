@@ -172,4 +172,4 @@ def readings(homefire: Homefire) -> Iterator[Family]:
     yield runs
     pending = len(homefire.store.examples.pending())
     yield GaugeMetricFamily("homefire_examples_pending", "Corrections not in any run yet.", value=pending)
-    yield GaugeMetricFamily("homefire_events", "Events in the log.", value=homefire.store.last_seq())
+    yield GaugeMetricFamily("homefire_events", "Events in the log.", value=homefire.store.last_seq)

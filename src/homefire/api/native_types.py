@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from homefire.api.openai_types import Positive, Probability, Seed, Temperature
 from homefire.chat.request import Overflow
 from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow, Verdict, VersionRow
-from homefire.training.progress import Phase, Progress
+from homefire.training.progress import Progress
 from homefire.types import Message, StopReason, Timings, Usage
 
 
@@ -108,10 +108,9 @@ class AddModelBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunView(RunRow, frozen=True, kw_only=True):
-    """A run, and where it stands now; `progress` is None for runs before this start of the server."""
+    """A run, and where it stands now."""
 
-    progress: Progress | None
-    phase: Phase | None
+    progress: Progress
     promoted: bool
     gate_passed: bool | None
     gate_reasons: tuple[str, ...]

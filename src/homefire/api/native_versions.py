@@ -91,7 +91,8 @@ def create_version_router(context: Context) -> APIRouter:
 
 def live_model(context: Context) -> str:
     """The model that `live` means now."""
-    return context.homefire.catalog.resolve("live").model.name
+    name: str = context.homefire.catalog.resolve("live").model.name
+    return name
 
 
 def moved(row: AliasRow) -> Moved:

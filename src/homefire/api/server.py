@@ -132,7 +132,7 @@ def _hot_routes(context: Context) -> dict[str, App]:
         return await homefire.serving.count_tokens(homefire.router.route(model), messages)
 
     async def unload(model: str) -> None:
-        await homefire.serving.unload(model)
+        homefire.serving.unload(model)
 
     def context_length(model: str) -> int:
         route = homefire.router.route(model)

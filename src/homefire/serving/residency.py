@@ -145,7 +145,7 @@ class Residency:
         self._pinned = weights_key(model)
 
     def unload(self, model: ModelInfo) -> None:
-        """Let a model go now: who uses it finishes first, who asks later loads it anew. No-op if not loaded."""
+        """Let a model go now: who uses it finishes first, who asks later loads it anew."""
         resident = self._residents.get(weights_key(model))
         if resident is not None:
             self._leave(resident)
