@@ -72,6 +72,7 @@ class ChatSettings(_Section):
 class ServingSettings(_Section):
     """How models are held and run."""
 
+    engine: str = Field(default="llama.cpp", description="What runs models: a name that a plugin brings.")
     num_threads: PositiveInt = Field(default=1, description="CPU threads of one engine worker.")
     num_parallel: PositiveInt = Field(default=4, description="Requests one engine worker decodes together.")
     max_models: PositiveInt = Field(default=3, description="Models held in memory at the same time.")

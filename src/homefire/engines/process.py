@@ -175,3 +175,8 @@ def _rss_bytes(pid: int) -> int | None:
         return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return None
+
+
+def homefire_engines() -> Mapping[str, Callable[..., LlamaCppEngine]]:
+    """Hook `engines`: what is built in."""
+    return {"llama.cpp": LlamaCppEngine}

@@ -1,0 +1,1 @@
+"""Programs that measure: ours and the peer in one run, interleaved; ratios and CPU-seconds before wall time."""

@@ -1,0 +1,27 @@
+"""Runs every benchmark, one after the other. Run with `make bench`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAMS = (
+    "bench.server_start",
+    "bench.gateway_cpu",
+    "bench.circle",
+    "bench.beside_training",
+    "bench.exact_resume",
+    "bench.gate_regressions",
+)
+
+
+def main() -> int:
+    """The number of programs that failed."""
+    failed = [name for name in PROGRAMS if subprocess.run([sys.executable, "-m", name]).returncode]
+    for name in failed:
+        print(f"failed: {name}", file=sys.stderr)
+    return len(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

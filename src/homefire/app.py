@@ -1,0 +1,150 @@
+"""The composition root: settings in, a whole Homefire out.
+
+Nothing else knows every part. There is no port and no terminal here: front doors are given a `Homefire` and
+translate. Building opens the store (one process per home); `running` begins the background work and ends it in
+the order in which the parts need each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from homefire.catalog.catalog import Catalog
+from homefire.chat.turn import Turns
+from homefire.config.loader import Loaded
+from homefire.config.redaction import Redactor
+from homefire.config.secrets import keep_api_key, load_api_key
+from homefire.engines import process
+from homefire.engines.base import Engine, ModelFiles
+from homefire.errors import HomefireError
+from homefire.home import Home
+from homefire.plugins import load_plugins
+from homefire.serving.residency import MakeEngine
+from homefire.serving.router import Router
+from homefire.serving.serving import Serving
+from homefire.store.api_keys import create_key, key_sha256
+from homefire.store.events import KeyCreated
+from homefire.store.store import Store, open_store
+from homefire.training.daemon import TrainingDaemon
+from homefire.versions.library import Library
+from homefire.versions.promotion import LIVE, Promotion
+from homefire.world import World
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Homefire:
+    """Everything that runs, by name."""
+
+    loaded: Loaded
+    home: Home
+    world: World
+    redactor: Redactor
+    store: Store
+    catalog: Catalog
+    router: Router
+    serving: Serving
+    turns: Turns
+    library: Library
+    promotion: Promotion
+    training: TrainingDaemon
+    started_at_s: float
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Begin the background work, and end everything when the block is left."""
+        try:
+            await self.catalog.ensure_bundled()
+            await self.library.recover()
+            self.promotion.repair_live_link()
+            warming = asyncio.create_task(self._warm_live(), name="warm live")
+            await self.training.start()
+            yield
+            warming.cancel()
+        finally:
+            await self.training.stop()
+            await self.serving.stop()
+            self.store.close()
+
+    async def _warm_live(self) -> None:
+        """Load what answers first, so that the first question need not wait for it."""
+        try:
+            await self.serving.warm(LIVE)
+        except HomefireError as error:
+            logger.warning("the model that is live could not be loaded yet: %s", error)
+
+
+def build(
+    loaded: Loaded, home: Home, *, world: World | None = None, make_engine: MakeEngine | None = None
+) -> Homefire:
+    """Open the home and put the parts together; nothing works yet.
+
+    `make_engine` replaces the engine that the settings name. Raises HomeInUse, StoreError, ConfigError.
+    """
+    world = world or World()
+    settings = loaded.settings
+    home.create()
+    redactor = Redactor()
+    plugins = load_plugins(builtins={"llama.cpp": process})
+
+    def make_configured_engine(files: ModelFiles) -> Engine:
+        factory = plugins.get("engines", settings.serving.engine)
+        engine: Engine = factory(files, sockets=home.sockets, settings=settings.serving, world=world)
+        return engine
+
+    make_engine = make_engine or make_configured_engine
+    store = open_store(home, settings.store, world)
+    try:
+        _ensure_key(home, store, redactor, world)
+        catalog = Catalog(home, store, settings)
+        serving = Serving(catalog, settings, make_engine=make_engine, world=world)
+        router = Router(catalog)
+        library = Library(home, store, world)
+        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=serving.swap_to, world=world)
+        training = TrainingDaemon(
+            home=home,
+            store=store,
+            catalog=catalog,
+            library=library,
+            promotion=promotion,
+            make_engine=make_engine,
+            settings=settings,
+            world=world,
+        )
+        turns = Turns(store, serving, router, settings, world=world)
+    except BaseException:
+        store.close()
+        raise
+    return Homefire(
+        loaded=loaded,
+        home=home,
+        world=world,
+        redactor=redactor,
+        store=store,
+        catalog=catalog,
+        router=router,
+        serving=serving,
+        turns=turns,
+        library=library,
+        promotion=promotion,
+        training=training,
+        started_at_s=world.clock.now_s(),
+    )
+
+
+def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> None:
+    """Make the first API key, or let in the one that the environment or the credentials folder holds."""
+    secret = load_api_key(home)
+    if secret is None:
+        text, _ = create_key(world, name="first key")
+        secret = keep_api_key(home, text, world)
+    redactor.register(secret.reveal())
+    sha256 = key_sha256(secret.reveal())
+    if store.keys.find(sha256) is None:
+        store.append_sync(KeyCreated(key_id=world.new_id("key"), name="first key", sha256=sha256))
+        logger.info("the API key from %s is valid from now on", secret.origin)
