@@ -42,14 +42,14 @@ def show(
                 "home": str(home.root),
                 "file": str(home.settings_file),
                 "settings": values,
-                **({"origins": {key: loaded.origins.get(key, "default") for key in flat}} if origin else {}),
+                **({"origins": {key: loaded.origins[key] for key in flat}} if origin else {}),
             }
         )
         return
     call.out.note(f"home {home.root}, file {home.settings_file}, API key in {home.credentials / 'api_key'}")
     columns = ("setting", "value", "from") if origin else ("setting", "value")
     rows = [
-        (key, _shown(value), loaded.origins.get(key, "default")) if origin else (key, _shown(value))
+        (key, _shown(value), loaded.origins[key]) if origin else (key, _shown(value))
         for key, value in flat.items()
     ]
     call.out.table(columns, rows, empty="There are no settings.")
@@ -57,15 +57,17 @@ def show(
 
 def schema(call: Call) -> None:
     """Print the JSON Schema of homefire.toml (for editors)."""
-    from homefire.config.loader import settings_json_schema
+    from homefire.config.json_schema import settings_json_schema
 
     call.out.stream.write(json.dumps(settings_json_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
 def check(call: Call) -> None:
     """Check homefire.toml and the environment. Exit code 3 when something is wrong."""
+    from homefire.config.loader import DEFAULT_ORIGIN
+
     home, loaded = _load(call)
-    changed = {key: where for key, where in loaded.origins.items() if where != "default"}
+    changed = {key: where for key, where in loaded.origins.items() if where != DEFAULT_ORIGIN}
     if call.json:
         call.out.document({"ok": True, "file": str(home.settings_file), "changed": changed})
         return

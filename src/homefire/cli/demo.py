@@ -1,6 +1,9 @@
-"""`homefire demo`: the whole circle."""
+"""`homefire demo`: the whole circle on a throw-away home, through the public API, promise by promise."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,5 +15,43 @@ def register(app: typer.Typer) -> None:
     command(app, "demo")(demo)
 
 
-def demo(call: Call) -> None:
-    """Show the whole circle."""
+def demo(
+    call: Call,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's home and say where it is.")] = False,
+) -> None:
+    """Show the whole circle in about a minute: ask, correct, train, promote, crash, roll back, verify.
+
+    It uses a temporary home and its own server, and touches nothing else. Exit code 20 when a promise is
+    broken.
+    """
+    import shutil
+    import tempfile
+
+    from homefire.cli.demo_report import Report
+    from homefire.cli.demo_story import Story
+    from homefire.errors import PromiseBroken
+
+    root = Path(tempfile.mkdtemp(prefix="homefire-demo-"))
+    report = Report(call.out)
+    try:
+        Story(report, root).tell()
+    finally:
+        if not keep:
+            shutil.rmtree(root)
+    document = report.document() | ({"home": str(root / "home")} if keep else {})
+    broken = report.broken
+    if not broken:
+        if call.json:
+            call.out.document(document)
+        took_s = document["timings_s"]["whole_demo"]
+        call.out.line()
+        call.out.line(f"{len(report.promises)} promises, all kept, in {took_s:.0f} s.", style="bold green")
+        if keep:
+            call.out.line(f"The home is kept: homefire up --home {root / 'home'}")
+        return
+    raise PromiseBroken(
+        f"{len(broken)} of {len(report.promises)} promises are broken: "
+        f"{', '.join(promise.name for promise in broken)}.",
+        hint=f"Look into {root / 'home'}." if keep else "Run it again with --keep and look into its home.",
+        **(document if call.json else {}),
+    )

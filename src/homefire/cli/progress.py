@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from homefire.cli.client import Client
 from homefire.cli.output import Output
@@ -19,6 +19,7 @@ from homefire.errors import HomefireError, ServerUnreachable
 
 ENDED = frozenset({"done", "failed", "skipped", "stopped"})
 _RECONNECT_S = 0.5
+_QUEUE_POLL_S = 0.2
 _MAX_RECONNECTS = 20
 
 
@@ -35,33 +36,60 @@ class Step:
     state: str
     phase: str
     step: int
-    num_steps: int
+    max_steps: int
+    """An upper bound: training ends as soon as everything is learned."""
     loss: float | None
+    num_learned: int
+    num_examples: int
+    num_probed: int
+    num_probes: int
     version: str | None
-    why: str | None
+    promoted: bool
+    attempts: int
+    why: str
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will come."""
         return self.state in ENDED
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """How far of how much, in the units of the present phase; (0, 0) where that is not known."""
+        if self.phase == "gating":
+            return self.num_probed, self.num_probes
+        return self.step, self.max_steps
+
     def label(self) -> str:
-        """`training · loss 0.412`."""
-        words = self.phase if self.state == "running" and self.phase else self.state
-        return f"{words} · loss {self.loss:.3f}" if self.loss is not None and not self.has_ended else words
+        """`training · loss 0.412 · 3/4 learned`."""
+        parts = [self.phase if self.state == "running" and self.phase else self.state]
+        if self.state == "running" and self.phase == "training":
+            if self.loss is not None:
+                parts.append(f"loss {self.loss:.3f}")
+            if self.num_examples:
+                parts.append(f"{self.num_learned}/{self.num_examples} learned")
+        if self.version is not None:
+            parts.append(self.version)
+        return " · ".join(parts)
 
 
 def read_step(data: dict[str, Any]) -> Step:
     """A progress event of the API."""
     loss = data.get("loss")
     return Step(
-        state=str(data.get("state", "")),
+        state=str(data["state"]),
         phase=str(data.get("phase") or ""),
         step=int(data.get("step") or 0),
-        num_steps=int(data.get("num_steps") or 0),
+        max_steps=int(data.get("max_steps") or 0),
         loss=float(loss) if loss is not None else None,
+        num_learned=int(data.get("num_learned") or 0),
+        num_examples=int(data.get("num_examples") or 0),
+        num_probed=int(data.get("num_probed") or 0),
+        num_probes=int(data.get("num_probes") or 0),
         version=data.get("version"),
-        why=data.get("why"),
+        promoted=bool(data.get("promoted")),
+        attempts=int(data.get("attempts") or 0),
+        why=str(data.get("why") or ""),
     )
 
 
@@ -85,6 +113,30 @@ def watch(client: Client, run_id: str) -> Iterator[tuple[Step, dict[str, Any]]]:
         time.sleep(_RECONNECT_S)
 
 
+def run_of(client: Client, given: dict[str, Any]) -> str:
+    """The run that learns a correction (`given` is the server's answer to it), once there is one.
+
+    Waits: the server queues a run at the next quiet moment. NotLearned when the server says that none will come.
+    """
+    while True:
+        for run in client.get("/v1/runs", example_id=given["example_id"], limit=1)["runs"]:
+            if not given["is_new"] or _made_at(run["run_id"]) >= _made_at(given["feedback_id"]):
+                return str(run["run_id"])
+        reason = client.get("/v1/queue")["waiting_reason"]
+        if reason:
+            raise NotLearned(
+                f"The correction is written down, but it is not being trained: {reason}",
+                hint="`homefire runs start` trains what waits; `homefire queue list` shows it.",
+                example_id=given["example_id"],
+            )
+        time.sleep(_QUEUE_POLL_S)
+
+
+def _made_at(name: str) -> str:
+    """The part of an identifier that sorts by time: what was learned before is taught again by a newer run."""
+    return name.rpartition("_")[2][:12]
+
+
 def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
     """Show a run until it ends; returns the run as the server then describes it.
 
@@ -94,9 +146,9 @@ def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
         for _, data in watch(client, run_id):
             out.record(data)
     else:
-        with _view(out) as view:
+        with view(out) as seen:
             for step, _ in watch(client, run_id):
-                view.show(step)
+                seen.show(step)
     found: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
     return found
 
@@ -104,7 +156,7 @@ def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
 def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     """One sentence about a run that ended well. NotLearned where it did not."""
     version = run.get("version")
-    if run.get("state") == "done" and version and run.get("promoted", True):
+    if run.get("state") == "done" and version and run.get("promoted"):
         timing = f" after {duration(took_s)}" if took_s is not None else ""
         return f"Learned{timing}: version {version} answers from now on."
     reasons = (
@@ -127,10 +179,6 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
         run_id=run.get("run_id"),
         state=run.get("state"),
     )
-
-
-class _View(Protocol):
-    def show(self, step: Step) -> None: ...
 
 
 class _Bar(AbstractContextManager["_Bar"]):
@@ -156,9 +204,8 @@ class _Bar(AbstractContextManager["_Bar"]):
         self._progress.stop()
 
     def show(self, step: Step) -> None:
-        self._progress.update(
-            self._task, description=step.label(), completed=step.step, total=max(step.num_steps, 1)
-        )
+        done, total = step.position
+        self._progress.update(self._task, description=step.label(), completed=done, total=max(total, 1))
 
 
 class _Lines(AbstractContextManager["_Lines"]):
@@ -172,15 +219,16 @@ class _Lines(AbstractContextManager["_Lines"]):
         return None
 
     def show(self, step: Step) -> None:
-        tenth = step.step * 10 // step.num_steps if step.num_steps else 0
-        mark = (step.state, step.phase, tenth)
+        done, total = step.position
+        mark = (step.state, step.phase, done * 10 // total if total else 0)
         if mark == self._last:
             return
         self._last = mark
-        steps = f" {step.step}/{step.num_steps}" if step.num_steps else ""
+        where = f" {done}/{total}" if total and not step.has_ended else ""
         why = f" ({clipped(step.why, 100)})" if step.why and step.has_ended else ""
-        self._out.line(f"{step.label()}{steps}{why}")
+        self._out.line(f"{step.label()}{where}{why}")
 
 
-def _view(out: Output) -> _Bar | _Lines:
+def view(out: Output) -> _Bar | _Lines:
+    """How to show the steps of one run on this output."""
     return _Bar(out) if out.is_terminal else _Lines(out)

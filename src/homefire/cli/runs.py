@@ -61,11 +61,12 @@ def queue_list(call: Call) -> None:
         call.out.document(found)
         return
     table_of_runs(call, found["runs"], empty="Nothing waits to be trained.")
-    num_pending = int(found.get("num_pending_examples") or 0)
-    if num_pending:
+    if found["num_pending_examples"]:
         from homefire.cli.words import counted
 
-        call.out.line(f"{counted(num_pending, 'correction')} will be in the next run.")
+        call.out.line(f"{counted(found['num_pending_examples'], 'correction')} will be in the next run.")
+    if found.get("waiting_reason"):
+        call.out.line(f"Waiting: {found['waiting_reason']}")
 
 
 def show(call: Call, run: RunName) -> None:

@@ -16,56 +16,52 @@ def register(app: typer.Typer) -> None:
 
 def status(call: Call) -> None:
     """Show the server, who is live, what is loaded, what is being trained, and the disk."""
+    from homefire.cli.runs import table_of_runs
+
     found = call.client.get("/v1/status")
     if call.json:
         call.out.document(found)
         return
-    _server(call, found)
-    _resident(call, found.get("resident") or [])
-    _runs(call, found)
+    _show_server(call, found)
+    call.out.line()
+    _show_resident(call, found["resident"])
+    call.out.line()
+    table_of_runs(call, found["runs"], empty="Nothing was trained yet.")
 
 
-def _server(call: Call, found: dict[str, Any]) -> None:
+def _show_server(call: Call, found: dict[str, Any]) -> None:
     from homefire.cli.words import counted, duration, size
 
-    disk = found.get("disk") or {}
-    queue = found.get("queue") or {}
+    disk, queue = found["disk"], found["queue"]
+    waiting = f": {found['waiting_reason']}" if found.get("waiting_reason") else ""
+    pending = counted(found["num_pending_examples"], "correction")
     call.out.fields(
         [
-            ("server", f"{call.client.address.url}, version {found.get('version')}, pid {found.get('pid')}"),
-            ("up for", duration(float(found.get("uptime_s") or 0))),
-            ("home", f"{found.get('home')}, {size(disk.get('free_bytes') or 0)} free"),
-            ("live", str(found.get("live") or "-")),
-            ("requests", f"{queue.get('active', 0)} running, {queue.get('waiting', 0)} waiting"),
-            (
-                "corrections",
-                f"{counted(int(found.get('num_pending_examples') or 0), 'correction')} not yet trained",
-            ),
+            ("server", f"{call.client.address.url}, version {found['version']}, process {found['pid']}"),
+            ("up for", f"{duration(found['uptime_s'])}, {size(found['rss_bytes'])} of memory"),
+            ("home", f"{found['home']}, {size(disk['free_bytes'])} of {size(disk['total_bytes'])} free"),
+            ("live", str(found["live"])),
+            ("requests", f"{queue['active']} running, {queue['waiting']} waiting"),
+            ("corrections", f"{pending} not yet trained{waiting}"),
         ]
     )
 
 
-def _resident(call: Call, models: list[dict[str, Any]]) -> None:
+def _show_resident(call: Call, models: list[dict[str, Any]]) -> None:
     from homefire.cli.words import size
 
-    call.out.line()
     call.out.table(
-        ("loaded", "state", "memory", "requests"),
+        ("loaded", "state", "memory", "requests", "restarts", "context"),
         [
             (
-                str(model.get("name")),
-                str(model.get("state") or "-"),
+                str(model["name"]),
+                str(model["state"]),
                 size(model["memory_bytes"]) if model.get("memory_bytes") else "-",
-                str(model.get("active") or 0),
+                str(model["active"]),
+                str(model["num_restarts"]),
+                f"{model['context_length']:,}" if model.get("context_length") else "-",
             )
             for model in models
         ],
         empty="No model is loaded; the first request loads one.",
     )
-
-
-def _runs(call: Call, found: dict[str, Any]) -> None:
-    from homefire.cli.runs import table_of_runs
-
-    call.out.line()
-    table_of_runs(call, found.get("runs") or [], empty="Nothing was trained yet.")

@@ -47,10 +47,14 @@ def show_list(call: Call) -> None:
                 moment(row.get("created_at_s")),
                 clipped(str(row.get("description") or ""), 60),
             )
-            for row in found["versions"]
+            for row in reversed(found["versions"])
         ],
         empty="There are no versions yet. `homefire correct` makes the first one.",
     )
+    if found.get("rollback_to"):
+        call.out.line(
+            f"{found['live']} is live; `homefire versions rollback` goes back to {found['rollback_to']}."
+        )
 
 
 def show(call: Call, version: VersionName) -> None:

@@ -1,0 +1,87 @@
+"""Small tools of the demo: judging answers, watching a run from aside, damaging a file on purpose."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from homefire.cli.demo_server import DemoServer
+from homefire.cli.progress import Step, watch
+from homefire.errors import HomefireError, PromiseBroken
+
+RUN_TIMEOUT_S = 120.0
+
+
+def is_same(answer: str, wanted: str) -> bool:
+    """Equal up to white space around and the case of letters."""
+    return answer.strip().casefold() == wanted.strip().casefold()
+
+
+def is_promoted(run: dict[str, Any]) -> bool:
+    """Whether a run ended with a version that answers now."""
+    return run.get("state") == "done" and bool(run.get("promoted"))
+
+
+def read_probes(path: Path, *, limit: int) -> list[tuple[list[dict[str, str]], str]]:
+    """Every so-many-th protected prompt of a model: (messages, right answer), at most `limit`."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    stride = max(1, -(-len(rows) // limit))
+    return [(row["messages"], str(row["answer"])) for row in rows[::stride]]
+
+
+def flip_byte(path: Path) -> None:
+    """Change one bit in the middle of a file, as a dying disk would."""
+    path.chmod(0o600)
+    with path.open("r+b") as opened:
+        opened.seek(path.stat().st_size // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, 1)
+        opened.write(bytes([byte ^ 1]))
+
+
+class Watcher:
+    """Follows a run on a thread with a connection of its own; the story waits for what it needs to see."""
+
+    def __init__(self, server: DemoServer, run_id: str, *, show: Callable[[Step], None]) -> None:
+        self._server, self._run_id, self._show = server, run_id, show
+        self._changed = threading.Condition()
+        self._steps: list[Step] = []
+        self._failure: HomefireError | None = None
+        self._thread = threading.Thread(target=self._run, name="demo-watcher", daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(timeout=1.0)
+
+    def wait(self, wanted: Callable[[Step], bool]) -> Step:
+        """The first sign of life for which `wanted` holds. PromiseBroken when it never comes."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: self._failure or self._find(wanted), timeout=RUN_TIMEOUT_S)
+            if isinstance(found, Step):
+                return found
+        raise PromiseBroken(
+            f"The run {self._run_id} did not do what was waited for within {RUN_TIMEOUT_S:.0f} s.",
+            hint=f"See {self._server.log}.",
+        ) from self._failure
+
+    def _find(self, wanted: Callable[[Step], bool]) -> Step | None:
+        return next((step for step in self._steps if wanted(step) or step.has_ended), None)
+
+    def _run(self) -> None:
+        try:
+            with self._server.client() as client:
+                for step, _ in watch(client, self._run_id):
+                    self._show(step)
+                    with self._changed:
+                        self._steps.append(step)
+                        self._changed.notify_all()
+        except HomefireError as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()

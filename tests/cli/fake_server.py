@@ -1,0 +1,319 @@
+"""A small server that speaks the native API as `homefire.api.native_types` declares it, with canned state.
+
+For tests of the command line alone: it answers at once, keeps what it was sent, and does what a test tells it
+to (fail, hang, drop the connection).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from homefire.api import native_types as native
+from homefire.errors import HomefireError, ModelNotFound, NotFound
+from homefire.store.rows import MessageRow, SessionRow, TurnRow
+from homefire.training.corrections import Given
+from homefire.training.progress import Progress
+from homefire.types import Timings, Usage
+
+AT_S = 1_795_000_000.0
+EARLIER = "run_0000000000010000000000000000"
+FEEDBACK = "feedback_0000000000020000000000000000"
+RUN = "run_0000000000030000000000000000"
+
+
+def run_view(state: str = "done", **changes: Any) -> native.RunView:
+    """A run that ended well, unless changed."""
+    values: dict[str, Any] = {
+        "run_id": RUN, "dataset_id": "d" * 64, "base": "ember", "parent": "ember", "recipe": {"mode": "full"},
+        "priority": "normal", "state": state, "epoch": 1, "queued_at_s": AT_S, "started_at_s": AT_S + 1,
+        "ended_at_s": AT_S + 9, "who": "training", "why": "", "metrics": {"loss": 0.01}, "version": "v001",
+        "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (),
+    }  # fmt: skip
+    return native.RunView(**{**values, **changes})
+
+
+def version_view(version: str = "v001", **changes: Any) -> native.VersionView:
+    """A version that passed, unless changed."""
+    values: dict[str, Any] = {
+        "version": version, "run_id": RUN, "base": "ember", "parent": "ember", "manifest_sha256": "a" * 64,
+        "digest": "sha256:" + "b" * 64, "size_bytes": 1_506_232, "description": "one correction",
+        "created_at_s": AT_S, "removed_at_s": None, "gate_passed": True, "gate_reasons": ("targets 1/1",),
+        "gate_scores": {"targets": 1.0}, "live": version == "v001", "folder": f"/home/versions/{version}",
+    }  # fmt: skip
+    return native.VersionView(**{**values, **changes})
+
+
+def model_view(name: str = "ember", **changes: Any) -> native.ModelView:
+    """A model."""
+    values: dict[str, Any] = {
+        "name": name, "kind": "base", "target": None, "format": "safetensors", "folder": "/m",
+        "digest": "sha256:1", "base": None, "parent": None, "architecture": "Qwen3ForCausalLM", "num_parameters": 375_648,
+        "size_bytes": 1_506_232, "context_length": 2048, "trainable": True, "why_not_trainable": None,
+        "created_at_s": AT_S,
+    }  # fmt: skip
+    return native.ModelView(**{**values, **changes})
+
+
+SESSION = SessionRow(
+    session_id="session_1", key="k", principal="local", channel="cli", title="Hello", created_at_s=AT_S,
+    updated_at_s=AT_S, tip_message_id="m2", tip_digest="x", num_turns=1, seq=1,
+)  # fmt: skip
+TURN = TurnRow(
+    turn_id="turn_1", seq=1, at_s=AT_S, session_id="session_1", session_key="k", principal="local",
+    channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2", requested_model="default",
+    served_model="ember", served_digest="d", route_reason="r", outcome="answered", stop_reason="stop",
+    usage=None, timings=None, num_trimmed_messages=0, error_code=None, verdict=None,
+)  # fmt: skip
+
+
+def _message(message_id: str, role: str, content: str) -> MessageRow:
+    return MessageRow(
+        message_id=message_id, session_id="session_1", parent_id=None, role=role, content=content, digest="x",
+        created_at_s=AT_S,
+    )  # fmt: skip
+
+
+@dataclass
+class State:
+    """What the server knows; tests change it."""
+
+    answer: str = "Hello, I am ember."
+    stop_reason: str = "stop"
+    num_trimmed_messages: int = 0
+    key: str | None = None
+    """Asked for where set."""
+    run: native.RunView = field(default_factory=run_view)
+    waiting_reason: str | None = None
+    progress: list[Progress] = field(default_factory=list)
+    report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
+    models: list[native.ModelView] = field(
+        default_factory=lambda: [model_view(), model_view("default", kind="alias", target="live")]
+    )
+    sessions: list[SessionRow] = field(default_factory=lambda: [SESSION])
+    chat_error: HomefireError | None = None
+    error_after_deltas: HomefireError | None = None
+    hold: threading.Event | None = None
+    """After the first delta: wait for it."""
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    """(method, path with query, body) of all that arrived."""
+    disconnects: int = 0
+    first_delta_sent: threading.Event = field(default_factory=threading.Event)
+
+    def sent(self, method: str, path: str) -> list[Any]:
+        """The bodies that were sent to a path."""
+        return [body for verb, target, body in self.requests if verb == method and target == path]
+
+
+class FakeServer:
+    """Runs on a thread between `__enter__` and `__exit__`."""
+
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state or State()
+        state_now = self.state
+
+        class Handler(_Handler):
+            state = state_now
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> FakeServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.state.hold is not None:
+            self.state.hold.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: State
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence."""
+
+    def do_GET(self) -> None:
+        self._serve("GET")
+
+    def do_POST(self) -> None:
+        self._serve("POST")
+
+    def do_DELETE(self) -> None:
+        self._serve("DELETE")
+
+    def _serve(self, method: str) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        raw = self.rfile.read(length)
+        body = json.loads(raw) if raw else None
+        self.state.requests.append((method, self.path, body))
+        parts = urlsplit(self.path)
+        if self.state.key is not None and self.headers.get("authorization") != f"Bearer {self.state.key}":
+            self._error(
+                401, {"code": "authentication_required", "message": "No key.", "hint": None, "details": {}}
+            )
+            return
+        try:
+            answer = self._answer(method, parts.path, dict(parse_qsl(parts.query)), body)
+        except HomefireError as error:
+            shown = {
+                "code": error.code,
+                "message": error.message,
+                "hint": error.hint,
+                "details": error.details,
+            }
+            self._error(error.http_status, shown)
+            return
+        if isinstance(answer, _Stream):
+            self._stream(answer.events)
+        elif isinstance(answer, str):
+            self._send(200, answer.encode(), "text/markdown; charset=utf-8")
+        else:
+            self._send(200, msgspec.json.encode(answer), "application/json")
+
+    def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        state = self.state
+        found: Callable[[], Any] | None = {
+            ("GET", "/health"): lambda: native.Health("ok", "ok"),
+            ("GET", "/v1/status"): self._status,
+            ("POST", "/v1/chat"): lambda: self._chat(body),
+            ("POST", "/v1/feedback"): lambda: self._given(body),
+            ("POST", "/v1/corrections"): lambda: self._given(body),
+            ("GET", "/v1/runs"): lambda: native.Runs([state.run]),
+            ("POST", "/v1/runs"): lambda: state.run,
+            ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
+            ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(("progress", item) for item in state.progress),
+            ("GET", "/v1/queue"): lambda: native.Queue([], 2, state.waiting_reason),
+            ("GET", "/v1/versions"): lambda: native.Versions(
+                [version_view(), version_view("v002")], "v001", "ember"
+            ),
+            ("GET", "/v1/versions/v001"): version_view,
+            ("DELETE", "/v1/versions/v002"): lambda: native.Removed("v002"),
+            ("POST", "/v1/versions/rollback"): lambda: native.Moved("ember", "v001"),
+            ("POST", "/v1/versions/v002/promote"): lambda: native.Moved("v002", "v001"),
+            ("POST", "/v1/versions/v001/verify"): lambda: state.report,
+            ("POST", "/v1/versions/v002/verify"): lambda: native.Report(True, [], 9, 10),
+            ("GET", "/v1/versions/compare"): lambda: {"a": query["a"], "b": query["b"], "num_changed": 3},
+            ("GET", "/v1/homefire/models"): lambda: native.Models(state.models),
+            ("POST", "/v1/homefire/models"): lambda: model_view(body.get("name") or "added"),
+            ("POST", "/v1/homefire/models/ember/verify"): lambda: state.report,
+            ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
+            ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),
+            ("GET", "/v1/sessions/session_1"): lambda: native.SessionView(
+                SESSION, [_message("m1", "user", "Hi"), _message("m2", "assistant", "Hello")], [TURN]
+            ),
+            ("GET", "/v1/sessions/session_1/export"): lambda: (
+                "# Hello\n" if query.get("format") == "md" else {"session": "session_1"}
+            ),
+            ("GET", "/v1/route"): lambda: self._route(query.get("model", "default")),
+        }.get((method, path))
+        if found is not None:
+            return found()
+        if path.startswith(f"/v1/runs/{RUN}/") and method == "POST":
+            return msgspec.structs.replace(state.run, state="paused", version=None)
+        raise NotFound(f"There is nothing at {path}.", hint="Look elsewhere.", path=path)
+
+    def _status(self) -> native.Status:
+        return native.Status(
+            version="0.1.0", pid=7, uptime_s=61.0, rss_bytes=70_000_000, home="/h",
+            disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=native.QueueView(1, 0),
+            resident=[native.ResidentView("v001", "ready", 1, 8, 90_000_000, 0, 2048)],
+            num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
+        )  # fmt: skip
+
+    def _given(self, body: Any) -> Given:
+        learns = body.get("verdict", "correction") == "correction"
+        return Given(feedback_id=FEEDBACK, example_id="e" * 64 if learns else None, is_new=learns)
+
+    def _route(self, name: str) -> native.RouteView:
+        if name not in ("default", "ember", "v001", "live"):
+            raise ModelNotFound(f"There is no model {name!r}.", hint="Did you mean 'ember'?", nearest="ember")
+        return native.RouteView(name, "ember", (name, "ember"), f"'{name}' → 'ember'")
+
+    def _chat(self, body: Any) -> Any:
+        state = self.state
+        if state.chat_error is not None:
+            raise state.chat_error
+        decoded = msgspec.convert(body, native.ChatBody)
+        usage = Usage(prompt_tokens=9, completion_tokens=5)
+        timings = Timings(decode_ms=10.0)
+        if not decoded.stream:
+            return native.ChatAnswer(
+                turn_id="turn_1", session_id="session_1", message_id="m2", model=decoded.model,
+                served_model="ember", route_reason="'default' → 'ember'", text=state.answer,
+                stop_reason=state.stop_reason, stop_string=None, usage=usage, timings=timings,
+                num_trimmed_messages=state.num_trimmed_messages,
+            )  # fmt: skip
+        return _Stream(self._chat_events(decoded, usage, timings))
+
+    def _chat_events(
+        self, body: native.ChatBody, usage: Usage, timings: Timings
+    ) -> Iterator[tuple[str, Any]]:
+        state = self.state
+        yield "started", {
+            "turn_id": "turn_1", "session_id": body.session_id or "session_1", "model": body.model,
+            "served_model": "ember", "route_reason": "'default' → 'ember'", "num_trimmed_messages": 0,
+        }  # fmt: skip
+        for number, word in enumerate(state.answer.split(" ")):
+            yield "delta", {"text": word if number == 0 else " " + word}
+            state.first_delta_sent.set()
+            if state.hold is not None:
+                while not state.hold.wait(0.02):
+                    yield "delta", {"text": ""}
+        if state.error_after_deltas is not None:
+            error = state.error_after_deltas
+            yield (
+                "error",
+                {"error": {"code": error.code, "message": error.message, "hint": None, "details": {}}},
+            )
+            return
+        yield "ended", {
+            "turn_id": "turn_1", "message_id": "m2", "text": state.answer, "stop_reason": state.stop_reason,
+            "stop_string": None, "usage": usage, "timings": timings,
+            "num_trimmed_messages": state.num_trimmed_messages,
+        }  # fmt: skip
+
+    def _stream(self, events: Iterator[tuple[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            for name, data in events:
+                encoded = b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
+                self.wfile.write(encoded)
+                self.wfile.flush()
+        except (BrokenPipeError, ConnectionResetError):
+            self.state.disconnects += 1
+
+    def _error(self, status: int, error: dict[str, Any]) -> None:
+        self._send(status, json.dumps({"error": error}).encode(), "application/json")
+
+    def _send(self, status: int, body: bytes, media_type: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", media_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@dataclass
+class _Stream:
+    events: Iterator[tuple[str, Any]]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from homefire.api.native_types import Report
+from tests.cli.conftest import Command
+from tests.cli.fake_server import RUN, FakeServer, run_view
+
+
+def test_status_is_one_screen(homefire: Command) -> None:
+    result = homefire("status")
+    assert result.code == 0
+    for words in (
+        "version 0.1.0, process 7",
+        "1 min 1 s, 70.0 MB of memory",
+        "v001",
+        "1 correction not yet",
+        "ready",
+    ):
+        assert words in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("runs", "list"), "2026-11-1"),
+        (("runs", "list", "--state", "done"), "8.0 s"),
+        (("runs", "show", RUN), "mode = full"),
+        (("runs", "pause", RUN, "--why", "later"), "paused"),
+        (("runs", "start"), "homefire runs watch"),
+        (("queue", "list"), "2 corrections will be in the next run"),
+        (("versions", "list"), "homefire versions rollback` goes back to ember"),
+        (("versions", "show", "v001"), "sha256:bbbb"),
+        (("versions", "compare", "v001", "v002"), "num changed"),
+        (("versions", "promote", "v002"), "v002 answers from now on (before: v001)"),
+        (("versions", "rollback"), "ember answers again (before: v001)"),
+        (("versions", "delete", "v002", "--yes"), "v002 is deleted"),
+        (("versions", "verify"), "v002: whole"),
+        (("models", "list"), "375,648"),
+        (("models", "show", "ember"), "'ember' → 'ember'"),
+        (("models", "add", "/tmp/model"), "It can be taught"),
+        (("models", "remove", "ember", "--yes"), "ember is removed"),
+        (("models", "verify", "ember"), "every hash matches"),
+        (("sessions", "list"), "Hello"),
+        (("sessions", "show", "session_1"), "homefire:\nHello"),
+        (("sessions", "export", "session_1"), "# Hello"),
+    ],
+)
+def test_each_command_says_what_it_did_and_speaks_json(
+    homefire: Command, arguments: tuple[str, ...], words: str
+) -> None:
+    prose = homefire(*arguments)
+    assert prose.code == 0, prose.err
+    assert words in prose.out
+    assert "\x1b" not in prose.out
+    programs = homefire(*arguments, "--json")
+    assert programs.code == 0
+    assert isinstance(programs.document, dict)
+
+
+def test_reasons_are_sent_where_they_are_recorded(homefire: Command, server: FakeServer) -> None:
+    homefire("runs", "pause", RUN, "--why", "later")
+    assert server.state.sent("POST", f"/v1/runs/{RUN}/pause") == [{"why": "later"}]
+    homefire("versions", "rollback", "--to", "ember", "--why", "worse")
+    assert server.state.sent("POST", "/v1/versions/rollback") == [{"to": "ember", "why": "worse"}]
+    homefire("versions", "promote", "v002", "--override", "--why", "I know")
+    assert server.state.sent("POST", "/v1/versions/v002/promote") == [{"override": True, "why": "I know"}]
+
+
+def test_a_broken_version_is_reported_with_exit_code_20(homefire: Command, server: FakeServer) -> None:
+    server.state.report = Report(False, ["model.safetensors differs"], 9, 10)
+    result = homefire("versions", "verify")
+    assert result.code == 20
+    assert "v001: BROKEN: model.safetensors differs" in result.out
+    assert "v002: whole" in result.out
+    result = homefire("models", "verify", "ember", "--json")
+    assert result.code == 20
+    assert result.document["error"]["code"] == "promise_broken"
+    assert result.document["error"]["details"]["reports"][0]["problems"] == ["model.safetensors differs"]
+
+
+def test_nothing_is_deleted_without_a_yes(homefire: Command, server: FakeServer) -> None:
+    result = homefire("versions", "delete", "v002")
+    assert result.code == 2
+    assert "--yes" in result.err
+    assert server.state.sent("DELETE", "/v1/versions/v002") == []
+
+
+def test_a_model_is_added_by_its_absolute_path(
+    homefire: Command, server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    homefire("models", "add", "folder", "--name", "mine", "--in-place")
+    assert server.state.sent("POST", "/v1/homefire/models") == [
+        {"path": str(tmp_path / "folder"), "in_place": True, "name": "mine"}
+    ]
+
+
+def test_an_export_never_overwrites(homefire: Command, tmp_path: Path) -> None:
+    target = tmp_path / "talk.json"
+    assert homefire("sessions", "export", "session_1", str(target)).code == 0
+    assert "session_1" in target.read_text()
+    again = homefire("sessions", "export", "session_1", str(target))
+    assert again.code == 2
+    assert "exists already" in again.err
+    assert homefire("sessions", "export", "session_1", str(tmp_path / "no" / "dir.md")).code == 2
+
+
+def test_empty_lists_say_what_to_do(homefire: Command, server: FakeServer) -> None:
+    server.state.models.clear()
+    server.state.sessions.clear()
+    assert "homefire models add" in homefire("models", "list").out
+    assert "homefire chat" in homefire("sessions", "list").out
+    assert "Nothing waits" in homefire("queue", "list").out
+
+
+def test_waiting_reasons_are_shown_in_the_queue(homefire: Command, server: FakeServer) -> None:
+    server.state.waiting_reason = "training.auto is off."
+    assert "Waiting: training.auto is off." in homefire("queue", "list").out
+
+
+def test_long_reasons_are_cut_in_lists_only(homefire: Command, server: FakeServer) -> None:
+    server.state.run = run_view("failed", why="because " * 30)
+    assert "…" in homefire("runs", "list").out
+    assert ("because " * 30).strip() in homefire("runs", "show", RUN).out
