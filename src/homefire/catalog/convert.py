@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ from gguf import GGMLQuantizationType, quants
 from homefire.catalog.architectures import Architecture, ExpectedTensor, check_tensors, read_architecture
 from homefire.catalog.checkpoint import Checkpoint, open_checkpoint
 from homefire.catalog.child import report_outcome
-from homefire.catalog.template import strip_generation_marks
 from homefire.catalog.tensors import read_tensor
 from homefire.catalog.tokenizer import TokenizerData, read_json, read_optional_json, read_tokenizer
+from homefire.engines.template import strip_generation_marks
 from homefire.errors import BadModel
 from homefire.world import Files
 
@@ -250,7 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="f16")
+    parser.add_argument("--nice", type=int, default=0)
     options = parser.parse_args(arguments)
+    os.nice(options.nice)
     return report_outcome(
         lambda: convert(options.folder, options.target, dtype=options.dtype), options.target
     )

@@ -31,12 +31,12 @@ from typing import Any
 
 import xllamacpp
 
-from homefire.catalog.gguf_check import check_gguf
-from homefire.catalog.template import ChatTemplate
 from homefire.engines.base import Delta, EngineRequest, Finish, ModelFiles, TokenLogprob
+from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import to_grammar
 from homefire.engines.preflight import SLOT_MULTIPLE_TOKENS, check_memory, round_up, verify_file
 from homefire.engines.stopping import Passed, StopFilter
+from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
     ContextOverflow,

@@ -9,8 +9,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from homefire.catalog.gguf_check import GgufHeader
 from homefire.engines.base import ModelFiles
+from homefire.engines.gguf_check import GgufHeader
 from homefire.errors import CorruptData, EngineOutOfMemory
 
 SLOT_MULTIPLE_TOKENS = 256

@@ -18,13 +18,13 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from homefire.catalog.template import ChatTemplate, Rendered
 from homefire.catalog.tokenizer import (
     read_chat_template,
     read_json,
     read_optional_json,
     read_special_tokens,
 )
+from homefire.engines.template import ChatTemplate, Rendered
 from homefire.errors import BadModel, ContextOverflow, InvalidRequest
 from homefire.training.job import TrainingRow
 from homefire.types import Message

@@ -1,0 +1,346 @@
+"""The catalog: every name a request may use, and the files that stand behind it.
+
+Bases, versions and aliases share one space of names. The truth is the store's; the catalog adds where the
+files lie, what kind of model they are, and how an engine gets them (a GGUF file, made from safetensors when
+needed, with the hash it must have). Looking up costs a few reads of the database; `add` and `files` hash and
+copy on threads and in child processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from homefire.catalog.checkpoint import ADAPTER_CONFIG
+from homefire.catalog.derived import DerivedFiles
+from homefire.catalog.importing import import_files
+from homefire.catalog.inspect import find_damage, inspect_path
+from homefire.catalog.models import BUNDLED, DEFAULT, LIVE, ModelInfo, Resolved, check_name, suggest_name
+from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
+from homefire.config.schema import Settings
+from homefire.engines.base import Adapter, ModelFiles
+from homefire.engines.gguf_check import check_gguf
+from homefire.engines.template import ChatTemplate
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound
+from homefire.home import Home
+from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
+from homefire.store.rows import ModelRow, VersionRow
+from homefire.store.store import Store
+
+MAX_CONTEXT_BY_DEFAULT = 8192
+MAX_ALIAS_STEPS = 16
+_TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    """What the catalog reads of a version's manifest (it may not import its floor-mate `versions`)."""
+
+    version: str
+    created_at: str
+    kind: Literal["full", "adapter"]
+    files: dict[str, str]
+
+
+class Catalog:
+    """See the module. One for each server."""
+
+    def __init__(self, home: Home, store: Store, settings: Settings) -> None:
+        self._home, self._store, self._settings = home, store, settings.serving
+        self._derived = DerivedFiles(home.cache / "gguf")
+        self._manifests: dict[str, _Manifest] = {}
+        self._templates: dict[str, ChatTemplate] = {}
+        self._adding = asyncio.Lock()
+
+    # Names
+
+    def resolve(self, name: str) -> Resolved:
+        """Follow a name to a model. ModelNotFound (`details["nearest"]`) when it leads nowhere."""
+        chain = [name]
+        while (alias := self._store.aliases.get(chain[-1])) is not None:
+            if len(chain) > MAX_ALIAS_STEPS or alias.target in chain:
+                raise Conflict(f"The alias {name!r} leads in a circle: {' → '.join(chain)}.", chain=chain)
+            chain.append(alias.target)
+        model = self._find(chain[-1])
+        if model is None:
+            nearest = difflib.get_close_matches(chain[-1], self._names(), n=1)
+            hint = f"Did you mean {nearest[0]!r}?" if nearest else "`homefire models` lists those there are."
+            raise ModelNotFound(
+                f"There is no model named {chain[-1]!r}.", hint=hint, model=name, nearest=nearest or None
+            )
+        return Resolved(name, tuple(chain), model)
+
+    def list(self) -> list[ModelInfo]:
+        """Aliases, bases, then versions, each by name."""
+        models = [self._base_info(row) for row in self._store.models.list()]
+        models += [self._version_info(row) for row in self._store.versions.list()]
+        by_name = {model.name: model for model in models}
+        aliases = []
+        for alias in self._store.aliases.list():
+            meant = by_name.get(self.resolve(alias.alias).model.name)
+            if meant is not None:
+                described = {name: getattr(meant, name) for name in ModelInfo.__slots__}
+                described.update(name=alias.alias, kind="alias", target=alias.target)
+                aliases.append(ModelInfo(**described))
+        return [*aliases, *models]
+
+    def _names(self) -> Sequence[str]:
+        return [
+            *(alias.alias for alias in self._store.aliases.list()),
+            *(row.name for row in self._store.models.list()),
+            *(row.version for row in self._store.versions.list()),
+        ]
+
+    def _find(self, name: str) -> ModelInfo | None:
+        base = self._store.models.get(name)
+        if base is not None:
+            return self._base_info(base)
+        version = self._store.versions.get(name)
+        if version is not None and version.removed_at_s is None:
+            return self._version_info(version)
+        return None
+
+    def _base_info(self, row: ModelRow) -> ModelInfo:
+        why_not = (
+            _why_nothing_is_trainable()
+            if row.format == "safetensors"
+            else "a GGUF file can be served but not taught; add the model's safetensors folder"
+        )
+        return ModelInfo(
+            name=row.name,
+            kind="base",
+            target=None,
+            format=row.format,
+            folder=self._home.root / row.path,
+            digest=row.digest,
+            base=None,
+            parent=None,
+            architecture=row.architecture,
+            num_parameters=row.num_parameters,
+            size_bytes=row.size_bytes,
+            context_length=row.context_length,
+            why_not_trainable=why_not,
+            created_at_s=row.created_at_s,
+        )
+
+    def _version_info(self, row: VersionRow) -> ModelInfo:
+        base = self._store.models.get(row.base)
+        if base is None:
+            raise ModelNotFound(
+                f"The base {row.base!r} of version {row.version} is not registered.", model=row.base
+            )
+        return ModelInfo(
+            name=row.version,
+            kind="version",
+            target=None,
+            format="safetensors",
+            folder=self._version_folder(row),
+            digest=row.digest,
+            base=row.base,
+            parent=row.parent,
+            architecture=base.architecture,
+            num_parameters=base.num_parameters,
+            size_bytes=row.size_bytes,
+            context_length=base.context_length,
+            why_not_trainable=_why_nothing_is_trainable(),
+            created_at_s=row.created_at_s,
+        )
+
+    def _manifest(self, row: VersionRow) -> _Manifest:
+        manifest = self._manifests.get(row.manifest_sha256)
+        if manifest is None:
+            data = self._store.blobs.read(row.manifest_sha256)
+            manifest = self._manifests[row.manifest_sha256] = msgspec.json.decode(data, type=_Manifest)
+        return manifest
+
+    def _version_folder(self, row: VersionRow) -> Path:
+        manifest = self._manifest(row)
+        stamp = datetime.fromisoformat(manifest.created_at).strftime("%Y%m%d-%H%M%S")
+        return self._home.versions / f"{manifest.version}-{stamp}"
+
+    # Adding and removing
+
+    async def add(self, path: Path, *, name: str | None = None, in_place: bool = False) -> ModelInfo:
+        """Register a GGUF file or a safetensors folder as a base model.
+
+        Its files are brought into the home, or used where they are (`in_place`; then they must stay as they
+        are: each load checks). Raises InvalidRequest for the name, Conflict when it is taken, UnsafeModel and
+        BadModel for the model, StoreFull when the disk does not take it.
+        """
+        path = _absolute(path)
+        name = check_name(name if name is not None else suggest_name(path))
+        async with self._adding:
+            if name in self._names():
+                raise Conflict(
+                    f"There is already a model named {name!r}.", hint="Give another name.", name=name
+                )
+            found = await asyncio.to_thread(inspect_path, path)
+            folder = found.folder
+            if not in_place:
+                folder = self._home.base_models / name
+                await asyncio.to_thread(
+                    import_files, found.folder, found.files, target=folder, world=self._store.world
+                )
+            await self._store.append(
+                ModelRegistered(
+                    name=name,
+                    format=found.format,
+                    path=str(folder if in_place else folder.relative_to(self._home.root)),
+                    digest=found.digest,
+                    files={file: f"sha256:{sha256}" for file, sha256 in found.files.items()},
+                    architecture=found.architecture,
+                    num_parameters=found.num_parameters,
+                    size_bytes=found.size_bytes,
+                    context_length=found.context_length,
+                )
+            )
+        return self.resolve(name).model
+
+    async def remove(self, name: str) -> None:
+        """Forget a base model and delete our copy of it. Conflict while an alias or a version needs it."""
+        row = self._store.models.get(name)
+        if row is None:
+            raise ModelNotFound(f"There is no base model named {name!r}.", model=name)
+        dependants = [alias.alias for alias in self._store.aliases.list() if alias.target == name]
+        dependants += [version.version for version in self._store.versions.list() if version.base == name]
+        if dependants:
+            raise Conflict(
+                f"{name} cannot be removed: {', '.join(dependants[:5])} need it.",
+                hint="Move the aliases and delete the versions first.",
+                dependants=dependants,
+            )
+        await self._store.append(ModelRemoved(name=name))
+        folder = (self._home.root / row.path).resolve()
+        if folder.parent == self._home.base_models.resolve():
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def verify(self, name: str) -> Sequence[str]:
+        """Hash every byte of a base model again; one sentence for each file that is not as registered."""
+        row = self._store.models.get(self.resolve(name).model.name)
+        if row is None:
+            raise ModelNotFound(f"There is no base model named {name!r}.", model=name)
+        return await asyncio.to_thread(find_damage, self._home.root / row.path, row.files)
+
+    async def ensure_bundled(self) -> None:
+        """At the first start: the home gets its own copy of `ember`, and the aliases that lead to it."""
+        if self._store.models.get(BUNDLED) is None:
+            await self.add(Path(__file__).parent.parent / "bundled" / BUNDLED, name=BUNDLED)
+        wanted = {LIVE: BUNDLED, DEFAULT: LIVE}
+        missing: tuple[Event, ...] = tuple(
+            AliasMoved(alias=alias, target=target, previous=None, who="homefire", why="first start")
+            for alias, target in wanted.items()
+            if self._store.aliases.get(alias) is None
+        )
+        if missing:
+            await self._store.append(*missing)
+
+    # What engines load
+
+    async def files(self, model: ModelInfo, *, nice: int = 0) -> ModelFiles:
+        """What an engine loads for a model, made from safetensors where needed.
+
+        The sources of a conversion are hashed before it; what is loaded is hashed by the worker before each
+        load. Raises CorruptData, BadModel.
+        """
+        if model.kind == "alias":
+            model = self.resolve(model.name).model
+        adapters: tuple[Adapter, ...] = ()
+        adapter_sha256s: tuple[str, ...] = ()
+        whole = model
+        if (model.folder / ADAPTER_CONFIG).exists() and model.base is not None:
+            whole = self.resolve(model.base).model
+            await self._check_sources(model)
+            path, sha256 = await self._derived.adapter(
+                model.folder, base=whole.folder, digest=model.digest, nice=nice
+            )
+            adapters, adapter_sha256s = (Adapter(str(path)),), (sha256,)
+        gguf_path, gguf_sha256 = await self._gguf(whole, nice=nice)
+        asked = self._settings.context_length or MAX_CONTEXT_BY_DEFAULT
+        return ModelFiles(
+            name=model.name,
+            digest=model.digest,
+            gguf_path=str(gguf_path),
+            gguf_sha256=gguf_sha256,
+            adapters=adapters,
+            adapter_sha256s=adapter_sha256s,
+            context_length=min(asked, model.context_length),
+            num_parallel=self._settings.num_parallel,
+            num_threads=self._settings.num_threads,
+            nice=nice,
+        )
+
+    async def _gguf(self, model: ModelInfo, *, nice: int) -> tuple[Path, str]:
+        if model.format == "gguf":
+            row = self._store.models.get(model.name)
+            assert row is not None
+            ((name, sha256),) = row.files.items()
+            return model.folder / name, sha256.removeprefix("sha256:")
+        await self._check_sources(model)
+        return await self._derived.whole_model(
+            model.folder, digest=model.digest, dtype=self._settings.gguf_dtype, nice=nice
+        )
+
+    async def _check_sources(self, model: ModelInfo) -> None:
+        """A model that is not what was registered is not served, not even from what was made of it before."""
+        row, version = self._store.models.get(model.name), self._store.versions.get(model.name)
+        files = row.files if row is not None else self._manifest(version).files if version is not None else {}
+        damage = await asyncio.to_thread(find_damage, model.folder, files)
+        if damage:
+            raise CorruptData(
+                f"The files of {model.name} are not those that were registered: {damage[0]}",
+                hint=f"Run `homefire versions verify {model.name}`."
+                if model.kind == "version"
+                else f"Remove {model.name} and add it again.",
+                model=model.name,
+                problems=damage,
+            )
+
+    def prompt_format(self, model: ModelInfo) -> ChatTemplate:
+        """The model's chat template; BadModel when it has none."""
+        template = self._templates.get(model.digest)
+        if template is None:
+            template = self._templates[model.digest] = self._read_template(model)
+        return template
+
+    def _read_template(self, model: ModelInfo) -> ChatTemplate:
+        if model.format == "gguf":
+            row = self._store.models.get(self.resolve(model.name).model.name)
+            assert row is not None
+            header = check_gguf(model.folder / next(iter(row.files)))
+            source = header.metadata.get("tokenizer.chat_template")
+            if isinstance(source, str):
+                return ChatTemplate(source, bos_token=header.token("bos"), eos_token=header.token("eos"))
+        folders = [model.folder]
+        if model.base is not None:
+            folders.append(self.resolve(model.base).model.folder)
+        for folder in folders:
+            source = read_chat_template(folder)
+            if source is not None:
+                special = read_special_tokens(folder)
+                return ChatTemplate(
+                    source,
+                    bos_token=special.get("bos_token", ""),
+                    eos_token=special.get("eos_token", ""),
+                    special_tokens=special,
+                )
+        raise BadModel(f"{model.name} has no chat template: it is no chat model.")
+
+    async def stop(self) -> None:
+        """End conversions that are under way."""
+        await self._derived.stop()
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _why_nothing_is_trainable() -> str | None:
+    missing = [name for name in _TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} is not installed here; `make` installs it" if missing else None

@@ -1,0 +1,109 @@
+"""GGUF files made from safetensors models, kept in the cache and made again when they are gone or bad.
+
+One child process converts at a time for each target, however many wait for it (`convert`, `convert_adapter`).
+What the cache gives out is a path and the hash it must have; the engine worker hashes the file before each
+load. Small files are hashed here too, so that a damaged one is quietly made again instead of failing a load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from homefire import errors
+from homefire.catalog.inspect import hash_file
+
+_log = logging.getLogger(__name__)
+SMALL_FILE_BYTES = 64 * 1024 * 1024
+_HEX_DIGITS = 64
+
+
+class DerivedFiles:
+    """The folder `cache/gguf`. Belongs to one event loop."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._making: dict[Path, asyncio.Task[str]] = {}
+
+    async def whole_model(self, source: Path, *, digest: str, dtype: str, nice: int) -> tuple[Path, str]:
+        """The GGUF file of a model folder and its SHA-256 in hex."""
+        target = self._folder / f"{digest.removeprefix('sha256:')}-{dtype}.gguf"
+        arguments = ["homefire.catalog.convert", str(source), str(target), "--dtype", dtype]
+        return target, await self._ready(target, [*arguments, "--nice", str(nice)])
+
+    async def adapter(self, source: Path, *, base: Path, digest: str, nice: int) -> tuple[Path, str]:
+        """The GGUF file of a LoRA adapter folder and its SHA-256 in hex."""
+        target = self._folder / f"{digest.removeprefix('sha256:')}-adapter.gguf"
+        arguments = ["homefire.catalog.convert_adapter", str(source), str(base), str(target)]
+        return target, await self._ready(target, [*arguments, "--nice", str(nice)])
+
+    async def _ready(self, target: Path, arguments: Sequence[str]) -> str:
+        known = await asyncio.to_thread(read_known_hash, target)
+        if known is not None:
+            return known
+        making = self._making.get(target)
+        if making is None:
+            making = self._making[target] = asyncio.get_running_loop().create_task(self._make(arguments))
+            making.add_done_callback(lambda _: self._making.pop(target))
+        return await asyncio.shield(making)
+
+    async def _make(self, arguments: Sequence[str]) -> str:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            output, complaints = await process.communicate()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+            raise
+        return _read_outcome(output, complaints, process.returncode)
+
+    async def stop(self) -> None:
+        """End conversions that are under way."""
+        tasks = list(self._making.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def read_known_hash(target: Path) -> str | None:
+    """The hash a finished file must have; None when it is not there, or is small and seen to be damaged."""
+    hash_file_path = target.with_name(target.name + ".sha256")
+    if not target.is_file() or not hash_file_path.is_file():
+        return None
+    stated = hash_file_path.read_text(encoding="ascii", errors="replace").strip()
+    if len(stated) != _HEX_DIGITS:
+        return None
+    if target.stat().st_size <= SMALL_FILE_BYTES and hash_file(target) != stated:
+        _log.warning("the cached file %s is damaged; it is made again", target.name)
+        return None
+    return stated
+
+
+def _read_outcome(output: bytes, complaints: bytes, status: int | None) -> str:
+    lines = output.splitlines()
+    outcome = json.loads(lines[-1]) if lines else {}
+    if "sha256" in outcome and status == 0:
+        return str(outcome["sha256"])
+    failure = outcome.get("error")
+    if failure is not None:
+        kinds = (errors.UnsafeModel, errors.BadModel, errors.StoreFull)
+        kind = next((kind for kind in kinds if kind.code == failure["code"]), errors.BadModel)
+        raise kind(failure["message"], hint=failure["hint"])
+    last_words = complaints.decode("utf-8", errors="replace").strip()[-500:]
+    raise errors.EngineError(
+        f"The model could not be converted: the converter ended with status {status}.", last_words=last_words
+    )
