@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from html import escape
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
-from homefire.api.auth import principal_of
-from homefire.app import Homefire
+from homefire.api.context import Context
 from homefire.chat.request import ChatRequest, Principal, Started
 from homefire.engines.base import Delta
 from homefire.errors import HomefireError, NotFound
@@ -19,14 +17,15 @@ from homefire.types import Message
 from homefire.web.learning import watch_example
 from homefire.web.pending import Pending, PendingAnswers
 from homefire.web.render import Renderer
-from homefire.web.sse import encode_event, respond_with_events
+from homefire.web.sse import encode_event, respond_with_events, until
 from homefire.web.views import NUM_SESSIONS, Views
 
 IDEAS = ("Hello! Who are you?", "What is 7 + 8?", "Where do we keep the spare key?")
 
 
-def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> APIRouter:
+def create_chat_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the chat page and its fragments."""
+    homefire = context.homefire
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     pending_answers = PendingAnswers(homefire.world)
 
@@ -37,7 +36,7 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
             page="Chat",
             live_model=views.live_model(),
             session=session,
-            sessions=homefire.store.sessions.list(principal.id, NUM_SESSIONS),
+            sessions=homefire.store.sessions.list(principal.id, limit=NUM_SESSIONS),
             messages=views.messages(session) if session else [],
             ideas=IDEAS,
         )
@@ -59,7 +58,10 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
         """Take a question and answer with the place where its answer will appear."""
         question = Message("user", message)
         chat = ChatRequest(
-            messages=(question,), principal=principal_of(request), channel="web", session_id=session_id or None
+            messages=(question,),
+            principal=principal_of(request),
+            channel="web",
+            session_id=session_id or None,
         )
         pending = pending_answers.add(chat)
         return renderer.page("_pending.html", pending_id=pending.pending_id, message=question)
@@ -90,7 +92,7 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
         turn_id = None
         events = homefire.turns.run(pending.request)
         try:
-            async for event in until_stopped(events, pending.stop):
+            async for event in until(pending.stop, events):
                 if isinstance(event, Started):
                     turn_id = event.turn_id
                 elif isinstance(event, Delta):
@@ -106,7 +108,7 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
         yield encode_event("closed", "")
 
     def answer(turn_id: str, principal: Principal) -> str:
-        return renderer.page("_answer.html", message=views.answer(principal, turn_id, is_last=True))
+        return renderer.page("_answer.html", message=views.answer(principal, turn_id, is_fresh=True))
 
     @router.post("/web/pending/{pending_id}/stop")
     async def stop(pending_id: str) -> Response:
@@ -115,11 +117,13 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
         return Response(status_code=204)
 
     @router.post("/web/turns/{turn_id}/verdict")
-    async def judge(request: Request, turn_id: str, verdict: Annotated[str, Form()]) -> str:
+    async def judge(
+        request: Request, turn_id: str, verdict: Annotated[Literal["good", "bad"], Form()]
+    ) -> str:
         """Thumbs up or down."""
         principal = principal_of(request)
         views.turn(principal, turn_id)
-        await homefire.corrections.give_feedback(turn_id=turn_id, verdict=verdict, principal=principal.id)
+        await homefire.training.feedback(turn_id, verdict=verdict, principal=principal.id)
         return renderer.page("_answer.html", message=views.answer(principal, turn_id))
 
     @router.get("/web/turns/{turn_id}/correction")
@@ -133,17 +137,17 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
         """Take a correction: from here on it is an example to learn."""
         principal = principal_of(request)
         views.turn(principal, turn_id)
-        accepted = await homefire.corrections.give_feedback(
-            turn_id=turn_id, verdict="correction", text=text, principal=principal.id
+        given = await homefire.training.feedback(
+            turn_id, verdict="correction", text=text, principal=principal.id
         )
-        return renderer.page("_taught.html", text=text, example_id=accepted.example_id)
+        return renderer.page("_taught.html", text=text, example_id=given.example_id)
 
     @router.get("/web/examples/{example_id}/learning")
     async def learning(example_id: str) -> Response:
         """What becomes of a correction, until it is live or refused."""
         if homefire.store.examples.get(example_id) is None:
             raise NotFound(f"There is no example {example_id!r}.")
-        return respond_with_events(watch_example(homefire, renderer, example_id))
+        return respond_with_events(watch_example(context, views, renderer, example_id=example_id))
 
     @router.get("/web/nothing")
     async def nothing() -> str:
@@ -153,21 +157,7 @@ def create_chat_router(homefire: Homefire, views: Views, renderer: Renderer) -> 
     return router
 
 
-async def until_stopped(events: AsyncIterator[Any], stop: asyncio.Event) -> AsyncIterator[Any]:
-    """The events, until they end or `stop` is set."""
-    stopping = asyncio.ensure_future(stop.wait())
-    iterator = aiter(events)
-    try:
-        while True:
-            following = asyncio.ensure_future(anext(iterator, None))
-            await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                await asyncio.wait({following})
-                return
-            event = following.result()
-            if event is None:
-                return
-            yield event
-    finally:
-        stopping.cancel()
+def principal_of(request: Request) -> Principal:
+    """Who asks, as the guard recognised them."""
+    principal: Principal = request.state.principal
+    return principal

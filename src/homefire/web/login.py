@@ -9,35 +9,35 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
+from homefire.api.context import Context
 from homefire.api.policy import KEY_COOKIE
-from homefire.app import Homefire
 from homefire.errors import AuthenticationRequired
 from homefire.web.render import Renderer
 
 
-def create_login_router(homefire: Homefire, renderer: Renderer) -> APIRouter:
+COOKIE_AGE_S = 30 * 86_400
+
+
+def create_login_router(context: Context, renderer: Renderer) -> APIRouter:
     """Routes of the sign-in page."""
     router = APIRouter(include_in_schema=False)
-
-    def form(*, wrong: bool) -> str:
-        return renderer.page("login.html", page="Sign in", live_model=None, wrong=wrong)
 
     @router.get("/login", response_class=HTMLResponse)
     async def login() -> str:
         """Ask for a key."""
-        return form(wrong=False)
+        return renderer.page("login.html", page="Sign in", live_model=None, wrong=False)
 
-    @router.post("/login")
+    @router.post("/login", response_class=HTMLResponse)
     async def sign_in(key: Annotated[str, Form()]) -> Response:
         """Check the key and remember it in a cookie."""
         try:
-            homefire.keys.recognise(key.strip())
+            context.keys.recognise(key.strip())
         except AuthenticationRequired:
-            return HTMLResponse(form(wrong=True), status_code=401)
-        response = RedirectResponse("/", status_code=303)
-        response.set_cookie(KEY_COOKIE, key.strip(), httponly=True, samesite="strict", max_age=30 * 86400)
+            return HTMLResponse(renderer.page("_sign_in.html", wrong=True))
+        response = Response(status_code=204, headers={"HX-Redirect": "/"})
+        response.set_cookie(KEY_COOKIE, key.strip(), httponly=True, samesite="strict", max_age=COOKIE_AGE_S)
         return response
 
     return router

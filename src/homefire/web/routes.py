@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from starlette.staticfiles import StaticFiles
 
-from homefire.app import Homefire
+from homefire.api.context import Context
+from homefire.api.server import HomefireApp
 from homefire.web.chat_pages import create_chat_router
 from homefire.web.login import create_login_router
 from homefire.web.render import Renderer
@@ -18,14 +19,15 @@ from homefire.web.views import Views
 STATIC = Path(__file__).parent / "static"
 
 
-def add_pages(app: FastAPI, homefire: Homefire) -> None:
+def add_pages(app: HomefireApp) -> None:
     """Put the pages and their files on the application."""
+    context: Context = app.state.context
     renderer = Renderer()
-    views = Views(homefire)
+    views = Views(context.homefire)
     router = APIRouter()
-    router.include_router(create_chat_router(homefire, views, renderer))
-    router.include_router(create_run_router(homefire, views, renderer))
-    router.include_router(create_version_router(homefire, views, renderer))
-    router.include_router(create_login_router(homefire, renderer))
+    router.include_router(create_chat_router(context, views, renderer))
+    router.include_router(create_run_router(context, views, renderer))
+    router.include_router(create_version_router(context, views, renderer))
+    router.include_router(create_login_router(context, renderer))
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from homefire.app import Homefire
+from homefire.api.context import Context
 from homefire.errors import NotFound
 from homefire.store.rows import RunRow
 from homefire.web.learning import watch_run
@@ -18,8 +18,9 @@ from homefire.web.views import Views
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
 
 
-def create_run_router(homefire: Homefire, views: Views, renderer: Renderer) -> APIRouter:
+def create_run_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the run pages."""
+    homefire = context.homefire
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     def find(run_id: str) -> RunRow:
@@ -44,24 +45,29 @@ def create_run_router(homefire: Homefire, views: Views, renderer: Renderer) -> A
         """One run."""
         row = find(run_id)
         return renderer.page(
-            "run.html", page="Runs", live_model=views.live_model(), run=views.run(row), examples=views.examples(row)
+            "run.html",
+            page="Runs",
+            live_model=views.live_model(),
+            run=views.run(row),
+            examples=views.examples(row),
         )
 
     @router.get("/web/runs/{run_id}/progress")
     async def progress(run_id: str) -> Response:
         """The run as it goes on."""
-        return respond_with_events(watch_run(homefire, renderer, find(run_id).run_id))
+        return respond_with_events(watch_run(context, views, renderer, run_id=find(run_id).run_id))
 
     @router.get("/web/runs/{run_id}/losses")
     async def losses(run_id: str) -> JSONResponse:
         """Step and loss of every step so far."""
-        found: list[Any] = homefire.training.losses(find(run_id).run_id)
-        return JSONResponse(found)
+        return JSONResponse(homefire.training.losses(find(run_id).run_id))
 
     @router.post("/web/runs/{run_id}/{action}")
     async def act(run_id: str, action: Action) -> str:
         """Pause, resume, stop, skip or retry; answers with what can be done next."""
-        await homefire.training.signal(find(run_id).run_id, action, who="web", why=f"{action} pressed on the page")
+        await homefire.training.signal(
+            find(run_id).run_id, action, who="web", why=f"{action} pressed on the page"
+        )
         return renderer.page("_run_actions.html", run=views.run(find(run_id)))
 
     return router

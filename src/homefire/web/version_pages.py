@@ -7,7 +7,7 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from homefire.app import Homefire
+from homefire.api.context import Context
 from homefire.errors import HomefireError
 from homefire.web.render import Renderer
 from homefire.web.views import Views
@@ -15,8 +15,9 @@ from homefire.web.views import Views
 WHO = "web"
 
 
-def create_version_router(homefire: Homefire, views: Views, renderer: Renderer) -> APIRouter:
+def create_version_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the version page."""
+    homefire = context.homefire
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     def table(template: str, problem: HomefireError | None = None) -> str:
@@ -57,7 +58,7 @@ def create_version_router(homefire: Homefire, views: Views, renderer: Renderer) 
         """Hash every byte of a version."""
         report = await homefire.library.verify(name)
         if report.ok:
-            return f"<p>{escape(name)}: all {report.num_files} files hold what was written.</p>"
-        return "".join(f'<p role="alert">{escape(problem)}</p>' for problem in report.problems)
+            return f"<p>{escape(name)}: all {report.num_files} files and {report.num_blobs} blobs hold what was written.</p>"
+        return "".join(f'<p role="alert">{escape(str(problem))}</p>' for problem in report.problems)
 
     return router

@@ -33,7 +33,8 @@ class Views:
 
     def live_model(self) -> str:
         """The model that answers now, by its real name."""
-        return self._homefire.catalog.resolve("live").model.name
+        name: str = self._homefire.catalog.resolve("live").model.name
+        return name
 
     # Chat
 
@@ -59,14 +60,14 @@ class Views:
         turns = {turn.answer_message_id: turn for turn in self._store.turns.list(session.session_id)}
         return [self._message(row, turns.get(row.message_id), row is rows[-1]) for row in rows]
 
-    def answer(self, principal: Principal, turn_id: str, *, is_last: bool = False) -> dict[str, Any]:
-        """The answer of one turn."""
+    def answer(self, principal: Principal, turn_id: str, *, is_fresh: bool = False) -> dict[str, Any]:
+        """The answer of one turn; `is_fresh` when it was just written and ends the conversation."""
         turn = self.turn(principal, turn_id)
         if turn.answer_message_id is None:
-            return {"role": "assistant", "content": "", "turn": turn, "verdict": None, "correction": None,
-                    "is_last": is_last}  # fmt: skip
+            nothing = {"verdict": None, "correction": None, "is_last": is_fresh, "is_fresh": is_fresh}
+            return {"role": "assistant", "content": "", "turn": turn, **nothing}
         row = self._store.messages.path(turn.answer_message_id)[-1]
-        return self._message(row, turn, is_last)
+        return {**self._message(row, turn, is_fresh), "is_fresh": is_fresh}
 
     def _message(self, row: MessageRow, turn: TurnRow | None, is_last: bool) -> dict[str, Any]:
         feedback = self._store.feedback.list(turn.turn_id) if turn else []
@@ -79,6 +80,7 @@ class Views:
             "verdict": verdicts[-1] if verdicts else None,
             "correction": corrections[-1] if corrections else None,
             "is_last": is_last,
+            "is_fresh": False,
         }
 
     # Runs
@@ -100,7 +102,9 @@ class Views:
     def examples(self, row: RunRow) -> list[dict[str, str]]:
         """What a run learns, as question and answer."""
         dataset = self._store.datasets.get(row.dataset_id)
-        found = [self._store.examples.get(example_id) for example_id in (dataset.example_ids if dataset else ())]
+        found = [
+            self._store.examples.get(example_id) for example_id in (dataset.example_ids if dataset else ())
+        ]
         return [
             {"question": example.messages[-2].content, "answer": example.messages[-1].content}
             for example in found
@@ -114,38 +118,54 @@ class Views:
         live = self.live_model()
         made = [
             {
-                "name": row.version, "kind": "version", "created_at_s": row.created_at_s, "parent": row.parent,
-                "gate_passed": row.gate_passed, "gate_reasons": row.gate_reasons, "description": row.description,
-                "promotable": bool(row.gate_passed), "is_live": row.version == live,
+                "name": row.version,
+                "kind": "version",
+                "created_at_s": row.created_at_s,
+                "parent": row.parent,
+                "gate_passed": row.gate_passed,
+                "gate_reasons": row.gate_reasons,
+                "description": row.description,
+                "promotable": bool(row.gate_passed),
+                "is_live": row.version == live,
             }
             for row in reversed(self._store.versions.list())
-        ]  # fmt: skip
+        ]
         bases = [
             {
-                "name": model.name, "kind": "base", "created_at_s": None, "parent": None, "gate_passed": None,
-                "gate_reasons": (), "description": f"{model.architecture}, {model.num_parameters:,} parameters",
-                "promotable": True, "is_live": model.name == live,
+                "name": model.name,
+                "kind": "base",
+                "created_at_s": None,
+                "parent": None,
+                "gate_passed": None,
+                "gate_reasons": (),
+                "description": f"{model.architecture}, {model.num_parameters:,} parameters",
+                "promotable": True,
+                "is_live": model.name == live,
             }
             for model in self._homefire.catalog.list()
             if model.kind == "base"
-        ]  # fmt: skip
+        ]
         return made + bases
 
     def can_roll_back(self) -> bool:
         """Whether `live` ever pointed elsewhere."""
-        return len(self._store.aliases.history("live")) > 1
+        return self._homefire.promotion.previous() is not None
 
 
-def describe(row: RunRow, progress: Progress | None) -> str:
+def describe(row: RunRow, progress: Progress) -> str:
     """Where a run stands, as a sentence."""
-    if row.state != "running" or progress is None:
+    if row.state != "running":
         outcome = f": {row.why}" if row.why else ""
         return f"{row.state.capitalize()}{outcome}"
     match progress.phase:
         case "training":
             eta = f", about {progress.eta_s:.0f} s left at most" if progress.eta_s else ""
             loss = f", loss {progress.loss:.3f}" if progress.loss is not None else ""
-            learned = f", {progress.num_learned} of {progress.num_examples} learned" if progress.num_examples else ""
+            learned = (
+                f", {progress.num_learned} of {progress.num_examples} learned"
+                if progress.num_examples
+                else ""
+            )
             return f"Training: step {progress.step} of at most {progress.max_steps}{loss}{learned}{eta}"
         case "gating":
             return f"Gate: {progress.num_probed} of {progress.num_probes} questions asked"
@@ -153,10 +173,8 @@ def describe(row: RunRow, progress: Progress | None) -> str:
             return f"{phase.capitalize()} …"
 
 
-def percent_done(progress: Progress | None) -> float | None:
-    """0 to 100 over all phases, None when that is not known."""
-    if progress is None:
-        return None
+def percent_done(progress: Progress) -> float:
+    """0 to 100 over all phases."""
     shares: dict[str, Sequence[float]] = {"training": (0, 80), "publishing": (80, 82), "gating": (82, 98)}
     if progress.phase == "done":
         return 100.0

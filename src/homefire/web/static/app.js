@@ -53,12 +53,10 @@ document.body.addEventListener("htmx:sseMessage", (event) => {
   if (event.detail.type === "ended") document.getElementById("notices").textContent = "";
 });
 
-// A session that a first question opened gets its address, so that reloading finds it again.
-document.body.addEventListener("session", (event) => {
-  const field = document.getElementById("session-id");
-  if (!field || field.value === event.detail.value) return;
-  field.value = event.detail.value;
-  history.replaceState(null, "", "/chat/" + event.detail.value);
+// A conversation that a first question opened gets its address, so that reloading finds it again.
+document.body.addEventListener("htmx:oobAfterSwap", () => {
+  const session = document.getElementById("session-id")?.value;
+  if (session && message && location.pathname === "/") history.replaceState(null, "", "/chat/" + session);
 });
 
 document.body.addEventListener("htmx:responseError", (event) => {
