@@ -21,6 +21,7 @@ from homefire.store.tables import events
 
 FIRST_PREV_HASH = bytes(32)
 _BATCH_ROWS = 500
+_COUNTER = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -143,7 +144,16 @@ class EventLog:
         while batch := self._chain.all(connection, {"after_seq": previous.seq}):
             for row in batch:
                 previous = check_row(previous, row)
+        self._check_length(connection, previous.seq)
         return previous
+
+    def _check_length(self, connection: Connection, last_seq: int) -> None:
+        """Rows cut off the end leave a chain that fits; SQLite's own count of rows ever made does not."""
+        row = connection.execute(_COUNTER).fetchone()
+        if row is not None and row[0] != last_seq:
+            raise CorruptData(
+                f"Event {last_seq + 1} of the log is missing: {row[0]} were written.", seq=last_seq + 1
+            )
 
     def _trusted(self, connection: Connection, seq: int) -> LogTail:
         row = self._chain.one(connection, {"after_seq": seq - 1})
