@@ -114,8 +114,8 @@ class Library:
         return row
 
     def all(self) -> list[VersionRow]:
-        """All versions that are there, oldest first."""
-        return [row for row in self._store.versions.list() if row.removed_at_s is None]
+        """All versions that are there, newest first."""
+        return self._store.versions.list()
 
     def of_run(self, run_id: str) -> VersionRow | None:
         """The version a run published, if it did."""

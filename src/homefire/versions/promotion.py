@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from homefire.errors import Conflict, NotFound
+from homefire.errors import Conflict, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.durable import translated_os_errors
 from homefire.store.events import AliasMoved
@@ -73,14 +73,16 @@ class Promotion:
         self._lock = asyncio.Lock()
 
     async def promote(self, version: str, *, who: str, why: str, override: bool = False) -> AliasRow:
-        """Make `live` this version.
+        """Make `live` this version (or a base, which needs no gate).
 
         Raises ModelNotFound; Conflict when the gate refused or never judged it and `override` is not set. An
         override needs a reason and is recorded with it. Promoting what is live changes nothing.
         """
         row = self._store.versions.get(version)
         if row is None or row.removed_at_s is not None:
-            raise NotFound(f"There is no version {version}.", name=version)
+            if self._store.models.get(version) is not None:
+                return await self._move(version, who=who, why=why)
+            raise ModelNotFound(f"There is no version {version}.", name=version)
         if row.gate_passed is not True:
             if not override:
                 raise _refused(version, judged=row.gate_passed is not None, reasons=row.gate_reasons)
