@@ -7,7 +7,7 @@ from html import escape
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 
 from homefire.api.context import Context
 from homefire.chat.request import ChatRequest, Principal, Started
@@ -16,7 +16,7 @@ from homefire.errors import HomefireError, NotFound
 from homefire.types import Message
 from homefire.web.learning import watch_example
 from homefire.web.pending import Pending, PendingAnswers
-from homefire.web.render import Renderer
+from homefire.web.render import Page, Renderer
 from homefire.web.sse import encode_event, respond_with_events, until
 from homefire.web.views import NUM_SESSIONS, Views
 
@@ -26,7 +26,7 @@ IDEAS = ("Hello! Who are you?", "What is 7 + 8?", "Where do we keep the spare ke
 def create_chat_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the chat page and its fragments."""
     homefire = context.homefire
-    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    router = APIRouter(include_in_schema=False, default_response_class=Page)
     pending_answers = PendingAnswers(homefire.world)
 
     def chat_page(principal: Principal, session_id: str | None) -> str:

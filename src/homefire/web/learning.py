@@ -33,14 +33,14 @@ async def watch_example(
 
 
 async def watch_run(
-    context: Context, views: Views, renderer: Renderer, *, run_id: str
+    context: Context, views: Views, renderer: Renderer, *, run_id: str, on_run_page: bool = False
 ) -> AsyncIterator[bytes]:
     """Progress as fragments (`progress`) and loss points (`losses`), until the run has ended."""
     store = context.homefire.store
 
     def fragment() -> str:
         row: RunRow | None = store.runs.get(run_id)
-        return renderer.page("_progress.html", run=views.run(row)) if row else ""
+        return renderer.page("_progress.html", run=views.run(row), on_run_page=on_run_page) if row else ""
 
     last_step, last_text = -1, ""
     async for progress in until(context.stopping, context.homefire.training.watch(run_id)):

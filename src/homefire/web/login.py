@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 
 from homefire.api.context import Context
 from homefire.api.policy import KEY_COOKIE
 from homefire.errors import AuthenticationRequired
-from homefire.web.render import Renderer
-
+from homefire.web.render import Page, Renderer
 
 COOKIE_AGE_S = 30 * 86_400
 
@@ -24,18 +23,18 @@ def create_login_router(context: Context, renderer: Renderer) -> APIRouter:
     """Routes of the sign-in page."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/login", response_class=HTMLResponse)
+    @router.get("/login", response_class=Page)
     async def login() -> str:
         """Ask for a key."""
         return renderer.page("login.html", page="Sign in", live_model=None, wrong=False)
 
-    @router.post("/login", response_class=HTMLResponse)
+    @router.post("/login", response_class=Page)
     async def sign_in(key: Annotated[str, Form()]) -> Response:
         """Check the key and remember it in a cookie."""
         try:
             context.keys.recognise(key.strip())
         except AuthenticationRequired:
-            return HTMLResponse(renderer.page("_sign_in.html", wrong=True))
+            return Page(renderer.page("_sign_in.html", wrong=True))
         response = Response(status_code=204, headers={"HX-Redirect": "/"})
         response.set_cookie(KEY_COOKIE, key.strip(), httponly=True, samesite="strict", max_age=COOKIE_AGE_S)
         return response

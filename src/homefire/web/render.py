@@ -1,4 +1,4 @@
-"""Templates to HTML: one Jinja environment, everything escaped, answers as Markdown without links to elsewhere.
+"""Templates to HTML: one Jinja environment, everything escaped, answers as Markdown without links elsewhere.
 
 Answers come from a model and are not trusted: raw HTML is shown as text, images are not loaded and links
 are not made (a picture on another host would carry what it names out of the house).
@@ -7,14 +7,31 @@ are not made (a picture on another host would carry what it names out of the hou
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from starlette.responses import HTMLResponse
 
 TEMPLATES = Path(__file__).parent / "templates"
+HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+"""Whatever an answer may contain, a page reaches nothing but this server."""
+
+
+class Page(HTMLResponse):
+    """A page or a fragment of one, with the headers that keep it at home."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Adds `HEADERS`."""
+        super().init_headers({**HEADERS, **(headers or {})})
 
 
 class Renderer:

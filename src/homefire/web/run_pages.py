@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from homefire.api.context import Context
 from homefire.errors import NotFound
 from homefire.store.rows import RunRow
 from homefire.web.learning import watch_run
-from homefire.web.render import Renderer
+from homefire.web.render import Page, Renderer
 from homefire.web.sse import respond_with_events
 from homefire.web.views import Views
 
@@ -21,7 +21,7 @@ Action = Literal["pause", "resume", "stop", "skip", "retry"]
 def create_run_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the run pages."""
     homefire = context.homefire
-    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    router = APIRouter(include_in_schema=False, default_response_class=Page)
 
     def find(run_id: str) -> RunRow:
         row = homefire.store.runs.get(run_id)
@@ -50,12 +50,15 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
             live_model=views.live_model(),
             run=views.run(row),
             examples=views.examples(row),
+            on_run_page=True,
         )
 
     @router.get("/web/runs/{run_id}/progress")
     async def progress(run_id: str) -> Response:
         """The run as it goes on."""
-        return respond_with_events(watch_run(context, views, renderer, run_id=find(run_id).run_id))
+        return respond_with_events(
+            watch_run(context, views, renderer, run_id=find(run_id).run_id, on_run_page=True)
+        )
 
     @router.get("/web/runs/{run_id}/losses")
     async def losses(run_id: str) -> JSONResponse:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from html import escape
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
 
 from homefire.api.context import Context
 from homefire.errors import HomefireError
-from homefire.web.render import Renderer
+from homefire.web.render import Page, Renderer
 from homefire.web.views import Views
 
 WHO = "web"
@@ -18,7 +17,7 @@ WHO = "web"
 def create_version_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the version page."""
     homefire = context.homefire
-    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    router = APIRouter(include_in_schema=False, default_response_class=Page)
 
     def table(template: str, problem: HomefireError | None = None) -> str:
         return renderer.page(
@@ -28,6 +27,7 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
             versions=views.versions(),
             can_roll_back=views.can_roll_back(),
             problem=problem,
+            is_fragment=template.startswith("_"),
         )
 
     @router.get("/versions")
@@ -58,7 +58,8 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
         """Hash every byte of a version."""
         report = await homefire.library.verify(name)
         if report.ok:
-            return f"<p>{escape(name)}: all {report.num_files} files and {report.num_blobs} blobs hold what was written.</p>"
+            whole = f"all {report.num_files} files and {report.num_blobs} blobs hold what was written."
+            return f"<p>{escape(name)}: {whole}</p>"
         return "".join(f'<p role="alert">{escape(str(problem))}</p>' for problem in report.problems)
 
     return router
