@@ -55,9 +55,9 @@ def model_view(name: str = "ember", **changes: Any) -> native.ModelView:
     """A model."""
     values: dict[str, Any] = {
         "name": name, "kind": "base", "target": None, "format": "safetensors", "folder": "/m",
-        "digest": "sha256:1", "base": None, "parent": None, "architecture": "Qwen3ForCausalLM", "num_parameters": 375_648,
-        "size_bytes": 1_506_232, "context_length": 2048, "trainable": True, "why_not_trainable": None,
-        "created_at_s": AT_S,
+        "digest": "sha256:1", "base": None, "parent": None, "architecture": "Qwen3ForCausalLM",
+        "num_parameters": 375_648, "size_bytes": 1_506_232, "context_length": 2048,
+        "trainable": True, "why_not_trainable": None, "created_at_s": AT_S,
     }  # fmt: skip
     return native.ModelView(**{**values, **changes})
 
@@ -68,9 +68,9 @@ SESSION = SessionRow(
 )  # fmt: skip
 TURN = TurnRow(
     turn_id="turn_1", seq=1, at_s=AT_S, session_id="session_1", session_key="k", principal="local",
-    channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2", requested_model="default",
-    served_model="ember", served_digest="d", route_reason="r", outcome="answered", stop_reason="stop",
-    usage=None, timings=None, num_trimmed_messages=0, error_code=None, verdict=None,
+    channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2",
+    requested_model="default", served_model="ember", served_digest="d", route_reason="r",
+    outcome="answered", stop_reason="stop", usage=None, timings=None, num_trimmed_messages=0, error_code=None, verdict=None,
 )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def test_doctor_says_what_is_wrong_why_and_what_to_do(
     assert result.code == 20
     assert f"chmod 600 {key}" in result.out
     assert f"chmod 700 {home}" in result.out
-    assert f"(process {os.getpid()}," in result.out
+    assert f"(process {os.getpid()})" in result.out
     assert "2 of 13 checks failed: port, key." in result.err
 
 

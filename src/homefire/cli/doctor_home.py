@@ -13,6 +13,7 @@ from homefire.cli.doctor_checks import Check, CheckFunction
 from homefire.cli.words import size
 from homefire.errors import HomefireError
 from homefire.home import Home
+from homefire.machine.ports import describe_listener
 from homefire.store.lock import lock_holder
 
 WARN_FREE_BYTES = 2_000_000_000
@@ -125,10 +126,12 @@ def check_port(home: Home) -> Check:
         try:
             probe.bind((server.host, server.port))
         except OSError as error:
+            holder = describe_listener(server.port)
+            by = f" (by {holder})" if holder else ""
             return Check(
                 "port",
                 "fail",
-                f"{server.host}:{server.port} cannot be listened on: {error.strerror}{_by_whom(server.port)}",
+                f"{server.host}:{server.port} cannot be listened on: {error.strerror}{by}",
                 "`homefire up` would not start.",
                 "End that program, or choose another port with `homefire up --port`.",
             )
@@ -168,7 +171,7 @@ def check_store(home: Home, *, full: bool) -> Check:
         report = store.check(full=full)
     finally:
         store.close()
-    if report.ok:
+    if report.is_sound:
         return Check(
             "store",
             "pass",
@@ -201,23 +204,6 @@ def check_workers(home: Home) -> Check:
         "They hold memory that nobody uses.",
         f"kill {' '.join(map(str, orphans))}",
     )
-
-
-def _by_whom(port: int) -> str:
-    """` (process 123, nginx)` where this user may know it."""
-    import psutil
-
-    try:
-        connections = psutil.net_connections(kind="tcp")
-    except (psutil.AccessDenied, OSError):
-        return ""
-    for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-            try:
-                return f" (process {connection.pid}, {psutil.Process(connection.pid).name()})"
-            except psutil.Error:
-                return f" (process {connection.pid})"
-    return ""
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> CheckFunction:

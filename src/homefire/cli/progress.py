@@ -14,12 +14,13 @@ from typing import Any
 
 from homefire.cli.client import Client
 from homefire.cli.output import Output
-from homefire.cli.words import clipped, duration
+from homefire.cli.words import clipped, counted, duration
 from homefire.errors import HomefireError, ServerUnreachable
 
 ENDED = frozenset({"done", "failed", "skipped", "stopped"})
 _RECONNECT_S = 0.5
 _QUEUE_POLL_S = 0.2
+MAX_REASONS = 3
 _MAX_RECONNECTS = 20
 
 
@@ -116,7 +117,8 @@ def watch(client: Client, run_id: str) -> Iterator[tuple[Step, dict[str, Any]]]:
 def run_of(client: Client, given: dict[str, Any]) -> str:
     """The run that learns a correction (`given` is the server's answer to it), once there is one.
 
-    Waits: the server queues a run at the next quiet moment. NotLearned when the server says that none will come.
+    Waits: the server queues a run at the next quiet moment. NotLearned when the server says that none will
+    come.
     """
     while True:
         for run in client.get("/v1/runs", example_id=given["example_id"], limit=1)["runs"]:
@@ -133,7 +135,7 @@ def run_of(client: Client, given: dict[str, Any]) -> str:
 
 
 def _made_at(name: str) -> str:
-    """The part of an identifier that sorts by time: what was learned before is taught again by a newer run."""
+    """The part of an identifier that sorts by time: what is taught again has a newer run."""
     return name.rpartition("_")[2][:12]
 
 
@@ -155,30 +157,33 @@ def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
 
 def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     """One sentence about a run that ended well. NotLearned where it did not."""
-    version = run.get("version")
-    if run.get("state") == "done" and version and run.get("promoted"):
+    version, state = run["version"], run["state"]
+    if state == "done" and run["promoted"]:
         timing = f" after {duration(took_s)}" if took_s is not None else ""
         return f"Learned{timing}: version {version} answers from now on."
-    reasons = (
-        "; ".join(str(reason) for reason in run.get("gate_reasons") or ())
-        or run.get("why")
-        or "no reason given"
-    )
-    if run.get("state") == "done" and version:
+    if state == "done" and version:
         raise NotLearned(
-            f"Version {version} was trained but not promoted: {reasons}.",
-            hint=f"See it with `homefire versions show {version}`; "
-            f"`homefire versions promote {version} --override` promotes it all the same.",
-            run_id=run.get("run_id"),
+            f"Version {version} was trained but not promoted: {_reasons(run)}",
+            hint=f"`homefire versions show {version}` tells all; "
+            f"`homefire versions promote {version} --override --why …` promotes it all the same.",
+            run_id=run["run_id"],
             version=version,
         )
     raise NotLearned(
-        f"The run ended as {run.get('state')}: {reasons}.",
-        hint=f"See it with `homefire runs show {run.get('run_id')}`, "
-        f"repeat it with `homefire runs retry {run.get('run_id')}`.",
-        run_id=run.get("run_id"),
-        state=run.get("state"),
+        f"The run ended as {state}: {_reasons(run)}",
+        hint=f"See it with `homefire runs show {run['run_id']}`, "
+        f"repeat it with `homefire runs retry {run['run_id']}`.",
+        run_id=run["run_id"],
+        state=state,
     )
+
+
+def _reasons(run: dict[str, Any]) -> str:
+    """The gate's first reasons, or the run's own."""
+    reasons = [str(reason) for reason in run["gate_reasons"]] or [run["why"] or "no reason was given."]
+    shown = " ".join(reasons[:MAX_REASONS])
+    more = len(reasons) - MAX_REASONS
+    return f"{shown} (and {counted(more, 'more reason')})" if more > 0 else shown
 
 
 class _Bar(AbstractContextManager["_Bar"]):

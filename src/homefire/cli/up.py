@@ -29,11 +29,14 @@ def up(
     ] = None,
 ) -> None:
     """Start the server. Ctrl-C stops it after the answers that are coming."""
+    from homefire.cli.serve import run_server
+
     overrides = read_assignments(assignments or [])
     if host is not None:
         overrides["server.host"] = host
     if port is not None:
         overrides["server.port"] = str(port)
+    run_server(call, overrides)
 
 
 def read_assignments(assignments: list[str]) -> dict[str, str]:
