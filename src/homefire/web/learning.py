@@ -52,6 +52,5 @@ async def watch_run(
         if points:
             last_step = points[-1][0]
             yield encode_event("losses", json.dumps(points))
-    yield encode_event("progress", fragment())
-    yield encode_event("live", views.live_model())
+    yield encode_event("progress", fragment() + renderer.page("_live.html", live_model=views.live_model()))
     yield encode_event("closed", "")
