@@ -1,0 +1,100 @@
+"""Promise 1, acknowledged means durable: a process is killed with -9 while it appends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from homefire.home import Home
+from homefire.store.store import Store
+from tests.store.conftest import Opener
+
+LAZY_COMMIT = """
+from homefire.store import store as module
+
+class LazyCommit:
+    '''Acknowledges at once and commits every fiftieth time: the planted bug.'''
+    def __init__(self, connection):
+        self.connection, self.num_commits = connection, 0
+    def execute(self, sql, *parameters):
+        if sql.startswith("BEGIN") and self.connection.in_transaction:
+            sql = "SELECT 1"
+        if sql == "COMMIT":
+            self.num_commits += 1
+            if self.num_commits % 50:
+                sql = "SELECT 1"
+        return self.connection.execute(sql, *parameters)
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+honest = module.open_writer
+module.open_writer = lambda database, **settings: LazyCommit(honest(database, **settings))
+"""
+
+CHILD = """
+import asyncio, itertools, sys
+from pathlib import Path
+from homefire.config.schema import StoreSettings
+from homefire.home import Home
+from homefire.store.store import open_store
+from homefire.world import World
+from tests.store.samples import turn
+
+async def main():
+    store = open_store(Home(Path(sys.argv[1])), StoreSettings(reserve_bytes=0), World())
+    first = store.last_seq
+    async def append_on(lane):
+        for number in itertools.count():
+            name = f"{first}-{lane}-{number}"
+            await store.append(turn(name, session=name))
+            print(name, flush=True)
+    await asyncio.gather(*(append_on(lane) for lane in range(3)))
+
+asyncio.run(main())
+"""
+
+
+def kill_after(home: Home, num_acknowledged: int, *, plant: str = "") -> list[str]:
+    """Run the child, kill it after that many acknowledgements; returns all it had printed."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", plant + CHILD, str(home.root)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert child.stdout is not None
+    with child.stdout as output:
+        names = [output.readline().strip() for _ in range(num_acknowledged)]
+        child.send_signal(signal.SIGKILL)
+        # A line the kill cut short was not acknowledged.
+        names += [line.strip() for line in output if line.endswith("\n")]
+    assert child.wait() == -signal.SIGKILL
+    assert all(names)
+    return names
+
+
+def missing(store: Store, names: list[str]) -> list[str]:
+    return [name for name in names if store.turns.get(f"turn-{name}") is None]
+
+
+def test_every_acknowledged_append_is_there_after_kills(home: Home, open_here: Opener) -> None:
+    names: list[str] = []
+    for num_acknowledged in (1, 20, 77):
+        names += kill_after(home, num_acknowledged)
+        store = open_here()
+        assert missing(store, names) == []
+        assert store.check(full=True).is_sound
+        store.close()
+    assert len(names) >= 98
+
+
+@pytest.mark.parametrize("num_acknowledged", [75])
+def test_planted_bug_acknowledging_before_the_commit_is_noticed(
+    home: Home, open_here: Opener, num_acknowledged: int
+) -> None:
+    names = kill_after(home, num_acknowledged, plant=LAZY_COMMIT)
+    assert missing(open_here(), names)

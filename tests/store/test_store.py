@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from homefire.errors import (
+    Conflict,
+    HomeInUse,
+    InvalidRequest,
+    NotFound,
+    StoreError,
+    StoreFenced,
+    StoreFull,
+    StorePoisoned,
+)
+from homefire.home import Home
+from homefire.store import connections
+from homefire.store.driver import driver
+from homefire.store.events import KeyCreated, VersionRemoved
+from homefire.store.fence import Fence
+from homefire.store.lock import lock_holder
+from homefire.store.store import Store
+from homefire.world import World
+from tests.store.conftest import Opener
+from tests.store.samples import (
+    IOERR_FSYNC,
+    FaultyConnection,
+    LimitedFiles,
+    alias,
+    model,
+    turn,
+    version,
+)
+
+SQLITE_FULL, SQLITE_BUSY, SQLITE_READONLY = 13, 5, 8
+
+
+def num_events(store: Store) -> int:
+    return len(store.events())
+
+
+# Appending
+
+
+async def test_many_appends_share_commits_and_each_gets_its_own_place(
+    open_here: Opener, faulty: list[FaultyConnection]
+) -> None:
+    store = open_here()
+    results = await asyncio.gather(
+        *(store.append(turn(str(number), session=f"s{number}")) for number in range(100))
+    )
+    assert [one.seq for (one,) in results] == list(range(1, 101))
+    assert faulty[0].executed.count("COMMIT") < 30
+    assert num_events(store) == 100
+
+
+async def test_a_refused_append_does_not_hurt_the_others_of_its_batch(store: Store) -> None:
+    results = await asyncio.gather(
+        *(
+            store.append(
+                turn(str(number), session=f"s{number}", parent_message_id="no" if number % 3 else None)
+            )
+            for number in range(30)
+        ),
+        return_exceptions=True,
+    )
+    refused = [one for one in results if isinstance(one, NotFound)]
+    assert len(refused) == 20
+    assert [one[0].seq for one in results if isinstance(one, tuple)] == list(range(1, 11))
+    assert store.check().is_sound
+
+
+def test_events_of_one_append_are_recorded_together_or_not_at_all(store: Store) -> None:
+    recorded = store.append_sync(model(), alias("live", "ember"))
+    assert [one.seq for one in recorded] == [1, 2]
+    with pytest.raises(Conflict):
+        store.append_sync(turn("1"), alias("live", "ember"))
+    assert num_events(store) == 2
+    assert store.turns.get("turn-1") is None
+    assert store.append_sync() == ()
+
+
+async def test_what_cannot_be_written_fails_at_once_and_alone(store: Store) -> None:
+    with pytest.raises(InvalidRequest):
+        await store.append(KeyCreated(key_id="k", name="\ud800", sha256="s"))
+    await store.append(turn("1"))
+
+
+async def test_an_append_whose_waiter_is_gone_is_recorded(store: Store) -> None:
+    task = asyncio.ensure_future(store.append(turn("1")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.append(turn("2", session="s2"))
+    assert num_events(store) == 2
+
+
+def test_threads_append_and_read_side_by_side(store: Store) -> None:
+    def work(number: int) -> None:
+        for step in range(10):
+            store.append_sync(turn(f"{number}-{step}", session=f"s{number}-{step}"))
+            assert store.turns.get(f"turn-{number}-{step}") is not None
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert num_events(store) == 40
+
+
+def test_what_was_appended_is_there_after_reopening(open_here: Opener) -> None:
+    store = open_here()
+    store.append_sync(turn("1"))
+    store.close()
+    again = open_here()
+    assert again.turns.get("turn-1") is not None
+    assert again.append_sync(turn("2", session="s2"))[0].seq == 2
+    assert again.check().is_sound
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.append_sync(turn("1"))
+    with pytest.raises(StoreError, match="closed"):
+        store.events()
+
+
+def test_closing_commits_what_waits(open_here: Opener) -> None:
+    async def append_and_leave(store: Store) -> None:
+        waiting = [asyncio.ensure_future(store.append(turn(str(n), session=f"s{n}"))) for n in range(20)]
+        await asyncio.sleep(0)
+        store.close()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(append_and_leave(open_here()))
+    assert num_events(open_here()) == 20
+
+
+def test_the_write_ahead_log_is_checkpointed_between_batches(
+    home: Home, open_here: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homefire.store.writer.CHECKPOINT_BATCHES", 3)
+    store = open_here()
+    size_bytes = home.database.stat().st_size
+    for number in range(12):
+        store.append_sync(turn(str(number), session=f"s{number}", route_reason="x" * 3000))
+    assert home.database.stat().st_size > size_bytes
+
+
+# Durability settings
+
+
+def test_every_commit_is_flushed(home: Home, store: Store) -> None:
+    writer = connections.open_writer(home.database, busy_timeout_ms=100)
+    assert writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    writer.close()
+
+
+def test_planted_bug_synchronous_normal_is_noticed(
+    open_here: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    careless = tuple(
+        (name, "NORMAL" if name == "synchronous" else value) for name, value in connections.WRITER_PRAGMAS
+    )
+    monkeypatch.setattr(connections, "WRITER_PRAGMAS", careless)
+    with pytest.raises(StoreError, match="synchronous=1"):
+        open_here()
+
+
+def test_readers_cannot_write(store: Store) -> None:
+    with store._connections.use() as connection, pytest.raises(driver.OperationalError, match="readonly"):
+        connection.execute("DELETE FROM turns")
+
+
+# One writer
+
+
+def test_a_second_opener_is_told_who_holds_the_home(home: Home, open_here: Opener) -> None:
+    assert lock_holder(home) is None
+    store = open_here()
+    with pytest.raises(HomeInUse, match=str(os.getpid())) as caught:
+        open_here()
+    assert caught.value.details["pid"] == os.getpid() == lock_holder(home)
+    store.close()
+    assert lock_holder(home) is None
+    open_here()
+
+
+def test_a_second_process_is_refused_too(home: Home, store: Store) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom homefire.home import Home\n"
+        "from homefire.store.lock import HomeLock\nfrom homefire.errors import HomeInUse\n"
+        "try:\n    HomeLock(Home(Path(sys.argv[1])))\n"
+        "except HomeInUse as error:\n    print(error.details['pid'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(home.root)], capture_output=True, text=True, check=True
+    )
+    assert int(result.stdout) == os.getpid()
+
+
+def take_over(home: Home) -> None:
+    """What a second process does that got past the lock."""
+    connection = driver.connect(home.database)
+    connection.execute("UPDATE fence SET epoch = epoch + 1")
+    connection.commit()
+    connection.close()
+
+
+def test_the_older_of_two_writers_can_commit_nothing(home: Home, store: Store) -> None:
+    store.append_sync(turn("1"))
+    take_over(home)
+    for number in (2, 3):
+        with pytest.raises(StoreFenced, match="took over"):
+            store.append_sync(turn(str(number), session="s2"))
+    assert isinstance(store.failure, StoreFenced)
+    assert num_events(store) == 1
+    with pytest.raises(StoreFenced):
+        store.rebuild()
+
+
+def test_planted_bug_without_the_epoch_check_the_older_one_commits(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fence, "check", lambda self, connection: None)
+    take_over(home)
+    store.append_sync(turn("1"))
+    assert num_events(store) == 1
+
+
+# Failing disks
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "INSERT INTO events", "BEGIN"])
+def test_a_failed_flush_stops_the_store_and_is_never_retried(
+    open_here: Opener, faulty: list[FaultyConnection], statement: str
+) -> None:
+    async def append_many(store: Store) -> list[object]:
+        return list(
+            await asyncio.gather(
+                *(store.append(turn(str(n), session=f"s{n}")) for n in range(10)), return_exceptions=True
+            )
+        )
+
+    store = open_here()
+    store.append_sync(turn("before"))
+    faulty[0].fail(statement, IOERR_FSYNC, num_times=1000)
+    results = asyncio.run(append_many(store))
+    assert {type(one) for one in results} == {StorePoisoned}
+    faulty[0].fail("", 0, num_times=0)
+    num_executed = len(faulty[0].executed)
+    with pytest.raises(StorePoisoned, match="restart"):
+        store.append_sync(turn("after", session="s2"))
+    assert len(faulty[0].executed) == num_executed, "nothing is tried again"
+    assert store.turns.get("turn-before") is not None, "reads go on"
+    store.close()
+    again = open_here()
+    again.append_sync(turn("after", session="s2"))
+    assert again.check().is_sound
+
+
+def test_a_checkpoint_that_fails_stops_the_store(
+    open_here: Opener, faulty: list[FaultyConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homefire.store.writer.CHECKPOINT_BATCHES", 1)
+    store = open_here()
+    faulty[0].fail("PRAGMA wal_checkpoint", IOERR_FSYNC)
+    store.append_sync(turn("1"))
+    store.close()
+    assert isinstance(store.failure, StorePoisoned)
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "INSERT INTO events"])
+def test_a_full_disk_refuses_and_recovers(
+    open_here: Opener, faulty: list[FaultyConnection], statement: str
+) -> None:
+    store = open_here()
+    faulty[0].fail(statement, SQLITE_FULL)
+    with pytest.raises(StoreFull):
+        store.append_sync(turn("1"))
+    assert store.failure is None
+    store.append_sync(turn("1"))
+    assert num_events(store) == 1
+    assert store.check().is_sound
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(SQLITE_BUSY, "Another program"), (SQLITE_READONLY, "cannot be written")]
+)
+def test_a_database_that_cannot_be_written_now_is_typed(
+    open_here: Opener, faulty: list[FaultyConnection], code: int, words: str
+) -> None:
+    store = open_here()
+    faulty[0].fail("BEGIN", code)
+    with pytest.raises(StoreError, match=words):
+        store.append_sync(turn("1"))
+    store.append_sync(turn("1"))
+
+
+def test_below_the_reserve_only_what_cleans_up_is_recorded(open_here: Opener) -> None:
+    files = LimitedFiles(free_bytes=1 << 30)
+    store = open_here(world=World(files=files), reserve_bytes=1 << 20)
+    store.append_sync(model(), version(), turn("1"))
+    files.free = 1 << 19
+    with pytest.raises(StoreFull) as caught:
+        store.append_sync(turn("2", session="s2"))
+    assert caught.value.details == {"free_bytes": 1 << 19, "reserve_bytes": 1 << 20}
+    store.append_sync(alias("live", "ember"))
+    store.append_sync(VersionRemoved(version="v001", who="me", why="room"))
+    assert store.turns.get("turn-1") is not None
+    files.free = 1 << 20
+    store.append_sync(turn("2", session="s2"))
+    assert store.check().is_sound
+
+
+def test_another_programs_lock_is_waited_for_then_named(home: Home, open_here: Opener) -> None:
+    store = open_here(busy_timeout_ms=20)
+    other = driver.connect(home.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="Another program"):
+        store.append_sync(turn("1"))
+    other.execute("ROLLBACK")
+    other.close()
+    store.append_sync(turn("1"))
+
+
+# Following
+
+
+async def test_a_follower_sees_every_event_once_in_order(store: Store) -> None:
+    await store.append(turn("0"))
+    with store.subscribe() as news:
+        for number in range(1, 4):
+            await store.append(turn(str(number), session=f"s{number}"))
+        assert [(await anext(news)).seq for _ in range(3)] == [2, 3, 4]
+
+
+async def test_a_follower_can_start_in_the_past(store: Store) -> None:
+    for number in range(3):
+        await store.append(turn(str(number), session=f"s{number}"))
+    with store.subscribe(after_seq=1) as news:
+        await store.append(turn("3", session="s3"))
+        assert [(await anext(news)).seq for _ in range(3)] == [2, 3, 4]
+
+
+async def test_a_slow_follower_misses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homefire.store.subscription.BUFFER_EVENTS", 5)
+    monkeypatch.setattr("homefire.store.subscription._READ_EVENTS", 4)
+    with store.subscribe() as news:
+        for number in range(23):
+            await store.append(turn(str(number), session=f"s{number}"))
+        assert len(news._buffer) <= 5
+        seen = [(await anext(news)).seq for _ in range(10)]
+        await store.append(turn("x", session="sx"))
+        seen += [(await anext(news)).seq for _ in range(14)]
+        assert seen == list(range(1, 25))
+
+
+async def test_following_ends_with_the_store(open_here: Opener) -> None:
+    store = open_here()
+    news = store.subscribe()
+
+    async def follow() -> list[int]:
+        return [one.seq async for one in news]
+
+    task = asyncio.ensure_future(follow())
+    await store.append(turn("1"))
+    store.close()
+    assert await task == [1]
+    assert store._writer._subscriptions == ()
+
+
+async def test_appends_of_threads_reach_the_followers_loop(store: Store) -> None:
+    with store.subscribe() as news:
+        await asyncio.to_thread(store.append_sync, turn("1"))
+        assert (await anext(news)).seq == 1
