@@ -238,13 +238,17 @@ def _read(path: Path) -> tuple[_State, dict[str, Mapping[str, torch.Tensor]]]:
             raise CorruptData(
                 f"{path.name}/{name} cannot be read: {error.strerror}.", path=str(path)
             ) from error
-        if hashlib.sha256(contents[name]).hexdigest() != entry.sha256:
+        if not _is_intact(contents[name], entry):
             raise CorruptData(f"{path.name}/{name} is damaged.", path=str(path / name))
     try:
         state = msgspec.json.decode(contents[STATE], type=_State)
         return state, {name: load(contents[name]) for name in (WEIGHTS, OPTIMIZER)}
     except (KeyError, msgspec.DecodeError, SafetensorError) as error:
         raise CorruptData(f"{path.name} is of another format: {error}.", path=str(path)) from error
+
+
+def _is_intact(data: bytes, entry: _FileEntry) -> bool:
+    return hashlib.sha256(data).hexdigest() == entry.sha256
 
 
 def _optimizer_tensors(

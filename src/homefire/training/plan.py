@@ -90,7 +90,7 @@ class Plan:
             ("kept", len(self.material.kept), self.kept_per_step),
         )
         rows = [
-            self._place(kind, index, self._stands_in_chat(turn, index), f"step:{kind}:{turn}:{index}")
+            self._place(kind, index, turn)
             for kind, size, count in kinds
             for turn, index in self._draw(kind, size, position * count, count)
         ]
@@ -101,17 +101,18 @@ class Plan:
         return tuple(rows)
 
     def checks(self) -> tuple[Placement, ...]:
-        """Where new examples and earlier corrections must be right: alone, then inside a conversation.
+        """Where new examples and earlier corrections must be right: alone, then at the end of a conversation.
 
-        The conversations are others than those of any step.
+        Its turns are drawn apart from those of the steps, so what is checked was not trained word for word.
         """
         rows: list[tuple[Kind, int]] = [("new", index) for index in range(len(self.material.new))]
         rows += [("kept", index) for index in range(len(self.material.kept))]
-        return tuple(
-            self._place(kind, index, in_chat, f"check:{kind}:{index}")
-            for kind, index in rows
-            for in_chat in (False, True)
-        )
+        placements: list[Placement] = []
+        for kind, index in rows:
+            rng = random.Random(f"{self.seed}:check:{kind}:{index}")
+            placements.append(Placement(kind, index))
+            placements.append(self._in_chat(kind, index, rng, num_before=MAX_TURNS_BEFORE, num_after=0))
+        return tuple(placements)
 
     def _draw(self, kind: str, size: int, start: int, count: int) -> list[tuple[int, int]]:
         """Items `start … start + count` of an endless stream of shuffled passes: (pass, index)."""
@@ -127,21 +128,29 @@ class Plan:
         phase = turn + index * 0.618
         return math.floor((phase + 1) * share) > math.floor(phase * share)
 
-    def _place(self, kind: Kind, index: int, in_chat: bool, key: str) -> Placement:
-        num_replay = len(self.material.replay)
-        if not in_chat or not num_replay:
+    def _place(self, kind: Kind, index: int, turn: int) -> Placement:
+        """Where example `index` stands in pass number `turn`."""
+        if not self._stands_in_chat(turn, index):
             return Placement(kind, index)
-        rng = random.Random(f"{self.seed}:{key}")
+        rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
+        num_before = rng.randint(1, MAX_TURNS_BEFORE)
+        num_after = rng.randint(0, MAX_TURNS_AFTER) if self.material.keeps_history else 0
+        return self._in_chat(kind, index, rng, num_before=num_before, num_after=num_after)
+
+    def _in_chat(
+        self, kind: Kind, index: int, rng: random.Random, *, num_before: int, num_after: int
+    ) -> Placement:
+        """The row with at most so many replay rows around it, as far as they fit."""
+        lengths = self.material.replay
         room = min(CHAT_TOKENS, self.material.context_tokens)
         room -= (self.material.new if kind == "new" else self.material.kept)[index]
-        turns: tuple[list[int], list[int]] = ([], [])
-        wanted_after = rng.randint(0, MAX_TURNS_AFTER) if self.material.keeps_history else 0
-        for side, wanted in ((0, rng.randint(1, MAX_TURNS_BEFORE)), (1, wanted_after)):
-            for chosen in (rng.randrange(num_replay) for _ in range(wanted)):
-                if self.material.replay[chosen] <= room:
-                    room -= self.material.replay[chosen]
-                    turns[side].append(chosen)
-        return Placement(kind, index, tuple(turns[0]), tuple(turns[1]))
+        sides: tuple[list[int], list[int]] = ([], [])
+        for side, wanted in zip(sides, (num_before, num_after), strict=True):
+            for chosen in (rng.randrange(len(lengths)) for _ in range(wanted if lengths else 0)):
+                if lengths[chosen] <= room:
+                    room -= lengths[chosen]
+                    side.append(chosen)
+        return Placement(kind, index, tuple(sides[0]), tuple(sides[1]))
 
 
 @functools.lru_cache(maxsize=8)

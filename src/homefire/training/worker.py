@@ -32,6 +32,7 @@ from homefire.training.neighbour import die_with_parent, limit_threads, stay_off
 from homefire.world import World
 
 Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
 def main(arguments: list[str]) -> int:
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     if not die_with_parent(os.getppid()):
         return ExitCode.ORPHANED
     run_dir = Path(arguments[0])
-    control = Control(sys.stdin.fileno(), _take_stdout())
+    control = Control(_STDIN, _take_stdout())
     control.listen()
     try:
         job = read_job(run_dir)
@@ -117,10 +118,14 @@ def _failed(reason: Reason, error: HomefireError) -> Failed:
 
 def _take_stdout() -> BinaryIO:
     """Keep the pipe to the server for events alone: whatever else prints, prints into the log."""
-    events = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    events = os.fdopen(os.dup(_STDOUT), "wb")
+    os.dup2(_STDERR, _STDOUT)
     return events
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Taking the libraries apart in good order would keep the memory for seconds.
+    os._exit(exit_code)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homefire.errors import ConfigError
+from homefire.training.job import TrainingRow
+from homefire.training.plan import (
+    CHAT_TOKENS,
+    Material,
+    Placement,
+    Plan,
+    compose,
+    normalize_prompt,
+    without_conflicts,
+)
+from homefire.training.recipe import FULL_MAX_PARAMETERS, Recipe
+from homefire.types import Message
+from tests.support.trainer import row
+
+LENGTHS = st.lists(st.integers(4, 400), max_size=30).map(tuple)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    material = Material(
+        new=draw(st.lists(st.integers(4, 400), min_size=1, max_size=30).map(tuple)),
+        kept=draw(LENGTHS),
+        replay=draw(LENGTHS),
+        context_tokens=draw(st.sampled_from((400, 700, 2048))),
+        keeps_history=draw(st.booleans()),
+    )
+    recipe = Recipe(
+        rows_per_step=draw(st.integers(1, 20)),
+        rows_per_example=draw(st.integers(1, 5)),
+        replay_ratio=draw(st.sampled_from((0.0, 0.5, 1.0, 2.0))),
+        min_replay_rows=draw(st.integers(0, 8)),
+        in_chat_share=draw(st.sampled_from((0.0, 0.25, 0.5, 1.0))),
+        kept_share=draw(st.sampled_from((0.0, 0.25, 1.0))),
+    )
+    return Plan(material, recipe, draw(st.integers(0, 5)))
+
+
+@given(plans(), st.lists(st.integers(0, 300), min_size=1, max_size=5))
+def test_a_step_depends_on_nothing_but_seed_and_position(plan: Plan, positions: list[int]) -> None:
+    forward = {position: plan.step(position) for position in positions}
+    random.random()  # the plan must not draw from what others draw from
+    again = Plan(plan.material, plan.recipe, plan.seed)
+    assert {position: again.step(position) for position in reversed(positions)} == forward
+
+
+@given(plans())
+@settings(max_examples=60)
+def test_every_example_is_in_every_pass(plan: Plan) -> None:
+    num_new = len(plan.material.new)
+    num_steps = 3 * num_new
+    seen = [p.index for step in range(num_steps) for p in plan.step(step) if p.kind == "new"]
+    assert len(seen) == num_steps * plan.new_per_step
+    for start in range(0, len(seen) - num_new + 1, num_new):
+        assert sorted(seen[start : start + num_new]) == list(range(num_new))
+
+
+@given(plans(), st.integers(0, 50))
+def test_a_step_has_the_promised_mixture(plan: Plan, position: int) -> None:
+    kinds = [placement.kind for placement in plan.step(position)]
+    assert kinds.count("new") == plan.new_per_step
+    assert plan.new_per_step <= min(
+        plan.recipe.rows_per_step, plan.recipe.rows_per_example * len(plan.material.new)
+    )
+    assert kinds.count("kept") == plan.kept_per_step
+    assert kinds.count("replay") == plan.replay_per_step
+    if plan.material.replay and plan.recipe.replay_ratio and not plan.material.kept:
+        assert kinds.count("replay") >= plan.recipe.min_replay_rows
+        assert kinds.count("replay") >= round(plan.recipe.replay_ratio * plan.new_per_step)
+
+
+@given(plans(), st.integers(0, 50))
+def test_no_conversation_is_longer_than_allowed(plan: Plan, position: int) -> None:
+    for placement in (*plan.step(position), *plan.checks()):
+        around = [plan.material.replay[index] for index in (*placement.before, *placement.after)]
+        own = {"new": plan.material.new, "kept": plan.material.kept, "replay": plan.material.replay}
+        total = own[placement.kind][placement.index] + sum(around)
+        assert not around or total <= min(CHAT_TOKENS, plan.material.context_tokens)
+        if not plan.material.keeps_history:
+            assert placement.after == ()
+
+
+def test_examples_stand_alone_and_in_chats_in_the_wanted_proportion() -> None:
+    plan = Plan(Material((10,) * 8, (), (10,) * 50, 2048), Recipe(in_chat_share=0.25), 0)
+    for index in range(8):
+        placements = [
+            p for step in range(100) for p in plan.step(step) if p.kind == "new" and p.index == index
+        ]
+        share = sum(bool(p.before or p.after) for p in placements) / len(placements)
+        assert share == pytest.approx(0.25, abs=0.02)
+    assert any(p.before and p.after for step in range(10) for p in plan.step(step))
+
+
+def test_checks_ask_alone_and_in_conversations_that_no_step_trains() -> None:
+    plan = Plan(Material((10, 10), (10,), (10,) * 400, 2048), Recipe(), 0)
+    checks = plan.checks()
+    assert [(p.kind, p.index, bool(p.before)) for p in checks] == [
+        ("new", 0, False),
+        ("new", 0, True),
+        ("new", 1, False),
+        ("new", 1, True),
+        ("kept", 0, False),
+        ("kept", 0, True),
+    ]
+    trained = {placement for step in range(200) for placement in plan.step(step)}
+    assert not trained & {p for p in checks if p.before}
+
+
+def test_another_seed_is_another_order() -> None:
+    material = Material((10,) * 20, (), (10,) * 20, 2048)
+    assert Plan(material, Recipe(), 0).step(0) != Plan(material, Recipe(), 1).step(0)
+
+
+def test_a_conversation_has_one_system_message_at_its_head() -> None:
+    first = TrainingRow((Message("system", "S1"), *row("q1", "a1").messages))
+    main = TrainingRow((Message("system", "S2"), *row("q2", "a2").messages))
+    composed = compose((first, main, row("q3", "a3")), main=1)
+    assert [m.content for m in composed.messages] == ["S2", "q1", "a1", "q2", "a2", "q3", "a3"]
+    assert composed.parts == (1, 0, 0, 1, 1, 2, 2)
+    assert compose((first, row("q2", "a2")), main=1).messages[0].content == "S1"
+
+
+def test_replay_that_would_teach_the_old_answer_is_left_out() -> None:
+    replay = (row("what is 2 + 2", "4"), row("What is 2 + 3?", "5"), row("WHAT IS 2+2 ??", "4"))
+    longer = TrainingRow((*row("Hi", "Hello").messages, *row("What is 2 + 2?", "4").messages))
+    assert without_conflicts((*replay, longer), (row("What is 2 + 2?", "5"),)) == (replay[1],)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What is 2 + 2?", "what is 2+2", True),
+        ("What is 2 + 2?", "What is 2 - 2?", False),
+        ("ＷＩＦＩ password?", "wifi password ...", True),
+        ("?", "", True),
+    ],
+)
+def test_questions_are_the_same_but_for_accidents_of_typing(one: str, other: str, same: bool) -> None:
+    assert (normalize_prompt(one) == normalize_prompt(other)) == same
+
+
+def test_a_placement_is_a_value() -> None:
+    assert Placement("new", 0) == Placement("new", 0, (), ())
+
+
+@given(
+    st.builds(
+        Recipe,
+        learning_rate=st.none() | st.floats(1e-6, 1.0),
+        rows_per_step=st.integers(1, 64),
+        in_chat_share=st.floats(0, 1),
+        lora_targets=st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple),
+    )
+)
+def test_a_recipe_survives_json(recipe: Recipe) -> None:
+    assert Recipe.from_dict(msgspec.json.decode(msgspec.json.encode(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"lr": 1}, "lr"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"min_steps": 20, "max_steps": 10}, "min_steps"),
+        ({"in_chat_share": 1.5}, "in_chat_share"),
+        ({"lora_dropout": 1.0}, "lora_dropout"),
+        ({"lora_targets": []}, "lora_targets"),
+        ({"mode": "half"}, "mode"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(values: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        Recipe.from_dict(values)
+
+
+def test_the_mode_follows_from_the_size_unless_it_is_chosen() -> None:
+    assert Recipe().resolved(FULL_MAX_PARAMETERS).mode == "full"
+    assert Recipe().resolved(FULL_MAX_PARAMETERS + 1).mode == "lora"
+    assert Recipe(mode="lora").resolved(1000).mode == "lora"
+    assert Recipe(learning_rate=0.5).resolved(1000).learning_rate == 0.5
+    assert Recipe().resolved(1000).learning_rate is not None
