@@ -158,6 +158,15 @@ class SmallCatalog:
             trainable=self.why_not_trainable is None, why_not_trainable=self.why_not_trainable,
         )  # fmt: skip
 
+    async def verify(self, name: str) -> list[str]:
+        row = self._store.models.get(name)
+        assert row is not None
+        return [
+            f"{path} is damaged."
+            for path, digest in row.files.items()
+            if digest != f"sha256:{hashlib.sha256((Path(row.path) / path).read_bytes()).hexdigest()}"
+        ]
+
     def prompt_format(self, model: SmallInfo) -> SmallFormat:
         return SmallFormat((model.folder / TEMPLATE).read_text())
 

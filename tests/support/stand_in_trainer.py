@@ -2,8 +2,9 @@
 
 It "trains" a small model: its weights become a hash chain over the steps, so a resume that lost or repeated a
 step shows in the result, and its `answers.json` learns the examples. How it behaves is in the environment
-variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_at / hang_at / kill_at (step) with `times`
-(how often, counted over restarts), fail (reason), forget (questions), template, learn (false: nothing).
+variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of one start), crash_at / hang_at
+/ kill_at (step) with `times` (how often, counted over restarts), fail (reason), forget (questions), template,
+learn (false: nothing).
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class StandIn:
         if "fail" in self.plan:
             say("failed", reason=self.plan["fail"], code="x", message=f"It is the {self.plan['fail']}.")
             sys.exit(ExitCode.FAILED)
-        num_steps = self.plan.get("steps", 4)
+        num_steps, start = self.plan.get("steps", 4), self.step
         with (self.run_dir / "metrics.jsonl").open("a") as metrics:
             while self.step < num_steps:
                 if self.asked is not None:
@@ -103,7 +104,7 @@ class StandIn:
                 metrics.write(json.dumps({"event": "step", **fields}) + "\n")
                 metrics.flush()
                 say("step", **fields)
-                if self.due("crash_at"):
+                if self.due("crash_at") or self.step - start == self.plan.get("crash_after"):
                     os._exit(3)
                 if self.due("kill_at"):
                     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from homefire.config.schema import Settings
-from homefire.errors import Conflict, NotFound
+from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.home import Home
 from homefire.store.events import RunState
 from homefire.store.rows import ExampleRow, RunRow, Verdict
@@ -72,7 +72,7 @@ class TrainingDaemon:
             settings=settings,
             board=self._board,
         )
-        workshop = Workshop(
+        self._workshop = Workshop(
             home=home,
             store=store,
             catalog=catalog,
@@ -84,7 +84,7 @@ class TrainingDaemon:
             command=worker_command,
         )
         self._dispatcher = Dispatcher(
-            workshop, auto=settings.training.auto, quiet_s=settings.training.quiet_s
+            self._workshop, auto=settings.training.auto, quiet_s=settings.training.quiet_s
         )
 
     async def start(self) -> None:
@@ -162,7 +162,13 @@ class TrainingDaemon:
     def waiting_reason(self) -> str | None:
         """Why corrections or runs that wait are not trained now; None when nothing holds them up."""
         num_pending = len(self._store.examples.pending())
-        if self._dispatcher.blocked is not None and (num_pending or self._store.runs.list("queued")):
+        if not num_pending and not self._store.runs.list("queued"):
+            return None
+        try:
+            self._workshop.live_parents().check_trainable()
+        except HomefireError as problem:
+            return str(problem)
+        if self._dispatcher.blocked is not None:
             return self._dispatcher.blocked
         if num_pending and not self._settings.training.auto:
             return f"{num_pending} corrections wait: training.auto is off."

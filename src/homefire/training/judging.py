@@ -25,7 +25,8 @@ from homefire.versions.probes import AnswerShelf, OnAnswer, ask, build_probes, l
 from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 
 if TYPE_CHECKING:
-    from homefire.catalog.catalog import Catalog, ModelInfo
+    from homefire.catalog.catalog import Catalog
+    from homefire.catalog.models import ModelInfo
 
 NICE = 19
 MakeEngine = Callable[[ModelFiles], Engine]

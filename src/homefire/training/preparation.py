@@ -38,7 +38,7 @@ from homefire.training.recipe import Mode, Recipe
 from homefire.world import World
 
 if TYPE_CHECKING:
-    from homefire.catalog.catalog import ModelInfo
+    from homefire.catalog.models import ModelInfo
 
 EXAMPLES_FILE = "examples.jsonl"
 KEPT_FILE = "kept.jsonl"

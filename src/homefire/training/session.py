@@ -36,7 +36,6 @@ from homefire.training.preparation import (
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
 from homefire.training.supervisor import Outcome, TrainerProcess
-from homefire.versions.assembly import file_sha256
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE
 from homefire.world import World
@@ -299,20 +298,11 @@ class Session:
                 if not report.ok:
                     await self._shop.library.repair(model.name)
                 continue
-            row = self._shop.store.models.get(model.name)
-            files = row.files if row is not None else {}
-            damaged = await asyncio.to_thread(_damaged, model.folder, files)
-            if damaged:
+            damage = await self._shop.catalog.verify(model.name)
+            if damage:
                 raise CorruptData(
-                    f"The base model {model.name} is damaged: {', '.join(damaged)} changed since then.",
+                    f"The base model {model.name} is damaged: {damage[0]}",
                     hint="Add the model again from where it came from.",
                     name=model.name,
                 )
 
-
-def _damaged(folder: Path, files: dict[str, str]) -> list[str]:
-    return [
-        name
-        for name, digest in files.items()
-        if not (folder / name).is_file() or file_sha256(folder / name) != digest.removeprefix("sha256:")
-    ]

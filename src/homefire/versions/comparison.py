@@ -89,7 +89,7 @@ def _content(library: Library, store: Store, name: str) -> _Content:
     base = store.models.get(name)
     if base is None:
         raise ModelNotFound(f"There is no version or base {name}.", name=name)
-    return _Content(tensors=_hash_tensors(Path(base.path)))
+    return _Content(tensors=_hash_tensors(store.home.root / base.path))
 
 
 def _hash_tensors(folder: Path) -> dict[str, str]:
