@@ -99,13 +99,15 @@ def moved(name: str, state: Any, epoch: int, **metrics: Any) -> RunMoved:
     return RunMoved(run_id=f"run-{name}", state=state, epoch=epoch, who="daemon", why="test", metrics=metrics)
 
 
-def version(name: str = "v001", *, run_id: str | None = None) -> VersionPublished:
+def version(
+    name: str = "v001", *, run_id: str | None = None, manifest_sha256: str = "0" * 64
+) -> VersionPublished:
     return VersionPublished(
         version=name,
         run_id=run_id,
         base="ember",
         parent="ember",
-        manifest_sha256="0" * 64,
+        manifest_sha256=manifest_sha256,
         digest=f"sha256:{name}",
         size_bytes=10,
         description="",

@@ -15,7 +15,8 @@ from tests.store.samples import alias, dataset, example, model, run, turn, versi
 
 @pytest.fixture
 def filled(store: Store) -> Store:
-    store.append_sync(model(), alias("live", "ember"), version())
+    manifest = store.blobs.put_bytes(b"manifest")
+    store.append_sync(model(), alias("live", "ember"), version(manifest_sha256=manifest))
     store.append_sync(turn("1"), example("a"), dataset("1", "a"), run("1", "1"))
     return store
 
@@ -31,7 +32,7 @@ def test_a_sound_store_is_found_sound(filled: Store) -> None:
     digest = filled.blobs.put_bytes(b"one")
     report = filled.check(full=True)
     assert report.is_sound
-    assert (report.num_events, report.num_blobs, report.blob_bytes) == (7, 1, 3)
+    assert (report.num_events, report.num_blobs, report.blob_bytes) == (7, 2, 11)
     assert report.num_rows == 12
     assert filled.blobs.exists(digest)
 
@@ -80,6 +81,14 @@ def test_a_flipped_byte_of_a_blob_is_found_by_a_full_check(filled: Store) -> Non
     assert filled.check().is_sound
     (problem,) = filled.check(full=True).problems
     assert digest in problem
+
+
+def test_a_version_without_its_manifest_is_found(filled: Store) -> None:
+    row = filled.versions.get("v001")
+    assert row is not None
+    filled.blobs.path(row.manifest_sha256).unlink()
+    (problem,) = filled.check().problems
+    assert problem == f"The manifest of version v001 (blob {row.manifest_sha256}) is not there."
 
 
 def test_every_table_is_compared(filled: Store) -> None:

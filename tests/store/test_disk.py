@@ -64,6 +64,22 @@ def test_a_full_disk_loses_nothing_and_recovers_by_itself(small_disk: Path) -> N
     again.close()
 
 
+def test_a_start_on_a_full_disk_says_so_and_works_when_there_is_room(small_disk: Path) -> None:
+    home = Home(small_disk / "home")
+    store = open_store(home, StoreSettings(reserve_bytes=0), World())
+    store.append_sync(turn("1"))
+    store.close()
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"):
+        filler.write_bytes(bytes(SIZE_BYTES))
+    with pytest.raises(StoreFull):
+        open_store(home, StoreSettings(reserve_bytes=0), World())
+    filler.unlink()
+    again = open_store(home, StoreSettings(reserve_bytes=0), World())
+    assert again.turns.get("turn-1") is not None
+    again.close()
+
+
 def test_the_reserve_pauses_writers_before_the_disk_is_full(small_disk: Path) -> None:
     store = open_store(Home(small_disk / "home"), StoreSettings(reserve_bytes=SIZE_BYTES), World())
     with pytest.raises(StoreFull):

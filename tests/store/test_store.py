@@ -25,6 +25,7 @@ from homefire.store.events import KeyCreated, VersionRemoved
 from homefire.store.fence import Fence
 from homefire.store.lock import lock_holder
 from homefire.store.store import Store
+from homefire.store.subscription import Subscription
 from homefire.world import World
 from tests.store.conftest import Opener
 from tests.store.samples import (
@@ -312,7 +313,8 @@ def test_a_database_that_cannot_be_written_now_is_typed(
 def test_below_the_reserve_only_what_cleans_up_is_recorded(open_here: Opener) -> None:
     files = LimitedFiles(free_bytes=1 << 30)
     store = open_here(world=World(files=files), reserve_bytes=1 << 20)
-    store.append_sync(model(), version(), turn("1"))
+    manifest = store.blobs.put_bytes(b"manifest")
+    store.append_sync(model(), version(manifest_sha256=manifest), turn("1"))
     files.free = 1 << 19
     with pytest.raises(StoreFull) as caught:
         store.append_sync(turn("2", session="s2"))
@@ -353,6 +355,21 @@ async def test_a_follower_can_start_in_the_past(store: Store) -> None:
     with store.subscribe(after_seq=1) as news:
         await store.append(turn("3", session="s3"))
         assert [(await anext(news)).seq for _ in range(3)] == [2, 3, 4]
+
+
+async def test_what_is_committed_while_one_begins_to_follow_is_seen(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = store._writer.add_subscription
+
+    def add_late(subscription: Subscription) -> None:
+        store.append_sync(turn("1"))
+        add(subscription)
+
+    monkeypatch.setattr(store._writer, "add_subscription", add_late)
+    with store.subscribe() as news:
+        await store.append(turn("2", session="s2"))
+        assert [(await anext(news)).seq for _ in range(2)] == [1, 2]
 
 
 async def test_a_slow_follower_misses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

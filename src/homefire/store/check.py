@@ -1,7 +1,8 @@
 """Is the store what it should be? Every claim is checked against the log and the bytes, none against itself.
 
 Checked: SQLite's own integrity and foreign keys; the whole hash chain; every projection, by folding the log
-into fresh tables and comparing row by row; with `full`, every byte of every blob. Reads only. Costs a few
+into fresh tables and comparing row by row; that every version's manifest is there; with `full`, every byte
+of every blob. Reads only. Costs a few
 seconds for a hundred thousand events: run it in a thread.
 """
 
@@ -12,18 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Table
+from sqlalchemy import Table, select
 
 from homefire.errors import CorruptData, HomefireError
 from homefire.home import Home
 from homefire.store.blobs import BlobStore
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection, driver
+from homefire.store.durable import translated_os_errors
 from homefire.store.log import EventLog
 from homefire.store.projections import Projector
 from homefire.store.schema import create_schema
-from homefire.store.sql import Row
-from homefire.store.tables import PROJECTIONS
+from homefire.store.sql import Row, Statement
+from homefire.store.tables import PROJECTIONS, versions
 
 MAX_PROBLEMS = 50
 
@@ -63,6 +65,7 @@ def check_store(
                 log.verify(connection)
                 num_rows, differences = _compare_projections(home, connection, log=log, projector=projector)
                 problems += differences
+                problems += _missing_manifests(connection, blobs)
             except HomefireError as error:
                 problems.append(error.message)
         finally:
@@ -106,11 +109,22 @@ def _integrity_problems(connection: Connection) -> list[str]:
     ]
 
 
+def _missing_manifests(connection: Connection, blobs: BlobStore) -> list[str]:
+    kept = Statement(
+        select(versions.c.version, versions.c.manifest_sha256).where(versions.c.removed_at_s.is_(None))
+    )
+    return [
+        f"The manifest of version {version} (blob {digest}) is not there."
+        for version, digest in kept.all(connection)
+        if not blobs.exists(digest)
+    ]
+
+
 def _compare_projections(
     home: Home, connection: Connection, *, log: EventLog, projector: Projector
 ) -> tuple[int, list[str]]:
     """`(rows compared, differences)` between the live tables and the log folded anew."""
-    with tempfile.TemporaryDirectory(dir=home.cache, prefix="check-") as folder:
+    with translated_os_errors(home.cache), tempfile.TemporaryDirectory(dir=home.cache) as folder:
         fresh = driver.connect(Path(folder) / "fresh.db", isolation_level=None)
         try:
             fresh.execute("PRAGMA journal_mode=OFF")

@@ -48,22 +48,29 @@ def _acquire(path: Path, home: Home) -> int:
     while True:
         with translated_os_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = _read_pid(descriptor)
-            os.close(descriptor)
-            raise HomeInUse(
-                f"The home {home.root} is in use by another Homefire{f' (process {pid})' if pid else ''}.",
-                hint="Talk to that one, stop it, or choose another home with HOMEFIRE_HOME.",
-                pid=pid,
-                home=str(home.root),
-            ) from error
-        if _is_still_at(path, descriptor):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            return descriptor
-        os.close(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_still_at(path, descriptor):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                    return descriptor
+                os.close(descriptor)
+            except BlockingIOError as error:
+                pid = _read_pid(descriptor)
+                os.close(descriptor)
+                raise _in_use(home, pid) from error
+            except OSError:
+                os.close(descriptor)
+                raise
+
+
+def _in_use(home: Home, pid: int | None) -> HomeInUse:
+    return HomeInUse(
+        f"The home {home.root} is in use by another Homefire{f' (process {pid})' if pid else ''}.",
+        hint="Talk to that one, stop it, or choose another home with HOMEFIRE_HOME.",
+        pid=pid,
+        home=str(home.root),
+    )
 
 
 def _is_still_at(path: Path, descriptor: int) -> bool:

@@ -114,6 +114,9 @@ class Store:
             on_close=self._writer.drop_subscription,
         )
         self._writer.add_subscription(subscription)
+        if subscription.seen_seq != self._writer.last_seq:
+            # Something was committed before the subscription was known to the writer.
+            subscription.fall_behind()
         return subscription
 
     def events(

@@ -32,7 +32,8 @@ class Subscription:
         on_close: Callable[[Subscription], None],
     ) -> None:
         self.loop = loop
-        self._seen_seq = after_seq
+        self.seen_seq = after_seq
+        """The last event that is buffered or was given out."""
         self._is_behind = is_behind
         self._read = read
         self._on_close = on_close
@@ -46,14 +47,19 @@ class Subscription:
             return
         if not self._is_behind:
             for recorded in batch:
-                if recorded.seq > self._seen_seq:
+                if recorded.seq > self.seen_seq:
                     self._buffer.append(recorded)
-                    self._seen_seq = recorded.seq
+                    self.seen_seq = recorded.seq
             if len(self._buffer) > BUFFER_EVENTS:
-                self._seen_seq = self._buffer[0].seq - 1
-                self._buffer.clear()
-                self._is_behind = True
+                self.fall_behind()
         self._wake.set()
+
+    def fall_behind(self) -> None:
+        """Read what follows from the log instead of from the buffer."""
+        if self._buffer:
+            self.seen_seq = self._buffer[0].seq - 1
+            self._buffer.clear()
+        self._is_behind = True
 
     def __aiter__(self) -> Subscription:
         return self
@@ -83,8 +89,8 @@ class Subscription:
             self._wake.set()
 
     def _catch_up(self) -> None:
-        batch = self._read(self._seen_seq, _READ_EVENTS)
+        batch = self._read(self.seen_seq, _READ_EVENTS)
         self._buffer.extend(batch)
         if batch:
-            self._seen_seq = batch[-1].seq
+            self.seen_seq = batch[-1].seq
         self._is_behind = len(batch) == _READ_EVENTS

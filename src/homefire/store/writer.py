@@ -12,6 +12,7 @@ import contextlib
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class Writer:
         self._reserve_bytes = reserve_bytes
         self._tail = log.tail(connection)
         self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
+        self._held: deque[Job | None] = deque()
         self._gate = threading.Lock()
         self._dead: StoreError | None = None
         self._batches_since_checkpoint = 0
@@ -150,30 +152,29 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
+        while (item := self._next()) is not None:
             if isinstance(item, Job):
                 self._run_job(item)
-                continue
-            batch = [item]
-            following: Append | Job | bool | None = False
-            while len(batch) < self._group_commit_max:
-                try:
-                    following = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if not isinstance(following, Append):
-                    break
-                batch.append(following)
-                following = False
-            self._commit_batch(batch)
-            if following is None:
-                return
-            if isinstance(following, Job):
-                self._run_job(following)
-            self._checkpoint_when_due()
+            else:
+                self._commit_batch(self._gather(item))
+                self._checkpoint_when_due()
+
+    def _next(self) -> Append | Job | None:
+        return self._held.popleft() if self._held else self._queue.get()
+
+    def _gather(self, first: Append) -> list[Append]:
+        """`first` and the appends that wait behind it: what one commit will hold."""
+        batch = [first]
+        while len(batch) < self._group_commit_max:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(item, Append):
+                self._held.append(item)
+                break
+            batch.append(item)
+        return batch
 
     def _commit_batch(self, batch: list[Append]) -> None:
         tail = self._tail
