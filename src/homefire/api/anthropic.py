@@ -7,7 +7,7 @@ The query (`?beta=true`) changes nothing: what a beta would add is refused by th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from homefire.api.auth import Scope
 
 CountTokens = Callable[[str, tuple[Message, ...]], Awaitable[int]]
-_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 _BLOCK_STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
 _MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -67,6 +67,7 @@ class AnthropicMessages:
                 top_p=wanted.top_p,
                 top_k=wanted.top_k,
                 stop=stop_strings(wanted.stop_sequences, param="stop_sequences"),
+                json_schema=_schema(wanted),
             ),
         )
         if request.messages[-1].role == "assistant":
@@ -100,6 +101,13 @@ def _refuse_unsupported(wanted: MessagesBody | CountBody) -> None:
         raise unsupported("tool_choice")
     if wanted.thinking is not None and wanted.thinking.type != "disabled":
         raise unsupported("thinking")
+    if wanted.output_config is not None and wanted.output_config.effort is not None:
+        raise unsupported("output_config.effort")
+
+
+def _schema(wanted: MessagesBody) -> dict[str, Any] | None:
+    config = wanted.output_config
+    return config.format.schema if config is not None and config.format is not None else None
 
 
 def _conversation(wanted: MessagesBody | CountBody) -> tuple[Message, ...]:

@@ -52,6 +52,20 @@ class Thinking(Struct, frozen=True, forbid_unknown_fields=True):
     display: str | None = None
 
 
+class OutputFormat(Struct, frozen=True, forbid_unknown_fields=True):
+    """A schema the answer must fit."""
+
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
+class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Only `format` is understood."""
+
+    format: OutputFormat | None = None
+    effort: str | None = None
+
+
 class MessagesBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/messages`."""
 
@@ -64,9 +78,11 @@ class MessagesBody(Struct, frozen=True, forbid_unknown_fields=True):
     temperature: Temperature | None = None
     top_p: Probability | None = None
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    output_config: OutputConfig | None = None
     # Accepted without effect: notes, and values that ask for nothing.
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
+    cache_control: CacheControl | None = None
     thinking: Thinking | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
@@ -78,6 +94,8 @@ class CountBody(Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     messages: Annotated[list[InputMessage], Meta(min_length=1)]
     system: str | list[TextBlock] | None = None
+    output_config: OutputConfig | None = None
+    cache_control: CacheControl | None = None
     thinking: Thinking | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
@@ -168,6 +186,8 @@ class ModelCard(Struct, frozen=True):
     id: str
     display_name: str
     created_at: str
+    max_input_tokens: int | None
+    lifecycle: str = "active"
     type: str = "model"
 
 

@@ -166,7 +166,8 @@ def _openai_card(model: ModelInfo) -> openai_types.ModelCard:
 
 def _anthropic_card(model: ModelInfo) -> anthropic_types.ModelCard:
     created = datetime.fromtimestamp(model.created_at_s or 0.0, UTC)
-    return anthropic_types.ModelCard(model.name, model.name, created.isoformat().replace("+00:00", "Z"))
+    stamp = created.isoformat().replace("+00:00", "Z")
+    return anthropic_types.ModelCard(model.name, model.name, stamp, model.context_length)
 
 
 def _details(model: ModelInfo) -> ollama_types.Details:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class NativeChat:
     """Translates bodies of `/v1/chat`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, default_model: str) -> None:
+        self._default_model = default_model
         self._decoder = msgspec.json.Decoder(ChatBody)
 
     async def __call__(
@@ -37,7 +38,7 @@ class NativeChat:
         wanted = decode(self._decoder, body)
         request = ChatRequest(
             messages=_messages(wanted),
-            model=wanted.model,
+            model=self._default_model if wanted.model is None else wanted.model,
             principal=principal,
             channel=wanted.channel,
             session_id=wanted.session_id,
@@ -45,7 +46,7 @@ class NativeChat:
             replaces_turn_id=wanted.replaces_turn_id,
             sampling=_sampling(wanted),
         )
-        return request, _Events(model=wanted.model, streamed=wanted.stream, logprobs=wanted.num_logprobs)
+        return request, _Events(streamed=wanted.stream, logprobs=wanted.num_logprobs)
 
 
 def _messages(wanted: ChatBody) -> tuple[Message, ...]:
@@ -99,8 +100,8 @@ class _Piece(msgspec.Struct, frozen=True, omit_defaults=True):
 class _Events:
     """Encodes the events of one turn."""
 
-    def __init__(self, *, model: str, streamed: bool, logprobs: int | None) -> None:
-        self._model, self.streamed, self._logprobs = model, streamed, logprobs
+    def __init__(self, *, streamed: bool, logprobs: int | None) -> None:
+        self.streamed, self._logprobs = streamed, logprobs
 
     def started(self, event: Started) -> bytes:
         return encode_event("started", event)

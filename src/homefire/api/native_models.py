@@ -58,9 +58,9 @@ def create_model_router(context: Context) -> APIRouter:
         return JsonDocument(Removed(name))
 
     @router.get("/v1/route", **describe(answer=RouteView))
-    async def show_route(model: Annotated[str, Query(max_length=200)] = "default") -> JsonDocument:
-        """Which model would answer a request that names `model`, and why."""
-        route = homefire.router.route(model)
+    async def show_route(model: Annotated[str | None, Query(max_length=200)] = None) -> JsonDocument:
+        """Which model would answer a request that names `model` (or none), and why."""
+        route = homefire.router.route(model or homefire.loaded.settings.chat.default_model)
         return JsonDocument(RouteView(route.requested, route.model.name, route.chain, route.reason))
 
     return router

@@ -23,7 +23,8 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     replaces_turn_id: str | None = None
     """Regenerate: answer again what this turn answered."""
     session_id: str | None = None
-    model: str = "default"
+    model: str | None = None
+    """None: the setting `chat.default_model`."""
     stream: bool = False
     channel: Literal["native", "web", "cli"] = "native"
     overflow: Overflow | None = None

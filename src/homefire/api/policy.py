@@ -26,6 +26,9 @@ KEY_COOKIE = "homefire_key"
 """Set by the sign-in page, HttpOnly and SameSite=Strict; the Origin check covers what that does not."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+KEY_COOKIE = "homefire_key"
+"""Where the sign-in page keeps a key: out of reach of scripts, never sent by another site."""
+
 HeaderMap = Mapping[bytes, bytes]
 
 
@@ -135,7 +138,7 @@ def _is_address(name: str) -> bool:
 
 
 def shown_keys(headers: HeaderMap) -> list[str]:
-    """The keys a request shows (`Authorization: Bearer`, `x-api-key`); another scheme is refused."""
+    """The keys a request shows (`Authorization: Bearer`, `x-api-key`, cookie); another scheme is refused."""
     keys: list[str] = []
     authorization = headers.get(b"authorization")
     if authorization is not None:

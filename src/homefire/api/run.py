@@ -14,6 +14,7 @@ import ipaddress
 import math
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -48,6 +49,9 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT drain; unlike uvicorn's own, they are not raised again afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         loop = asyncio.get_running_loop()
         handled = (signal.SIGTERM, signal.SIGINT)
         for number in handled:
@@ -98,7 +102,13 @@ async def serve(app: HomefireApp, *, on_ready: Callable[[str], None] = lambda ur
     check_exposure(settings.host, num_keys=num_keys)
     listener = bind(settings.host, settings.port)
     url = address_url(settings.host, listener.getsockname()[1])
-    config = uvicorn.Config(
+    config = uvicorn_config(app, drain_timeout_s=settings.drain_timeout_s)
+    await Server(config, app, on_ready=lambda: on_ready(url)).serve(sockets=[listener])
+
+
+def uvicorn_config(app: HomefireApp, *, drain_timeout_s: float) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
         app,
         http="httptools",
         ws="none",
@@ -108,9 +118,8 @@ async def serve(app: HomefireApp, *, on_ready: Callable[[str], None] = lambda ur
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
+        timeout_graceful_shutdown=math.ceil(drain_timeout_s),
     )
-    await Server(config, app, on_ready=lambda: on_ready(url)).serve(sockets=[listener])
 
 
 def address_url(host: str, port: int) -> str:

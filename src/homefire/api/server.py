@@ -145,7 +145,7 @@ def _hot_routes(context: Context) -> dict[str, App]:
         "/v1/messages/count_tokens": AnthropicCount(count_tokens),
         "/api/chat": OllamaChat(models),
         "/api/generate": OllamaGenerate(models),
-        "/v1/chat": NativeChat(),
+        "/v1/chat": NativeChat(default_model=homefire.loaded.settings.chat.default_model),
     }
     doors: dict[str, App] = {}
     for path, (dialect, body, summary) in HOT_ROUTES.items():

@@ -1,0 +1,276 @@
+"""A Homefire for tests of the front doors: real store, router, serving and turns; a scripted engine.
+
+Only what these tests do not look at is a stand-in: the catalog (three models without files), training and
+promotion (remember what they were asked).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+
+from homefire.api.run import Server, bind, uvicorn_config
+from homefire.api.server import HomefireApp, create_app
+from homefire.chat.turn import Turns
+from homefire.config.loader import Loaded
+from homefire.config.redaction import Redactor
+from homefire.config.schema import Settings
+from homefire.engines.base import EngineRequest, ModelFiles
+from homefire.errors import HomefireError, ModelNotFound, NotFound
+from homefire.home import Home
+from homefire.serving.router import Router
+from homefire.serving.serving import Serving
+from homefire.store.api_keys import create_key
+from homefire.store.rows import AliasRow
+from homefire.store.store import Store, open_store
+from homefire.training.corrections import Corrections
+from homefire.training.progress import Progress
+from homefire.versions.library import Library
+from homefire.world import World
+from tests.support.scripted_engine import ScriptedEngine, scripted_files
+
+CONTEXT_LENGTH = 64
+LOCAL = ("127.0.0.1", 50000)
+REMOTE = ("203.0.113.7", 50000)
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """What is read of a `ModelInfo`."""
+
+    name: str
+    kind: str = "base"
+    target: str | None = None
+    format: str = "safetensors"
+    folder: Path = Path("/nonexistent/model")
+    digest: str = "sha256:" + "0" * 64
+    base: str | None = None
+    parent: str | None = None
+    architecture: str = "Qwen3ForCausalLM"
+    num_parameters: int = 370_000
+    size_bytes: int = 1_500_000
+    context_length: int = CONTEXT_LENGTH
+    trainable: bool = True
+    why_not_trainable: str | None = None
+    created_at_s: float = 1_700_000_000.0
+
+
+@dataclass(frozen=True)
+class FakeResolved:
+    """What is read of a resolved name."""
+
+    name: str
+    chain: tuple[str, ...]
+    model: FakeModel
+
+
+class FakeCatalog:
+    """`default` → `live` → `ember`."""
+
+    def __init__(self) -> None:
+        self.models = {"ember": FakeModel("ember")}
+        self.removed: list[str] = []
+
+    def resolve(self, name: str) -> FakeResolved:
+        chain = {"default": ("default", "live", "ember"), "live": ("live", "ember")}.get(name, (name,))
+        model = self.models.get(chain[-1])
+        if model is None:
+            raise ModelNotFound(f"There is no model {name!r}.", nearest=None)
+        return FakeResolved(name, chain, model)
+
+    def list(self) -> list[FakeModel]:
+        aliases = [FakeModel("default", "alias", "live"), FakeModel("live", "alias", "ember")]
+        return [*self.models.values(), *aliases]
+
+    async def files(self, model: FakeModel, **_: Any) -> ModelFiles:
+        return scripted_files(model.name, context_length=CONTEXT_LENGTH)
+
+    async def add(self, path: Path, *, name: str | None, in_place: bool) -> FakeModel:
+        model = self.models[name or path.name] = FakeModel(name or path.name, folder=path)
+        return model
+
+    async def remove(self, name: str) -> None:
+        self.resolve(name)
+        self.removed.append(name)
+
+    def prompt_format(self, model: FakeModel) -> Any:
+        return SimpleNamespace(source="{{ messages }}")
+
+
+class FakeTraining:
+    """Records corrections for real; remembers the rest."""
+
+    def __init__(self, store: Store, world: World) -> None:
+        self.corrections = Corrections(store, world)
+        self.signals: list[tuple[str, str, str, str]] = []
+        self.steps: list[Progress] = []
+        self.never_ends = asyncio.Event()
+
+    async def feedback(self, turn_id: str, **given: Any) -> Any:
+        return await self.corrections.give(turn_id, **given)
+
+    async def correct(self, messages: Any, **given: Any) -> Any:
+        return await self.corrections.correct(messages, **given)
+
+    async def queue(self, example_ids: Any = None) -> Any:
+        raise NotFound("There is no example.")
+
+    async def signal(self, run_id: str, action: str, *, who: str, why: str) -> Any:
+        self.signals.append((run_id, action, who, why))
+        return self._store_run(run_id)
+
+    def waiting_reason(self) -> str | None:
+        return None
+
+    def progress(self, run_id: str) -> Progress:
+        return Progress(run_id=run_id, state="queued", phase="waiting")
+
+    async def watch(self, run_id: str) -> AsyncIterator[Progress]:
+        for step in self.steps:
+            yield step
+        await self.never_ends.wait()
+
+    def _store_run(self, run_id: str) -> Any:
+        raise AssertionError("set by the house")
+
+
+class FakePromotion:
+    """Moves nothing."""
+
+    def __init__(self) -> None:
+        self.moves: list[tuple[str | None, str, str]] = []
+
+    def previous(self) -> str | None:
+        return None
+
+    async def promote(self, version: str, *, who: str, why: str, override: bool) -> AliasRow:
+        return self._move(version, who, why)
+
+    async def rollback(self, *, to: str | None, who: str, why: str) -> AliasRow:
+        return self._move(to or "ember", who, why)
+
+    def _move(self, target: str, who: str, why: str) -> AliasRow:
+        self.moves.append((target, who, why))
+        return AliasRow(
+            alias="live", target=target, previous="ember", who=who, why=why, seq=1, moved_at_s=1.0
+        )
+
+
+@dataclass
+class House:
+    """One home with its application."""
+
+    homefire: Any
+    app: HomefireApp
+    key: str
+    engines: list[ScriptedEngine] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        store: Store = self.homefire.store
+        return store
+
+    def client(self, peer: tuple[str, int] = LOCAL, **options: Any) -> httpx.AsyncClient:
+        """A client that calls the application in this process."""
+        transport = httpx.ASGITransport(app=self.app, client=peer, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost:8765", **options)
+
+
+async def open_house(
+    root: Path,
+    *,
+    answer: str | Callable[[EngineRequest], str] = "Hello there, I am scripted.",
+    gate: asyncio.Event | None = None,
+    fail_with: HomefireError | None = None,
+    fail_after: int = 0,
+    loopback_without_key: bool = True,
+    **server: Any,
+) -> House:
+    """Build everything; close it with `close_house`."""
+    home, world = Home(root / "home"), World()
+    home.create()
+    defaults = Settings()
+    settings = defaults.model_copy(
+        update={
+            "server": defaults.server.model_copy(
+                update={"loopback_without_key": loopback_without_key, **server}
+            )
+        }
+    )
+    store = open_store(home, settings.store, world)
+    key, created = create_key(world, name="first")
+    await store.append(created)
+    catalog: Any = FakeCatalog()
+    engines: list[ScriptedEngine] = []
+
+    def make_engine(files: ModelFiles) -> ScriptedEngine:
+        engines.append(
+            ScriptedEngine(files, answer=answer, gate=gate, fail_with=fail_with, fail_after=fail_after)
+        )
+        return engines[-1]
+
+    router = Router(catalog)
+    serving = Serving(catalog, settings, make_engine=make_engine, world=world)
+    training = FakeTraining(store, world)
+    homefire = SimpleNamespace(
+        loaded=Loaded(settings=settings, origins={}),
+        home=home,
+        world=world,
+        store=store,
+        catalog=catalog,
+        router=router,
+        serving=serving,
+        turns=Turns(store, serving, router, settings, world=world),
+        library=Library(home, store, world),
+        promotion=FakePromotion(),
+        corrections=training.corrections,
+        training=training,
+        redactor=Redactor(key),
+        started_at_s=world.clock.now_s(),
+    )
+    return House(homefire, create_app(homefire), key, engines)  # type: ignore[arg-type]
+
+
+async def close_house(house: House) -> None:
+    """End the engines, close the store."""
+    await house.homefire.serving.stop()
+    house.store.close()
+
+
+@contextmanager
+def served(root: Path, **options: Any) -> Iterator[tuple[str, House]]:
+    """A house behind a real socket, in a thread of its own; yields its address."""
+    ready = threading.Event()
+    found: dict[str, Any] = {}
+
+    async def live() -> None:
+        house = await open_house(root, **options)
+        listener = bind("127.0.0.1", 0)
+        server = Server(uvicorn_config(house.app, drain_timeout_s=5), house.app, on_ready=ready.set)
+        found.update(
+            url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            house=house,
+            server=server,
+            loop=asyncio.get_running_loop(),
+        )
+        await server.serve(sockets=[listener])
+        await close_house(house)
+
+    thread = threading.Thread(target=lambda: asyncio.run(live()), name="served")
+    thread.start()
+    try:
+        assert ready.wait(20), "the server did not start"
+        yield found["url"], found["house"]
+    finally:
+        if "server" in found:
+            found["server"].should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()

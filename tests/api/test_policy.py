@@ -1,0 +1,271 @@
+"""Who may send what from where: the live route table against every way of not being allowed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount
+
+from homefire.api import auth
+from homefire.api.policy import Policy, check_exposure, host_name
+from homefire.errors import ConfigError, Forbidden
+from homefire.store.api_keys import KeyRing, create_key
+from homefire.store.events import KeyRevoked
+from homefire.web.routes import add_pages
+from homefire.world import World
+from tests.api.house import REMOTE, House, close_house, open_house
+
+OPEN = {"/health", "/login"}
+
+
+@pytest.fixture
+async def whole(house: House) -> House:
+    """The house with the web pages on it: every route there is."""
+    add_pages(house.app)
+    return house
+
+
+def every_route(app: Any) -> Iterator[tuple[str, str]]:
+    """(method, path) of everything the application answers, path parameters filled in."""
+    found = 0
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, Mount):
+            assert route.path == "/static"
+            continue
+        path = str(route.path)
+        for name in route.param_convertors:
+            path = path.replace(f"{{{name}:path}}", "x").replace(f"{{{name}}}", "x")
+        for method in route.methods or ():
+            found += 1
+            yield method, path
+    assert found > 40, "the walk lost sight of the routes"
+
+
+async def call(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> httpx.Response:
+    body = {"json": {}} if method in ("POST", "DELETE", "PUT", "PATCH") else {}
+    return await client.request(method, path, **body, **options)
+
+
+async def test_without_a_key_a_remote_peer_gets_nothing_but_health(whole: House) -> None:
+    async with whole.client(REMOTE) as client:
+        for method, path in every_route(whole.app):
+            response = await call(client, method, path)
+            is_open = path in OPEN and method in ("GET", "HEAD")
+            if path == "/login" and method == "POST":
+                assert response.status_code == 400  # answered, and this was no form
+                continue
+            assert response.status_code == (200 if is_open else 401), (method, path, response.text)
+            if not is_open:
+                assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_an_unknown_address_is_not_told_apart_without_a_key(house: House) -> None:
+    async with house.client(REMOTE) as client:
+        assert (await client.get("/nothing-here")).status_code == 401
+
+
+async def test_the_walk_notices_a_route_left_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bug: one more open path."""
+    monkeypatch.setattr(auth, "OPEN_PATHS", {*auth.OPEN_PATHS, "/v1/sessions"})
+    with pytest.raises(AssertionError, match="sessions"):
+        await test_without_a_key_a_remote_peer_gets_nothing_but_health(house)
+
+
+async def test_a_foreign_host_is_refused_everywhere(whole: House) -> None:
+    async with whole.client() as client:
+        for method, path in every_route(whole.app):
+            for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8765", ""):
+                response = await call(client, method, path, headers={"host": host})
+                assert response.status_code == 403, (method, path, host)
+
+
+async def test_a_foreign_or_null_origin_is_refused_everywhere_also_with_a_key(whole: House) -> None:
+    async with whole.client() as client:
+        for method, path in every_route(whole.app):
+            for origin in ("http://evil.example", "null", "http://localhost:9999", "https://localhost.evil"):
+                headers = {"origin": origin, "authorization": f"Bearer {whole.key}"}
+                response = await call(client, method, path, headers=headers)
+                assert response.status_code == 403, (method, path, origin)
+
+
+async def test_forms_and_plain_text_are_refused_on_every_api_write(whole: House) -> None:
+    async with whole.client() as client:
+        for method, path in every_route(whole.app):
+            if method not in ("POST", "DELETE"):
+                continue
+            for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+                response = await client.request(method, path, content=b"{}", headers={"content-type": kind})
+                assert response.status_code == 415, (method, path, kind)
+
+
+async def test_our_own_page_may_call(house: House) -> None:
+    async with house.client() as client:
+        own = {"origin": "http://localhost:8765"}
+        assert (await client.get("/v1/sessions", headers=own)).status_code == 200
+        assert "access-control-allow-origin" not in (await client.get("/health", headers=own)).headers
+
+
+async def test_an_allowed_origin_may_call_and_read(tmp_path: Path) -> None:
+    house = await open_house(tmp_path, allowed_origins=("https://chat.example/",))
+    async with house.client() as client:
+        headers = {"origin": "https://chat.example"}
+        preflight = {**headers, "access-control-request-method": "POST"}
+        asked = await client.options("/v1/chat/completions", headers=preflight)
+        assert asked.status_code == 204
+        assert "authorization" in asked.headers["access-control-allow-headers"]
+        answer = await client.get("/v1/models", headers=headers)
+        assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    await close_house(house)
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+async def test_a_right_key_opens_from_anywhere_and_names_its_owner(house: House, header: str) -> None:
+    value = f"Bearer {house.key}" if header == "authorization" else house.key
+    async with house.client(REMOTE, headers={header: value}) as client:
+        assert (await client.get("/v1/sessions")).json() == {"sessions": []}
+        answer = await client.post("/v1/chat", json={"message": "hi"})
+        assert answer.status_code == 200
+        assert len((await client.get("/v1/sessions")).json()["sessions"]) == 1
+    async with house.client() as local:
+        assert (await local.get("/v1/sessions")).json() == {"sessions": []}
+        session_id = answer.json()["session_id"]
+        assert (await local.get(f"/v1/sessions/{session_id}")).status_code == 404
+        given = {"turn_id": answer.json()["turn_id"], "verdict": "good"}
+        assert (await local.post("/v1/feedback", json=given)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Bearer "},
+        {"authorization": "Basic aGk6aGk="},
+        {"x-api-key": "wrong"},
+        {"x-api-key": ""},
+    ],
+)
+async def test_a_wrong_key_is_refused_even_on_loopback(house: House, headers: dict[str, str]) -> None:
+    async with house.client(headers=headers) as client:
+        assert (await client.get("/health")).status_code == 401
+        assert (await client.get("/v1/sessions")).status_code == 401
+
+
+async def test_a_right_and_a_wrong_key_together_are_refused(house: House) -> None:
+    headers = {"authorization": f"Bearer {house.key}", "x-api-key": "wrong"}
+    async with house.client(headers=headers) as client:
+        assert (await client.get("/v1/sessions")).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "x-real-ip"])
+async def test_a_proxy_on_this_machine_does_not_count_as_loopback(house: House, header: str) -> None:
+    async with house.client(headers={header: "203.0.113.7"}) as client:
+        assert (await client.get("/v1/sessions")).status_code == 401
+
+
+async def test_loopback_needs_a_key_too_where_the_settings_say_so(tmp_path: Path) -> None:
+    house = await open_house(tmp_path, loopback_without_key=False)
+    async with house.client() as client:
+        assert (await client.get("/v1/sessions")).status_code == 401
+        assert (await client.get("/health")).status_code == 200
+    await close_house(house)
+
+
+async def test_a_revoked_key_opens_nothing_although_it_was_cached(house: House) -> None:
+    headers = {"x-api-key": house.key}
+    async with house.app.router.lifespan_context(house.app), house.client(REMOTE, headers=headers) as client:
+        assert (await client.get("/v1/sessions")).status_code == 200
+        (row,) = house.store.keys.list()
+        await house.store.append(KeyRevoked(key_id=row.key_id))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (await client.get("/v1/sessions")).status_code == 401
+
+
+async def test_the_key_of_the_sign_in_page_counts_and_a_stale_one_does_not(house: House) -> None:
+    async with house.client(REMOTE, cookies={"homefire_key": house.key}) as client:
+        assert (await client.get("/v1/sessions")).status_code == 200
+    async with house.client(REMOTE, cookies={"homefire_key": "stale"}) as client:
+        assert (await client.get("/v1/sessions")).status_code == 401
+    async with house.client(cookies={"homefire_key": "stale"}) as client:
+        assert (await client.get("/v1/sessions")).status_code == 200
+
+
+async def test_a_browser_without_a_key_is_sent_to_sign_in(house: House) -> None:
+    async with house.client(REMOTE, headers={"accept": "text/html"}) as client:
+        page = await client.get("/")
+        assert (page.status_code, page.headers["location"]) == (303, "/login")
+        assert (await client.get("/v1/sessions")).status_code == 401
+
+
+async def test_an_error_never_shows_the_key(house: House) -> None:
+    async with house.client() as client:
+        body = {"model": house.key, "messages": [{"role": "user", "content": "hi"}]}
+        response = await client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 404
+    assert house.key not in response.text
+    assert "[redacted]" in response.text
+
+
+def test_keys_have_the_documented_form_and_only_their_hash_is_kept() -> None:
+    secret, created = create_key(World(), name="x")
+    assert secret.startswith("hf-")
+    assert len(secret) == 46
+    assert secret not in repr(created)
+    assert KeyRing(lambda digest: row(created.sha256)).recognise(secret) == "key_1"
+
+
+def row(sha256: str) -> Any:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(key_id="key_1", sha256=sha256, revoked_at_s=None)
+
+
+def policy(host: str = "127.0.0.1", **names: Any) -> Policy:
+    return Policy.from_settings(
+        host,
+        allowed_hosts=names.get("hosts", ()),
+        allowed_origins=names.get("origins", ()),
+        loopback_without_key=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("localhost:8765", "localhost"),
+        ("LOCALHOST", "localhost"),
+        ("[::1]:8765", "::1"),
+        ("[::1]", "::1"),
+        ("127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_host_names_are_read_without_their_port(value: str, name: str) -> None:
+    assert host_name(value) == name
+    policy().check_host(value.encode())
+
+
+def test_a_configured_name_is_answered_and_an_address_only_where_all_are_listened_on() -> None:
+    policy(hosts=("home.example",)).check_host(b"home.example:443")
+    policy("0.0.0.0").check_host(b"192.168.1.5:8765")
+    with pytest.raises(Forbidden):
+        policy().check_host(b"192.168.1.5:8765")
+    with pytest.raises(Forbidden):
+        policy("0.0.0.0").check_host(b"evil.example")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "home.example", ""])
+def test_listening_beyond_this_machine_needs_a_key(host: str) -> None:
+    with pytest.raises(ConfigError):
+        check_exposure(host, num_keys=0)
+    check_exposure(host, num_keys=1)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_may_be_listened_on_without_a_key(host: str) -> None:
+    check_exposure(host, num_keys=0)
