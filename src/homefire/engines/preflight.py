@@ -15,8 +15,8 @@ from homefire.errors import CorruptData, EngineOutOfMemory
 
 SLOT_MULTIPLE_TOKENS = 256
 """llama.cpp rounds the context of a slot up to this."""
-KV_CACHE_BYTES = 2
-"""Of one number in the key-value cache (f16)."""
+ALL_F32 = 0
+"""`general.file_type` of a file whose tensors are all f32; its key-value cache is kept in f32 too."""
 _HASH_CHUNK_BYTES = 1 << 20
 
 
@@ -55,7 +55,8 @@ def estimate_bytes(files: ModelFiles, header: GgufHeader) -> int:
     )
     num_rows = figure("block_count", 0) * round_up(files.context_length) * files.num_parallel
     weights = sum(tensor.size_bytes for tensor in header.tensors.values())
-    return weights + num_rows * row * KV_CACHE_BYTES
+    number_bytes = 4 if header.metadata.get("general.file_type") == ALL_F32 else 2
+    return weights + num_rows * row * number_bytes
 
 
 def check_memory(files: ModelFiles, header: GgufHeader) -> None:
