@@ -21,7 +21,7 @@ from homefire.api.ollama import plain_name, rfc3339
 from homefire.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from homefire.catalog.catalog import ModelInfo
+    from homefire.catalog.models import ModelInfo
 
 NEVER = "9999-12-31T00:00:00Z"
 MAX_LISTED = 1000
@@ -90,8 +90,8 @@ def create_ollama_router(context: Context) -> APIRouter:
                     ollama_types.Tag(
                         name=model.name,
                         model=model.name,
-                        modified_at=rfc3339(model.created_at_s or 0.0),
-                        size=model.size_bytes or 0,
+                        modified_at=rfc3339(model.created_at_s),
+                        size=model.size_bytes,
                         digest=model.digest.removeprefix("sha256:"),
                         details=_details(model),
                     )
@@ -111,12 +111,12 @@ def create_ollama_router(context: Context) -> APIRouter:
                 ollama_types.Loaded(
                     name=resident.name,
                     model=resident.name,
-                    size=(engine.rss_bytes if engine is not None else None) or model.size_bytes or 0,
+                    size=(engine.rss_bytes if engine is not None else None) or model.size_bytes,
                     digest=resident.digest.removeprefix("sha256:"),
                     details=_details(model),
                     expires_at=NEVER,
                     size_vram=0,
-                    context_length=resident.context_length or model.context_length or 0,
+                    context_length=resident.context_length or model.context_length,
                 )
             )
         return JsonDocument(ollama_types.LoadedModels(found))
@@ -129,7 +129,7 @@ def create_ollama_router(context: Context) -> APIRouter:
         if not name:
             raise InvalidRequest("The field 'model' is missing.", param="model")
         model = homefire.router.route(plain_name(name)).model
-        family = (model.architecture or "unknown").lower()
+        family = model.architecture.lower()
         info: dict[str, Any] = {
             "general.architecture": family,
             "general.parameter_count": model.num_parameters,
@@ -143,7 +143,7 @@ def create_ollama_router(context: Context) -> APIRouter:
                 details=_details(model),
                 model_info=info,
                 capabilities=["completion"],
-                modified_at=rfc3339(model.created_at_s or 0.0),
+                modified_at=rfc3339(model.created_at_s),
             )
         )
 
@@ -161,23 +161,23 @@ async def say_running(request: Request) -> Response:
 
 
 def _openai_card(model: ModelInfo) -> openai_types.ModelCard:
-    return openai_types.ModelCard(model.name, int(model.created_at_s or 0))
+    return openai_types.ModelCard(model.name, int(model.created_at_s))
 
 
 def _anthropic_card(model: ModelInfo) -> anthropic_types.ModelCard:
-    created = datetime.fromtimestamp(model.created_at_s or 0.0, UTC)
+    created = datetime.fromtimestamp(model.created_at_s, UTC)
     stamp = created.isoformat().replace("+00:00", "Z")
     return anthropic_types.ModelCard(model.name, model.name, stamp, model.context_length)
 
 
 def _details(model: ModelInfo) -> ollama_types.Details:
-    family = (model.architecture or "unknown").lower()
+    family = model.architecture.lower()
     return ollama_types.Details(
         parent_model=model.parent or model.base or "",
-        format=model.format or "",
+        format=model.format,
         family=family,
         families=[family],
-        parameter_size=_parameter_size(model.num_parameters or 0),
+        parameter_size=_parameter_size(model.num_parameters),
         quantization_level="unknown" if model.format == "gguf" else "none",
     )
 

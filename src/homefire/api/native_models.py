@@ -15,7 +15,7 @@ from homefire.api.documents import JsonDocument, read_document
 from homefire.api.native_types import AddModelBody, Models, ModelView, Removed, Report, RouteView
 
 if TYPE_CHECKING:
-    from homefire.catalog.catalog import ModelInfo
+    from homefire.catalog.models import ModelInfo
 
 ModelName = Annotated[str, InPath(max_length=200)]
 

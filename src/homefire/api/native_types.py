@@ -174,18 +174,18 @@ class ModelView(Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     target: str | None
-    format: str | None
-    folder: str | None
+    format: str
+    folder: str
     digest: str
     base: str | None
     parent: str | None
-    architecture: str | None
-    num_parameters: int | None
-    size_bytes: int | None
-    context_length: int | None
+    architecture: str
+    num_parameters: int
+    size_bytes: int
+    context_length: int
     trainable: bool
     why_not_trainable: str | None
-    created_at_s: float | None
+    created_at_s: float
 
 
 class Models(Struct, frozen=True):
