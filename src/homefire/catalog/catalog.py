@@ -58,6 +58,8 @@ class Catalog:
         self._manifests: dict[str, _Manifest] = {}
         self._templates: dict[str, ChatTemplate] = {}
         self._adding = asyncio.Lock()
+        # Asked once: it searches the disk, and every request resolves a name.
+        self._why_nothing_is_trainable = _why_nothing_is_trainable()
 
     # Names
 
@@ -109,7 +111,7 @@ class Catalog:
 
     def _base_info(self, row: ModelRow) -> ModelInfo:
         why_not = (
-            _why_nothing_is_trainable()
+            self._why_nothing_is_trainable
             if row.format == "safetensors"
             else "a GGUF file can be served but not taught; add the model's safetensors folder"
         )
@@ -149,7 +151,7 @@ class Catalog:
             num_parameters=base.num_parameters,
             size_bytes=row.size_bytes,
             context_length=base.context_length,
-            why_not_trainable=_why_nothing_is_trainable(),
+            why_not_trainable=self._why_nothing_is_trainable,
             created_at_s=row.created_at_s,
         )
 
