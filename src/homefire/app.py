@@ -17,7 +17,7 @@ from homefire.catalog.catalog import Catalog
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
-from homefire.config.secrets import keep_api_key, load_api_key
+from homefire.config.secrets import load_api_key
 from homefire.engines import process
 from homefire.engines.base import Engine, ModelFiles
 from homefire.errors import HomefireError
@@ -26,7 +26,7 @@ from homefire.plugins import load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
-from homefire.store.api_keys import create_key, key_sha256
+from homefire.store.api_keys import create_key, keep_api_key, key_sha256
 from homefire.store.events import KeyCreated
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon

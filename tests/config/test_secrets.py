@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from homefire.config.secrets import Secret, keep_api_key, load_api_key
+from homefire.config.secrets import Secret, load_api_key
 from homefire.errors import ConfigError
 from homefire.home import Home
+from homefire.store.api_keys import keep_api_key
 from homefire.world import World
 
 CANARY = "canary-secret-value"

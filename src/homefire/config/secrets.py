@@ -16,8 +16,6 @@ from pathlib import Path
 from homefire.config.redaction import MASK, MIN_SECRET_LENGTH
 from homefire.errors import ConfigError
 from homefire.home import Home
-from homefire.store.durable import write_file
-from homefire.world import World
 
 API_KEY_VARIABLE = "HOMEFIRE_API_KEY"
 API_KEY_FILE = "api_key"
@@ -45,7 +43,7 @@ def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Sec
     """
     environ = os.environ if environ is None else environ
     if API_KEY_VARIABLE in environ:
-        return _checked(environ[API_KEY_VARIABLE], f"environment {API_KEY_VARIABLE}")
+        return check_api_key(environ[API_KEY_VARIABLE], f"environment {API_KEY_VARIABLE}")
     folders = [home.credentials]
     if environ.get("CREDENTIALS_DIRECTORY"):
         folders.insert(0, Path(environ["CREDENTIALS_DIRECTORY"]))
@@ -64,19 +62,12 @@ def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Sec
                 hint=f"Run: chmod 600 {path}",
                 key=API_KEY_FILE,
             )
-        return _checked(text.strip(), f"file {path}")
+        return check_api_key(text.strip(), f"file {path}")
     return None
 
 
-def keep_api_key(home: Home, text: str, world: World) -> Secret:
-    """Keep a new key (`store.api_keys.create_key`) in `credentials/api_key`, readable by its owner only."""
-    path = home.credentials / API_KEY_FILE
-    secret = _checked(text, f"file {path}")
-    write_file(path, f"{text}\n".encode(), world)
-    return secret
-
-
-def _checked(text: str, origin: str) -> Secret:
+def check_api_key(text: str, origin: str) -> Secret:
+    """The key as a Secret. Raises ConfigError (which does not print it) when it cannot be one."""
     if len(text) < MIN_SECRET_LENGTH or not _PRINTABLE.fullmatch(text):
         raise ConfigError(
             f"The API key ({origin}) is not one: it needs at least {MIN_SECRET_LENGTH} printable characters "

@@ -12,7 +12,10 @@ import hmac
 from collections.abc import Callable
 from typing import Protocol
 
+from homefire.config.secrets import API_KEY_FILE, Secret, check_api_key
 from homefire.errors import AuthenticationRequired
+from homefire.home import Home
+from homefire.store.durable import write_file
 from homefire.store.events import KeyCreated
 from homefire.world import World
 
@@ -40,6 +43,17 @@ def create_key(world: World, *, name: str) -> tuple[str, KeyCreated]:
     """A new secret and the event that makes it valid once the store has it. The secret exists only here."""
     secret = KEY_PREFIX + base64.urlsafe_b64encode(world.random_bytes(NUM_KEY_BYTES)).decode().rstrip("=")
     return secret, KeyCreated(key_id=world.new_id("key"), name=name, sha256=key_sha256(secret))
+
+
+def keep_api_key(home: Home, text: str, world: World) -> Secret:
+    """Keep a key in `credentials/api_key`, readable by its owner only, where `load_api_key` finds it.
+
+    Raises ConfigError for what is no key, else as `durable.write_file`.
+    """
+    path = home.credentials / API_KEY_FILE
+    secret = check_api_key(text, f"file {path}")
+    write_file(path, f"{text}\n".encode(), world)
+    return secret
 
 
 def key_sha256(secret: str) -> str:
