@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from homefire.config.redaction import looks_like_secret
+from homefire.errors import AuthenticationRequired
+from homefire.store import api_keys
+from homefire.store.api_keys import KeyRing, create_key, key_sha256
+from homefire.store.events import KeyRevoked
+from homefire.store.store import Store
+from homefire.world import World
+
+
+def test_a_new_key_opens_and_a_revoked_one_does_not(store: Store) -> None:
+    secret, created = create_key(World(), name="laptop")
+    store.append_sync(created)
+    ring = KeyRing(store.keys.find)
+    assert ring.recognise(secret) == created.key_id
+    store.append_sync(KeyRevoked(key_id=created.key_id))
+    assert ring.recognise(secret) == created.key_id, "remembered until it is told"
+    ring.forget()
+    with pytest.raises(AuthenticationRequired):
+        ring.recognise(secret)
+
+
+def test_only_the_hash_of_a_key_is_recorded(store: Store) -> None:
+    secret, created = create_key(World(), name="laptop")
+    assert looks_like_secret(secret)
+    store.append_sync(created)
+    assert created.sha256 == key_sha256(secret)
+    store.close()
+    everything = b"".join(path.read_bytes() for path in store.home.root.rglob("*") if path.is_file())
+    assert created.sha256.encode() in everything
+    assert secret.encode() not in everything
+
+
+def test_a_strangers_key_opens_nothing(store: Store) -> None:
+    ring = KeyRing(store.keys.find)
+    for shown in ("", "hf-", create_key(World(), name="other")[0], "ü"):
+        with pytest.raises(AuthenticationRequired):
+            ring.recognise(shown)
+
+
+def test_the_number_of_remembered_keys_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_keys, "MAX_CACHED_KEYS", 2)
+    ring = KeyRing(store.keys.find)
+    for number in range(5):
+        secret, created = create_key(World(), name=str(number))
+        store.append_sync(created)
+        assert ring.recognise(secret) == created.key_id
+    assert len(ring._known) <= 2
