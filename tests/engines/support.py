@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import homefire
+from homefire.engines.base import Delta, Engine, EngineRequest, Finish, ModelFiles, TokenLogprob
+from homefire.types import Message, Sampling
+
+LETTERS = "root ::= [a-z ]{2000}"
+"""A grammar that never ends by itself: an answer to interrupt."""
 
 
 @dataclass(frozen=True)
@@ -14,3 +25,61 @@ class QuickSettings:
 
 
 QUICK = QuickSettings()
+
+
+@dataclass
+class Answer:
+    """A collected stream."""
+
+    finish: Finish
+    pieces: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+def ember_folder() -> Path:
+    return Path(homefire.__file__).parent / "bundled" / "ember"
+
+
+def files_for(gguf: Path, **changes: Any) -> ModelFiles:
+    """Model files for a GGUF file on disk, with its true hash."""
+    settings: dict[str, Any] = {
+        "name": "ember",
+        "digest": "sha256:0",
+        "gguf_path": str(gguf),
+        "gguf_sha256": hashlib.sha256(gguf.read_bytes()).hexdigest(),
+        "context_length": 1024,
+        "num_parallel": 2,
+        **changes,
+    }
+    return ModelFiles(**settings)
+
+
+def asking(text: str = "Who are you?", **sampling: Any) -> EngineRequest:
+    """A request with one user message."""
+    return EngineRequest(
+        request_id="r",
+        messages=(Message("user", text),),
+        sampling=Sampling(**{"temperature": 0.0, **sampling}),
+    )
+
+
+def endless(**sampling: Any) -> EngineRequest:
+    """A request whose answer goes on until the context is full."""
+    return asking(grammar=LETTERS, **sampling)
+
+
+async def collect(engine: Engine, request: EngineRequest) -> Answer:
+    """The whole answer. Fails when the stream does not end with exactly one Finish."""
+    items = [item async for item in engine.generate(request)]
+    assert isinstance(items[-1], Finish), items
+    deltas = [item for item in items[:-1] if isinstance(item, Delta)]
+    assert len(deltas) == len(items) - 1
+    return Answer(items[-1], [delta.text for delta in deltas], _flatten(delta.logprobs for delta in deltas))
+
+
+def _flatten(groups: Iterable[Iterable[TokenLogprob]]) -> list[TokenLogprob]:
+    return [entry for group in groups for entry in group]

@@ -84,8 +84,7 @@ class LlamaCppEngine:
         if self._life is not None:
             self._life = None
             self._num_crashes += 1
-        if self._num_crashes > 1:
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** (self._num_crashes - 2), MAX_PAUSE_S))
+        await asyncio.sleep(pause_before(num_crashes=self._num_crashes))
         self._num_starts += 1
         return await start_life(
             self.files,
@@ -161,6 +160,11 @@ class LlamaCppEngine:
         self._has_failed = False
         if life is not None:
             await life.end(EngineCrashed(f"The engine of {self.files.name} was stopped."))
+
+
+def pause_before(*, num_crashes: int) -> float:
+    """Seconds to wait before a start, after that many crashes without an answer between them."""
+    return 0.0 if num_crashes <= 1 else min(FIRST_PAUSE_S * 2.0 ** (num_crashes - 2), MAX_PAUSE_S)
 
 
 def llama_cpp_factory(
