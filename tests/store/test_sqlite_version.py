@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from homefire.home import Home
 from homefire.store import store as store_module
 from homefire.store.driver import driver
 from homefire.store.sqlite_version import has_wal_reset_bug, parse_version, wal_reset_warning
@@ -45,3 +49,25 @@ def test_opening_with_a_bad_library_warns(
     with caplog.at_level(logging.WARNING):
         open_here()
     assert "WAL-reset bug" in caplog.text
+
+
+def test_without_the_bundled_library_pythons_own_serves_with_a_warning(home: Home) -> None:
+    code = (
+        "import logging, sys\nsys.modules['pysqlite3'] = None\nlogging.basicConfig()\nimport sqlite3\n"
+        "from pathlib import Path\nfrom homefire.config.schema import StoreSettings\n"
+        "from homefire.home import Home\nfrom homefire.store.driver import driver\n"
+        "from homefire.store.sqlite_version import has_wal_reset_bug\n"
+        "from homefire.store.store import open_store\nfrom homefire.world import World\n"
+        "from tests.store.samples import turn\nassert driver is sqlite3\n"
+        "store = open_store(Home(Path(sys.argv[1])), StoreSettings(reserve_bytes=0), World())\n"
+        "store.append_sync(turn('1'))\nassert store.check().is_sound\nassert store.turns.get('turn-1')\n"
+        "print(has_wal_reset_bug(sqlite3.sqlite_version))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(home.root)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (result.stdout.strip() == "True") == ("WAL-reset bug" in result.stderr)
