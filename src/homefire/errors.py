@@ -75,6 +75,12 @@ class RequestTimeout(HomefireError):
     code, http_status, exit_code = "request_timeout", 504, 8
 
 
+class ServerStopping(HomefireError):
+    """The server ends and this request outlasted `server.drain_timeout_s`; ask again when it is back."""
+
+    code, http_status, exit_code = "server_stopping", 503, 8
+
+
 class NotFound(HomefireError):
     """The thing that was named does not exist."""
 

@@ -29,15 +29,18 @@ from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key
+from homefire.store.events import DatasetCreated, ExampleCreated, RunQueued
 from homefire.store.rows import AliasRow
 from homefire.store.store import Store, open_store
 from homefire.training.corrections import Corrections
 from homefire.training.progress import Progress
+from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.world import World
 from tests.support.scripted_engine import ScriptedEngine, scripted_files
 
 CONTEXT_LENGTH = 64
+RUN = "run_1"
 LOCAL = ("127.0.0.1", 50000)
 REMOTE = ("203.0.113.7", 50000)
 
@@ -191,6 +194,7 @@ async def open_house(
     gate: asyncio.Event | None = None,
     fail_with: HomefireError | None = None,
     fail_after: int = 0,
+    delay_s: float = 0.0,
     loopback_without_key: bool = True,
     **server: Any,
 ) -> House:
@@ -213,7 +217,9 @@ async def open_house(
 
     def make_engine(files: ModelFiles) -> ScriptedEngine:
         engines.append(
-            ScriptedEngine(files, answer=answer, gate=gate, fail_with=fail_with, fail_after=fail_after)
+            ScriptedEngine(
+                files, answer=answer, gate=gate, fail_with=fail_with, fail_after=fail_after, delay_s=delay_s
+            )
         )
         return engines[-1]
 
@@ -237,6 +243,24 @@ async def open_house(
         started_at_s=world.clock.now_s(),
     )
     return House(homefire, create_app(homefire), key, engines)  # type: ignore[arg-type]
+
+
+async def queue_run(house: House) -> None:
+    """A run of one example, as training would have queued it."""
+    messages = (Message("user", "Where is the key?"), Message("assistant", "Under the pot."))
+    example_id, dataset_id = "a" * 64, "b" * 64
+    await house.store.append(
+        ExampleCreated(
+            example_id=example_id,
+            profile="plain",
+            messages=messages,
+            feedback_id=None,
+            turn_id=None,
+            principal="local",
+        ),
+        DatasetCreated(dataset_id=dataset_id, name="corrections", example_ids=(example_id,)),
+        RunQueued(run_id=RUN, dataset_id=dataset_id, base="ember", parent="ember", recipe={"seed": 0}),
+    )
 
 
 async def close_house(house: House) -> None:

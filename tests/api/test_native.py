@@ -9,30 +9,10 @@ from typing import Any
 
 import pytest
 
-from homefire.store.events import DatasetCreated, ExampleCreated, RunMoved, RunQueued
+from homefire.store.events import RunMoved
 from homefire.training.progress import Progress
 from homefire.types import Message
-from tests.api.house import LOCAL, House, close_house, open_house
-
-RUN = "run_1"
-
-
-async def queue_run(house: House) -> None:
-    """A run of one example, as training would have queued it."""
-    messages = (Message("user", "Where is the key?"), Message("assistant", "Under the pot."))
-    example_id, dataset_id = "a" * 64, "b" * 64
-    await house.store.append(
-        ExampleCreated(
-            example_id=example_id,
-            profile="plain",
-            messages=messages,
-            feedback_id=None,
-            turn_id=None,
-            principal="local",
-        ),
-        DatasetCreated(dataset_id=dataset_id, name="corrections", example_ids=(example_id,)),
-        RunQueued(run_id=RUN, dataset_id=dataset_id, base="ember", parent="ember", recipe={"seed": 0}),
-    )
+from tests.api.house import LOCAL, RUN, House, close_house, open_house, queue_run
 
 
 async def test_health_says_when_nothing_can_be_written(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ Costs one task per request (the one that listens for the disconnect).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
@@ -22,7 +23,7 @@ from homefire.api.metrics import Metrics
 from homefire.api.presence import client_present
 from homefire.chat.request import ChatRequest, Ended, Principal, Started, TurnEvent
 from homefire.engines.base import Delta
-from homefire.errors import HomefireError
+from homefire.errors import HomefireError, ServerStopping
 
 RunTurn = Callable[[ChatRequest], AsyncIterator[TurnEvent]]
 STATUS_CLIENT_GONE = 499
@@ -68,10 +69,12 @@ class ChatDoor:
         redact: Redact,
         max_body_bytes: int,
         body_timeout_s: float,
+        stopping: asyncio.Event,
     ) -> None:
         self._translate, self._dialect, self._route = translate, dialect, route
         self._run_turn, self._metrics, self._redact = run_turn, metrics, redact
         self._max_body_bytes, self._body_timeout_s = max_body_bytes, body_timeout_s
+        self._stopping = stopping
         self._stream_type = b"application/x-ndjson" if dialect == "ollama" else b"text/event-stream"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,6 +106,12 @@ class ChatDoor:
                 await self._take_turn(request, translator, reply)
         except ClientGone:
             return STATUS_CLIENT_GONE
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            await reply.fail(
+                ServerStopping("The server stopped before this answer was finished.", hint="Ask again.")
+            )
         except Exception as error:  # noqa: BLE001 - every failure is answered in the dialect's shape
             await reply.fail(error)
         return reply.status

@@ -159,6 +159,7 @@ def _hot_routes(context: Context) -> dict[str, App]:
             redact=homefire.redactor.redact,
             max_body_bytes=server.max_body_bytes,
             body_timeout_s=server.request_timeout_s,
+            stopping=context.stopping,
         )
     return doors
 
