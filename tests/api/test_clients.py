@@ -17,6 +17,7 @@ from homefire.errors import EngineCrashed
 from tests.api.house import House, served
 
 ANSWER = "Hello there, I am scripted."
+WRONG = "hf-" + "x" * 43
 HI: Any = [{"role": "user", "content": "hi"}]
 Live = tuple[str, House]
 
@@ -100,10 +101,10 @@ def test_openai_sees_an_error_in_the_middle_of_a_stream(failing: Live) -> None:
 
 def test_a_wrong_key_is_an_authentication_error_in_both_clients(live: Live) -> None:
     url, _ = live
-    refused = openai.OpenAI(base_url=f"{url}/v1", api_key="sk-wrong", max_retries=0)
+    refused = openai.OpenAI(base_url=f"{url}/v1", api_key=WRONG, max_retries=0)
     with refused, pytest.raises(openai.AuthenticationError):
         refused.models.list()
-    also = anthropic.Anthropic(base_url=url, api_key="sk-wrong", max_retries=0)
+    also = anthropic.Anthropic(base_url=url, api_key=WRONG, max_retries=0)
     with also, pytest.raises(anthropic.AuthenticationError):
         also.messages.create(model="default", max_tokens=5, messages=HI)
 

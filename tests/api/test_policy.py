@@ -140,24 +140,32 @@ async def test_a_right_key_opens_from_anywhere_and_names_its_owner(house: House,
         assert (await local.post("/v1/feedback", json=given)).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"authorization": "Bearer wrong"},
-        {"authorization": "Bearer "},
-        {"authorization": "Basic aGk6aGk="},
-        {"x-api-key": "wrong"},
-        {"x-api-key": ""},
-    ],
-)
+WRONG = "hf-" + "x" * 43
+
+
+@pytest.mark.parametrize("headers", [{"authorization": f"Bearer {WRONG}"}, {"x-api-key": WRONG}])
 async def test_a_wrong_key_is_refused_even_on_loopback(house: House, headers: dict[str, str]) -> None:
     async with house.client(headers=headers) as client:
         assert (await client.get("/health")).status_code == 401
         assert (await client.get("/v1/sessions")).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "headers", [{"authorization": "Bearer none"}, {"authorization": "Bearer "}, {"x-api-key": "sk-filler"}]
+)
+async def test_filler_that_clients_insist_on_counts_as_no_key(house: House, headers: dict[str, str]) -> None:
+    async with house.client(headers=headers) as local, house.client(REMOTE, headers=headers) as remote:
+        assert (await local.get("/v1/sessions")).status_code == 200
+        assert (await remote.get("/v1/sessions")).status_code == 401
+
+
+async def test_other_schemes_than_bearer_are_refused(house: House) -> None:
+    async with house.client(headers={"authorization": "Basic aGk6aGk="}) as client:
+        assert (await client.get("/v1/sessions")).status_code == 401
+
+
 async def test_a_right_and_a_wrong_key_together_are_refused(house: House) -> None:
-    headers = {"authorization": f"Bearer {house.key}", "x-api-key": "wrong"}
+    headers = {"authorization": f"Bearer {house.key}", "x-api-key": WRONG}
     async with house.client(headers=headers) as client:
         assert (await client.get("/v1/sessions")).status_code == 401
 

@@ -4,7 +4,8 @@ Against open ports, DNS rebinding, and pages of other sites that send requests t
 - the Host header must name this server (`server.allowed_hosts` adds names);
 - an Origin header, on any method, must be this server's own or in `server.allowed_origins`; `null` never is;
 - a body must be declared as JSON, which no foreign page can do without asking first;
-- a key must be right, also from loopback; without one only a peer on loopback that really is one may pass.
+- a key must be right; without one only a peer on loopback that really is one may pass, and for it what does
+  not look like a key of ours counts as none, since many clients insist on sending something.
 
 Pure: no I/O, a few dictionary look-ups (about 2 µs).
 """
