@@ -43,7 +43,7 @@ def create_openai_router(context: Context) -> APIRouter:
         first, last = (cards[0].id, cards[-1].id) if cards else (None, None)
         return JsonDocument(anthropic_types.ModelCards(cards, first, last))
 
-    @router.get("/v1/models/{model:path}", **describe(answer=openai_types.ModelCard))
+    @router.get("/v1/models/{model}", **describe(answer=openai_types.ModelCard))
     async def show_model(request: Request, model: ModelName) -> JsonDocument:
         """One of them; an alias is described by the model it means."""
         found = homefire.router.route(model).model
