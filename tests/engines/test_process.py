@@ -29,7 +29,7 @@ from homefire.errors import (
     InvalidRequest,
 )
 from homefire.world import World
-from tests.engines.support import QUICK, QuickSettings, asking, collect, endless
+from tests.engines.support import LETTERS, QUICK, QuickSettings, asking, collect, endless
 
 
 def pid_of(engine: LlamaCppEngine) -> int:
@@ -299,20 +299,17 @@ async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
     files = msgspec.structs.replace(ember_files, context_length=context_length)
     engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
     try:
-        text = "x"
-        while await engine.count_tokens([], prompt=text) < context_length - 1:
-            missing = context_length - 1 - await engine.count_tokens([], prompt=text)
-            text += "\n\n!" * max(missing // 4, 1) if missing > 8 else " $"[1 if missing == 1 else 0 :]
-        num_tokens = await engine.count_tokens([], prompt=text)
-        request = msgspec.structs.replace(asking(max_tokens=50), messages=(), prompt=text)
-        if num_tokens == context_length - 1:
-            answer = await collect(engine, request)
-            assert answer.finish.usage.prompt_tokens == context_length - 1
-            assert answer.finish.usage.completion_tokens == 1
-        longer = msgspec.structs.replace(request, prompt=text + "!?!?")
+        text = "a" + " b" * (context_length - 2)
+        assert await engine.count_tokens([], prompt=text) == context_length - 1
+        request = msgspec.structs.replace(asking(max_tokens=50, grammar=LETTERS), messages=(), prompt=text)
+        answer = await collect(engine, request)
+        assert answer.finish.usage.prompt_tokens == context_length - 1
+        assert (answer.finish.usage.completion_tokens, answer.finish.stop_reason) == (1, "length")
+        longer = msgspec.structs.replace(request, prompt=text + " b")
         with pytest.raises(ContextOverflow) as caught:
             await collect(engine, longer)
-        assert caught.value.details["limit"] == context_length
+        figures = {"prompt_tokens": context_length, "limit": context_length, "max_tokens": 50}
+        assert caught.value.details == figures
     finally:
         await engine.stop()
 

@@ -27,6 +27,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from homefire.errors import BadModel
 from homefire.types import Message
 
+_TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What Python raises out of a template's own expressions."""
 _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 
@@ -187,7 +189,7 @@ class ChatTemplate:
                 add_generation_prompt=add_generation_prompt,
                 **self._variables,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        except (jinja2.TemplateError, *_TEMPLATE_FAULTS) as error:
             raise BadModel(
                 f"The model's chat template refused this conversation: {error}.",
                 hint="Some templates demand that user and assistant alternate, or know no system message.",
