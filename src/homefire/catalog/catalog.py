@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import hashlib
 import importlib.util
 import shutil
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from homefire.config.schema import Settings
 from homefire.engines.base import Adapter, ModelFiles
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.template import ChatTemplate
-from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
 from homefire.store.rows import ModelRow, VersionRow
@@ -158,12 +159,31 @@ class Catalog:
     def _manifest(self, row: VersionRow) -> _Manifest:
         manifest = self._manifests.get(row.manifest_sha256)
         if manifest is None:
-            data = self._store.blobs.read(row.manifest_sha256)
+            try:
+                data = self._store.blobs.read(row.manifest_sha256)
+            except (CorruptData, NotFound):
+                data = self._manifest_in_folder(row)
             manifest = self._manifests[row.manifest_sha256] = msgspec.json.decode(data, type=_Manifest)
         return manifest
 
+    def _manifest_in_folder(self, row: VersionRow) -> bytes:
+        """The copy in the readable folder, when it is the one that was published."""
+        for path in self._home.versions.glob(f"{row.version}-*/manifest.json"):
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == row.manifest_sha256.removeprefix("sha256:"):
+                return data
+        raise CorruptData(
+            f"Both copies of the manifest of {row.version} are damaged or gone.",
+            hint=f"Run `homefire versions verify {row.version}`.",
+            version=row.version,
+        )
+
     def _version_folder(self, row: VersionRow) -> Path:
-        manifest = self._manifest(row)
+        try:
+            manifest = self._manifest(row)
+        except CorruptData:
+            # It is listed still, so that it can be looked at, deleted or replaced; serving it fails.
+            return self._home.versions / row.version
         stamp = datetime.fromisoformat(manifest.created_at).strftime("%Y%m%d-%H%M%S")
         return self._home.versions / f"{manifest.version}-{stamp}"
 
