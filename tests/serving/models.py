@@ -78,11 +78,8 @@ class FakeCatalog(Stable):
         while chain[-1] in self.aliases:
             chain.append(self.aliases[chain[-1]])
         if chain[-1] not in self.models:
-            raise ModelNotFound(f"There is no model {name!r}.")
+            raise ModelNotFound(f"There is no model {name!r}.", nearest=next(iter(self.models)))
         return FakeResolved(name, tuple(chain), self.models[chain[-1]])
-
-    def list(self) -> list[FakeModel]:
-        return [*self.models.values(), *(FakeModel(alias) for alias in self.aliases)]
 
 
 def settings(**sections: dict[str, Any]) -> Settings:

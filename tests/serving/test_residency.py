@@ -181,6 +181,42 @@ async def test_new_weights_under_an_old_name_get_their_own_engine() -> None:
         assert len(stable.engines) == 2
 
 
+async def test_a_model_let_go_while_it_loads_still_serves_those_who_wait() -> None:
+    gate = asyncio.Event()
+    stable = Stable(lambda files: ScriptedEngine(files, load_gate=gate))
+    async with residency(stable) as kept:
+        waiting = asyncio.create_task(use(kept, A))
+        await settle()
+        kept.unload(A)  # type: ignore[arg-type]
+        gate.set()
+        await waiting
+        await settle()
+        assert stable.loaded == []
+        assert stable.engines[0].num_loads == 1
+
+
+async def test_a_model_let_go_while_it_is_used_leaves_afterwards() -> None:
+    stable = Stable()
+    async with residency(stable) as kept:
+        async with kept.lease(A) as lease:
+            kept.unload(A)  # type: ignore[arg-type]
+            await settle()
+            assert lease.engine.status().state == "ready"
+        await settle()
+        assert stable.loaded == []
+
+
+async def test_stopping_ends_a_load_that_was_let_go() -> None:
+    stable = Stable(lambda files: ScriptedEngine(files, load_gate=asyncio.Event()))
+    async with residency(stable) as kept:
+        waiting = asyncio.create_task(use(kept, A))
+        await settle()
+        kept.unload(A)  # type: ignore[arg-type]
+        await kept.stop()
+        with pytest.raises(EngineError, match="stopping"):
+            await waiting
+
+
 async def test_stopping_ends_waiting_requests_with_a_clean_error() -> None:
     stable = Stable(lambda files: ScriptedEngine(files, load_gate=asyncio.Event()))
     async with residency(stable) as kept:

@@ -20,20 +20,18 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
+from homefire.catalog.models import ModelInfo
 from homefire.engines.base import Engine, EngineStatus, ModelFiles
 from homefire.errors import EngineError, EngineTimeout
 from homefire.world import Clock
 
-if TYPE_CHECKING:
-    from homefire.catalog.catalog import ModelInfo
-
 log = logging.getLogger(__name__)
 
-Prepare = Callable[["ModelInfo"], Awaitable[ModelFiles]]
+Prepare = Callable[[ModelInfo], Awaitable[ModelFiles]]
 MakeEngine = Callable[[ModelFiles], Engine]
 
 
@@ -177,6 +175,10 @@ class Residency:
         self._stopped = True
         for resident in list(self._residents.values()):
             self._leave(resident)
+        for resident in self._occupying:
+            if resident.loading is not None:
+                resident.loading.cancel()  # of one that was already leaving; a finished load does not mind
+        self._announce_room()
         while self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -272,8 +274,9 @@ class Residency:
     async def _unload(self, resident: _Resident) -> None:
         assert resident.loading is not None
         if resident.engine is None:
-            resident.loading.cancel()
-            await asyncio.wait([resident.loading])  # it stops its engine and gives up its room itself
+            if self._stopped or not resident.num_leases:
+                resident.loading.cancel()  # it stops its engine and gives up its room itself
+            await asyncio.wait([resident.loading])
             if resident.engine is None:
                 return
         try:

@@ -16,10 +16,13 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 
+from homefire.catalog.catalog import Catalog
+from homefire.catalog.models import LIVE, ModelInfo
+from homefire.config.schema import Settings
 from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generated
 from homefire.errors import EngineCrashed, EngineError, InvalidRequest, QueueFull, RequestTimeout
 from homefire.serving.residency import MakeEngine, Residency, ResidentModel, weights_key
@@ -27,10 +30,6 @@ from homefire.serving.router import Route
 from homefire.serving.scheduler import Effect, Lane, Refuse, Scheduler, Start
 from homefire.types import Message
 from homefire.world import World
-
-if TYPE_CHECKING:
-    from homefire.catalog.catalog import Catalog, ModelInfo
-    from homefire.config.schema import Settings
 
 _T = TypeVar("_T")
 
@@ -134,7 +133,7 @@ class Serving:
     async def warm(self, name: str) -> None:
         """Load what `name` stands for; what `live` stands for stays loaded before all others."""
         resolved = self._catalog.resolve(name)
-        if "live" in resolved.chain:
+        if LIVE in resolved.chain:
             self._residency.pin(resolved.model)
         async with self._residency.lease(resolved.model):
             pass

@@ -1,0 +1,121 @@
+"""Where in which session a turn goes: continued by its id, recognised by its messages, regenerated, or new.
+
+A session is only ever found for the principal it belongs to; somebody else's does not exist for a caller,
+and the error does not tell. Costs two reads for a conversation that may go on, none for a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homefire.chat.request import ChatRequest, Principal
+from homefire.errors import Conflict, InvalidRequest, NotFound
+from homefire.sessions import digest
+from homefire.sessions.keys import session_key
+from homefire.store.rows import MessageRow, TurnRow
+from homefire.store.store import Store
+from homefire.types import Message
+from homefire.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A turn's place: `conversation` is all that was said so far, of which `new` is not recorded yet."""
+
+    session_id: str
+    session_key: str
+    parent_message_id: str | None
+    parent_digest: str
+    conversation: tuple[Message, ...]
+    new: tuple[Message, ...]
+
+
+def queue_of(store: Store, request: ChatRequest) -> str | None:
+    """The session whose turns must be taken one at a time for this request; None: it shares nothing."""
+    if request.replaces_turn_id is not None:
+        return _turn_of(store, request).session_id
+    return request.session_id
+
+
+def find_place(store: Store, world: World, request: ChatRequest) -> Place:
+    """Raises NotFound for a session or turn that the principal does not have."""
+    if request.prompt is not None:
+        return _new_session(world, request.principal, (Message("user", request.prompt),))
+    if request.replaces_turn_id is not None:
+        return _regenerated(store, request)
+    if request.session_id is not None:
+        return _continued(store, request, request.session_id)
+    return _recognised(store, request) or _new_session(world, request.principal, request.messages)
+
+
+def _new_session(world: World, principal: Principal, messages: tuple[Message, ...]) -> Place:
+    session_id = world.new_id("ses")
+    key = session_key("per-conversation", principal=principal.id, conversation=session_id)
+    return Place(session_id, key, None, digest.root(principal.id), messages, messages)
+
+
+def _continued(store: Store, request: ChatRequest, session_id: str) -> Place:
+    session = store.sessions.get(session_id)
+    if session is None or session.principal != request.principal.id:
+        raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+    path = store.messages.path(session.tip_message_id) if session.tip_message_id is not None else []
+    return Place(
+        session_id=session_id,
+        session_key=session.key,
+        parent_message_id=path[-1].message_id if path else None,
+        parent_digest=path[-1].digest if path else digest.root(request.principal.id),
+        conversation=(*_said(path), *request.messages),
+        new=request.messages,
+    )
+
+
+def _recognised(store: Store, request: ChatRequest) -> Place | None:
+    """After the answer of the same principal that ends exactly what the client says was said before."""
+    messages = request.messages
+    num_known = max((index + 1 for index, it in enumerate(messages) if it.role == "assistant"), default=0)
+    if not num_known:
+        return None
+    known_digest = digest.chain_all(digest.root(request.principal.id), messages[:num_known])[-1]
+    parent = store.messages.by_digest(request.principal.id, known_digest)
+    session = store.sessions.get(parent.session_id) if parent is not None else None
+    if parent is None or session is None or session.principal != request.principal.id:
+        return None
+    return Place(
+        session_id=session.session_id,
+        session_key=session.key,
+        parent_message_id=parent.message_id,
+        parent_digest=known_digest,
+        conversation=messages,
+        new=messages[num_known:],
+    )
+
+
+def _regenerated(store: Store, request: ChatRequest) -> Place:
+    turn = _turn_of(store, request)
+    if request.session_id is not None and request.session_id != turn.session_id:
+        raise InvalidRequest(
+            f"Turn {turn.turn_id} is not of session {request.session_id}.", param="session_id"
+        )
+    if turn.user_message_id is None:
+        raise Conflict(f"Turn {turn.turn_id} holds no message to answer again.", turn_id=turn.turn_id)
+    path = store.messages.path(turn.user_message_id)
+    return Place(
+        session_id=turn.session_id,
+        session_key=turn.session_key,
+        parent_message_id=turn.user_message_id,
+        parent_digest=path[-1].digest,
+        conversation=_said(path),
+        new=(),
+    )
+
+
+def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
+    assert request.replaces_turn_id is not None
+    turn = store.turns.get(request.replaces_turn_id)
+    if turn is None or turn.principal != request.principal.id:
+        raise NotFound(f"There is no turn {request.replaces_turn_id!r}.", turn_id=request.replaces_turn_id)
+    return turn
+
+
+def _said(path: list[MessageRow]) -> tuple[Message, ...]:
+    return tuple(Message(row.role, row.content) for row in path)  # type: ignore[arg-type]
