@@ -333,6 +333,20 @@ async def test_what_cannot_be_honoured_is_refused(
     assert isinstance((await collect(engine, asking(max_tokens=2))).finish, Finish)
 
 
+async def test_a_kill_by_the_kernel_for_memory_is_told_from_others(
+    engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = engine.generate(endless())
+    await anext(stream)
+    before = life._count_oom_kills()
+    monkeypatch.setattr(life, "_count_oom_kills", lambda: before + 1)
+    os.kill(pid_of(engine), signal.SIGKILL)
+    with pytest.raises(EngineOutOfMemory):
+        async for _ in stream:
+            pass
+    assert (await collect(engine, asking())).text
+
+
 async def test_memory_that_is_not_there_is_said_with_figures(ember_files: ModelFiles, tmp_path: Path) -> None:
     huge = msgspec.structs.replace(ember_files, context_length=1 << 30, num_parallel=64)
     engine = LlamaCppEngine(huge, sockets=tmp_path, settings=QUICK, world=World())

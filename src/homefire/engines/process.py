@@ -167,13 +167,6 @@ def pause_before(*, num_crashes: int) -> float:
     return 0.0 if num_crashes <= 1 else min(FIRST_PAUSE_S * 2.0 ** (num_crashes - 2), MAX_PAUSE_S)
 
 
-def llama_cpp_factory(
-    *, sockets: Path, settings: EngineSettings, world: World
-) -> Callable[[ModelFiles], LlamaCppEngine]:
-    """What the `engines` hook registers: model files in, an engine out."""
-    return lambda files: LlamaCppEngine(files, sockets=sockets, settings=settings, world=world)
-
-
 def _rss_bytes(pid: int) -> int | None:
     try:
         return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
