@@ -21,7 +21,6 @@ from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, NotFound, UnsafeModel
 
 GGUF_MAGIC = b"GGUF"
-MAX_FILES = 1000
 SIDE_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "README.md", "LICENSE",

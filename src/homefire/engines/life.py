@@ -277,6 +277,7 @@ async def start_life(
     environ: Mapping[str, str],
 ) -> WorkerLife:
     """Spawn a worker and load `files`; raises what kept it from that, with nothing left behind."""
+    remove_stale(sockets)
     directory = sockets / f"engine-{os.getpid()}-{secrets.token_hex(4)}"
     directory.mkdir(mode=0o700, parents=True)
     try:
@@ -396,7 +397,7 @@ def _count_oom_kills() -> int:
 
 
 def remove_stale(sockets: Path) -> None:
-    """Remove socket directories whose server is gone; call at start, under the home's lock."""
+    """Remove the socket directories of servers that are gone (killed, they could not do it themselves)."""
     for path in sockets.glob("engine-*-*"):
         owner = path.name.split("-")[1]
         if owner.isdigit() and int(owner) != os.getpid() and not Path(f"/proc/{owner}").exists():
