@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from homefire.api.connection import Connection
 from homefire.api.policy import check_exposure
 from homefire.api.server import HomefireApp
 from homefire.errors import ConfigError, PortTaken
@@ -110,7 +111,7 @@ def uvicorn_config(app: HomefireApp, *, drain_timeout_s: float) -> uvicorn.Confi
     """How uvicorn serves the application."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
