@@ -2,7 +2,7 @@
 
 It "trains" a small model: its weights become a hash chain over the steps, so a resume that lost or repeated a
 step shows in the result, and its `answers.json` learns the examples. How it behaves is in the environment
-variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of one start), crash_at / hang_at
+variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of a start), crash_at / hang_at
 / kill_at (step) with `times` (how often, counted over restarts), fail (reason), forget (questions), template,
 learn (false: nothing).
 """

@@ -11,7 +11,7 @@ from homefire.home import Home
 from homefire.store.events import DatasetCreated, RecordedMessage, RunQueued, TurnRecorded
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
-from homefire.training.corrections import Corrections, example_id_of, trimmed
+from homefire.training.corrections import Corrections, example_id_of, size_of, trimmed
 from homefire.types import Message
 from homefire.world import World
 
@@ -192,12 +192,25 @@ def test_long_conversations_lose_their_oldest_exchanges() -> None:
     long = [system]
     for number in range(10):
         long += [user(f"{number}" + "q" * 1500), Message("assistant", "a" * 1500)]
-    kept = trimmed([*long, user("last")])
+    last = (user("last"), Message("assistant", "answer"))
+    kept = trimmed([*long, *last], limit_bytes=16_000)
     assert kept[0] == system
-    assert kept[-1] == user("last")
+    assert kept[-2:] == last
     assert kept[1].role == "user"
-    assert sum(len(message.content) for message in kept) <= corrections_module.MAX_CONTEXT_CHARS
-    assert trimmed([user("short")]) == (user("short"),)
+    assert 12_000 < size_of(kept) <= 16_000
+    assert trimmed(last, limit_bytes=1) == last
+
+
+async def test_an_example_is_sure_to_fit_the_live_model(store: Store) -> None:
+    corrections = Corrections(store, store.world, context_length=lambda: 200)
+    talk = [user("q" * 100), Message("assistant", "a" * 100), user("Where?")]
+    given = await corrections.correct(talk, answer="There.")
+    example = store.examples.get(given.example_id or "")
+    assert example is not None
+    assert [message.content for message in example.messages] == ["Where?", "There."]
+    with pytest.raises(InvalidRequest) as caught:
+        await corrections.correct([user("Where?")], answer="ü" * 100)
+    assert caught.value.details["limit"] == 200
 
 
 async def test_the_check_notices_when_the_two_facts_are_written_apart(

@@ -5,16 +5,17 @@ content. When a call here returns, both survive a power cut. Thumbs are recorded
 
 What an example holds: the whole conversation the model saw up to the corrected question, not the question
 alone. An answer often depends on what was said before ("And in winter?"), and a question without its context
-would be taught as if it had none. Very long conversations are cut from the front, whole exchanges at a time,
-to `MAX_CONTEXT_CHARS` (the system message and the last question always stay). That the last question on its
-own, in a new chat, gets the new answer too is the dataset's business (`datasets.py`), where it is known
-whether two corrections give different answers to it.
+would be taught as if it had none. Long conversations are cut from the front, whole exchanges at a time, until
+they are sure to fit the live model: a byte is never more than one token, so that needs no tokenizer, and one
+over-long example cannot spoil a run for the others. The system message and the last question always stay.
+That the last question on its own, in a new chat, gets the new answer too is the dataset's business
+(`datasets.py`), where it is known whether two corrections give different answers to it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -30,7 +31,10 @@ from homefire.world import World
 PROFILE = "plain"
 MAX_ANSWER_CHARS = 8_000
 MAX_QUESTION_CHARS = 8_000
-MAX_CONTEXT_CHARS = 16_000
+MAX_CONTEXT_BYTES = 32_000
+"""Bytes of a whole example at most, however much the model could hold."""
+MESSAGE_BYTES = 16
+"""Allowed for what the chat template puts around each message."""
 _ACTIVE: tuple[Literal["queued", "running", "paused"], ...] = ("queued", "running", "paused")
 
 
@@ -48,8 +52,11 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 class Corrections:
     """See the module."""
 
-    def __init__(self, store: Store, world: World) -> None:
-        self._store, self._world = store, world
+    def __init__(
+        self, store: Store, world: World, *, context_length: Callable[[], int | None] = lambda: None
+    ) -> None:
+        """`context_length` gives the tokens that the live model holds, None when that is not known."""
+        self._store, self._world, self._context_length = store, world, context_length
 
     async def give(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
@@ -71,20 +78,16 @@ class Corrections:
             feedback = self._feedback(turn_id, verdict=verdict, text=None, principal=principal)
             await self._store.append(feedback)
             return Given(feedback_id=feedback.feedback_id)
-        answer = checked_answer(text)
-        return await self._record(
-            (*self._context(turn), answer), turn_id=turn_id, text=answer.content, principal=principal
-        )
+        messages = self._fitted((*self._context(turn), checked_answer(text)))
+        return await self._record(messages, turn_id=turn_id, principal=principal)
 
     async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
         """A correction without a turn: the answer to these messages, the last of which is the user's."""
-        context = trimmed(checked_context(messages))
-        given = checked_answer(answer)
-        return await self._record((*context, given), turn_id=None, text=given.content, principal=principal)
+        fitted = self._fitted((*checked_context(messages), checked_answer(answer)))
+        return await self._record(fitted, turn_id=None, principal=principal)
 
-    async def _record(
-        self, messages: tuple[Message, ...], *, turn_id: str | None, text: str, principal: str
-    ) -> Given:
+    async def _record(self, messages: tuple[Message, ...], *, turn_id: str | None, principal: str) -> Given:
+        text = messages[-1].content
         feedback = self._feedback(turn_id, verdict="correction", text=text, principal=principal)
         example_id = example_id_of(PROFILE, messages)
         is_new = not self._is_on_its_way(example_id)
@@ -138,7 +141,22 @@ class Corrections:
             )
         system = [message for message in messages if message.role == "system"]
         rest = [message for message in messages if message.role != "system"]
-        return trimmed((*system, *rest[min(turn.num_trimmed_messages, len(rest) - 1) :]))
+        return (*system, *rest[min(turn.num_trimmed_messages, len(rest) - 1) :])
+
+    def _fitted(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The example without what is sure to be too much; InvalidRequest when its last exchange is."""
+        limit = min(MAX_CONTEXT_BYTES, self._context_length() or MAX_CONTEXT_BYTES)
+        fitted = trimmed(messages, limit_bytes=limit)
+        if size_of(fitted) > limit:
+            raise InvalidRequest(
+                f"Question and answer have {size_of(fitted)} bytes with what stands around them; "
+                f"the live model is sure to learn {limit}.",
+                hint="Teach a shorter answer, or ask more briefly.",
+                param="text",
+                num_bytes=size_of(fitted),
+                limit=limit,
+            )
+        return fitted
 
 
 def example_id_of(profile: str, messages: Sequence[Message]) -> str:
@@ -185,15 +203,20 @@ def checked_context(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def trimmed(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """At most `MAX_CONTEXT_CHARS`: oldest exchanges go first; system message and last question stay."""
+def trimmed(messages: Sequence[Message], *, limit_bytes: int) -> tuple[Message, ...]:
+    """An example of at most so many bytes: oldest exchanges go, system message and last exchange stay."""
     system = tuple(messages[:1]) if messages[0].role == "system" else ()
     rest = list(messages[len(system) :])
-    while len(rest) > 1 and sum(len(message.content) for message in (*system, *rest)) > MAX_CONTEXT_CHARS:
+    while len(rest) > 2 and size_of((*system, *rest)) > limit_bytes:
         del rest[0]
-        while len(rest) > 1 and rest[0].role != "user":
+        while len(rest) > 2 and rest[0].role != "user":
             del rest[0]
     return (*system, *rest)
+
+
+def size_of(messages: Sequence[Message]) -> int:
+    """Bytes of the messages with what a template puts around them; never fewer than their tokens."""
+    return sum(len(message.content.encode()) + MESSAGE_BYTES for message in messages)
 
 
 def _message(role: str, content: str) -> Message:

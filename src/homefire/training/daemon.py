@@ -59,7 +59,9 @@ class TrainingDaemon:
         """`make_engine` gives the gate engines of its own, apart from those that serve."""
         self._home, self._store, self._settings = home, store, settings
         self._board = Board()
-        self._corrections = Corrections(store, world)
+        self._corrections = Corrections(
+            store, world, context_length=lambda: self._workshop.live_parents().parent.context_length
+        )
         shelf = AnswerShelf(home.cache / "answers")
         judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
         completion = Completion(
