@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.scripted_engine import ScriptedEngine
 
 from homefire.engines.base import Delta, EngineRequest, Finish
 from homefire.errors import EngineCrashed
+from tests.support.scripted_engine import ScriptedEngine
 
 
 async def test_a_closed_stream_counts_as_cancelled_and_frees_its_slot() -> None:
