@@ -70,7 +70,8 @@ TURN = TurnRow(
     turn_id="turn_1", seq=1, at_s=AT_S, session_id="session_1", session_key="k", principal="local",
     channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2",
     requested_model="default", served_model="ember", served_digest="d", route_reason="r",
-    outcome="answered", stop_reason="stop", usage=None, timings=None, num_trimmed_messages=0, error_code=None, verdict=None,
+    outcome="answered", stop_reason="stop", usage=None, timings=None, num_trimmed_messages=0,
+    error_code=None, verdict=None,
 )  # fmt: skip
 
 

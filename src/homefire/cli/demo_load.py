@@ -10,7 +10,7 @@ from homefire.cli.client import Client
 from homefire.cli.demo_server import DemoServer
 from homefire.errors import HomefireError
 
-PAUSE_S = 0.01
+PAUSE_S = 0.02
 """Between an answer and the next question: the demo shows promises, it does not measure load."""
 
 

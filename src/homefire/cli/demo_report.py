@@ -11,6 +11,8 @@ from typing import Any
 
 from homefire.cli.output import Output
 
+INDENT = "   "
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -46,19 +48,19 @@ class Report:
 
     def say(self, text: str) -> None:
         """Narrate."""
-        self.out.line(f"   {text}")
+        self.out.line(f"{INDENT}{text}")
 
     def exchange(self, question: str, answer: str, *, model: str, when: str) -> None:
         """A question and its answer, kept for the report."""
         self.answers.append({"when": when, "model": model, "question": question, "answer": answer})
-        self.out.line(f"   you    {question}")
-        self.out.line(f"   {model:<6} {answer}", style="cyan")
+        self.out.line(f"{INDENT}you    {question}")
+        self.out.line(f"{INDENT}{model:<6} {answer}", style="cyan")
 
     def promise(self, name: str, ok: bool, detail: str) -> None:
         """Record whether a promise held."""
         self.promises.append(Promise(name, ok, detail))
         self.out.line(
-            f"   {'kept  ' if ok else 'BROKEN'} {name}: {detail}", style="green" if ok else "bold red"
+            f"{INDENT}{'kept  ' if ok else 'BROKEN'} {name}: {detail}", style="green" if ok else "bold red"
         )
 
     def time(self, name: str, seconds: float) -> None:

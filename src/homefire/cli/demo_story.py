@@ -18,7 +18,7 @@ from homefire.cli.client import Client
 from homefire.cli.conversation import Answer, Conversation
 from homefire.cli.demo_checks import Watcher, flip_byte, is_promoted, is_same, read_probes
 from homefire.cli.demo_load import ContinuousRequests
-from homefire.cli.demo_report import Report
+from homefire.cli.demo_report import INDENT, Report
 from homefire.cli.demo_server import DemoServer
 from homefire.cli.progress import Step, run_of, view, watch
 from homefire.cli.words import counted, duration, share, size
@@ -112,11 +112,7 @@ class Story:
             took_s = time.monotonic() - started_s
             self._wait_until_served(load, run["version"])
         report.time("correction_to_promoted", took_s)
-        report.promise(
-            "learned",
-            is_promoted(run),
-            f"{run.get('version')} is live {duration(took_s)} after the correction",
-        )
+        self._learned("learned", run, f"{run['version']} is live {duration(took_s)} after the correction")
         report.promise(
             "no failed request",
             not load.failures and len(load.served_by) > 1,
@@ -148,17 +144,17 @@ class Story:
             given = client.post("/v1/corrections", {"prompt": question, "answer": lesson})
             report.say(f'"{question}" should be "{lesson}"')
         run_id = run_of(client, given)
-        with view(report.out) as seen, Watcher(self.server, run_id, show=seen.show) as watcher:
+        with view(report.out, indent=INDENT) as seen, Watcher(self.server, run_id, show=seen.show) as watcher:
             killed_at = self._kill_trainer(
                 watcher.wait(lambda step: step.phase == "training" and step.step >= 8)
             )
             watcher.wait(lambda step: step.has_ended)
         run = client.get(f"/v1/runs/{run_id}")
-        report.promise(
+        self._learned(
             "resumes after kill -9",
-            bool(killed_at) and int(run["epoch"]) > 1 and is_promoted(run),
-            f"killed at step {killed_at}, {counted(int(run['epoch']), 'start')}, "
-            f"ended {run['state']} as {run['version']}",
+            run,
+            f"killed at step {killed_at}, {counted(run['epoch'], 'start')}, ended as {run['version']}",
+            also=killed_at > 0 and run["epoch"] > 1,
         )
         right = 0
         for question, wanted in ((QUESTION, RIGHT_ANSWER), *OTHER_LESSONS):
@@ -227,7 +223,7 @@ class Story:
         )
 
     def _follow(self, client: Client, run_id: str) -> dict[str, Any]:
-        with view(self.report.out) as seen:
+        with view(self.report.out, indent=INDENT) as seen:
             for step, _ in watch(client, run_id):
                 seen.show(step)
         found: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
@@ -268,9 +264,14 @@ class Story:
         while version is not None and not load.served_by[version] and time.monotonic() < deadline_s:
             time.sleep(0.01)
 
-    def _keep_version(self, client: Client, version: str | None) -> None:
-        if version is None:
+    def _learned(self, name: str, run: dict[str, Any], detail: str, *, also: bool = True) -> None:
+        """The promise that a run ended with a promoted version; without one the story cannot go on."""
+        self.report.promise(name, is_promoted(run) and also, detail)
+        if not is_promoted(run):
+            self.report.say(f"{run['state']}: {'; '.join(run['gate_reasons']) or run['why']}")
             raise CannotGoOn
+
+    def _keep_version(self, client: Client, version: str) -> None:
         row = client.get(f"/v1/versions/{version}")
         self.report.versions.append({"version": version, "digest": str(row["digest"])})
         self.report.say(f"{version}: digest {row['digest']}")

@@ -189,11 +189,11 @@ def _reasons(run: dict[str, Any]) -> str:
 class _Bar(AbstractContextManager["_Bar"]):
     """A progress bar on a terminal."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, indent: str) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn(indent + "{task.description}", markup=False),
             BarColumn(bar_width=32),
             TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
             TimeElapsedColumn(),
@@ -216,8 +216,8 @@ class _Bar(AbstractContextManager["_Bar"]):
 class _Lines(AbstractContextManager["_Lines"]):
     """A line per change of state and per tenth of the way, for pipes and logs."""
 
-    def __init__(self, out: Output) -> None:
-        self._out = out
+    def __init__(self, out: Output, indent: str) -> None:
+        self._out, self._indent = out, indent
         self._last: tuple[str, str, int] | None = None
 
     def __exit__(self, *_: object) -> None:
@@ -231,9 +231,9 @@ class _Lines(AbstractContextManager["_Lines"]):
         self._last = mark
         where = f" {done}/{total}" if total and not step.has_ended else ""
         why = f" ({clipped(step.why, 100)})" if step.why and step.has_ended else ""
-        self._out.line(f"{step.label()}{where}{why}")
+        self._out.line(f"{self._indent}{step.label()}{where}{why}")
 
 
-def view(out: Output) -> _Bar | _Lines:
+def view(out: Output, *, indent: str = "") -> _Bar | _Lines:
     """How to show the steps of one run on this output."""
-    return _Bar(out) if out.is_terminal else _Lines(out)
+    return _Bar(out, indent) if out.is_terminal else _Lines(out, indent)
