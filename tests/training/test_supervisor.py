@@ -73,6 +73,17 @@ async def test_every_other_end_is_a_failure_of_a_known_kind(
     assert outcome.failure.kind == failure
 
 
+async def test_the_last_words_of_a_crashed_worker_are_in_its_failure(tmp_path: Path) -> None:
+    (tmp_path / LOG_FILE).write_text("words of an earlier worker\n")
+    outcome = await process(tmp_path, "raise ImportError('no torch here')").run(lambda _event: None)
+    assert outcome.failure is not None
+    assert "ImportError: no torch here" in outcome.failure.message
+    (tmp_path / LOG_FILE).write_text("words of an earlier worker\n")
+    quiet = await process(tmp_path, "os._exit(9)").run(lambda _event: None)
+    assert quiet.failure is not None
+    assert "earlier" not in quiet.failure.message
+
+
 async def test_a_silent_worker_is_ended_by_its_own_pid(tmp_path: Path) -> None:
     worker = process(tmp_path, "say(event='heartbeat', phase='x'); time.sleep(60)", heartbeat_timeout_s=0.5)
     outcome = await worker.run(lambda _event: None)
@@ -91,7 +102,8 @@ async def test_what_is_no_event_goes_to_the_log_and_events_to_the_listener(tmp_p
 
 async def test_commands_reach_the_worker_which_is_niced_and_bounded(tmp_path: Path) -> None:
     program = (
-        "say(event='heartbeat', phase=json.dumps([os.nice(0), os.environ['OMP_NUM_THREADS'], os.getsid(0)]))\n"
+        "facts = [os.nice(0), os.environ['OMP_NUM_THREADS'], os.getsid(0)]\n"
+        "say(event='heartbeat', phase=json.dumps(facts))\n"
         "said = json.loads(sys.stdin.readline())['do']\n"
         "say(event='stopped', step=1) if said == 'stop' else None\nsys.exit(72)"
     )
@@ -176,8 +188,8 @@ def test_oom_kills_are_read_where_the_kernel_counts_them(tmp_path: Path) -> None
 
 def run(name: str, priority: Any = "normal", *, at: float = 0.0) -> RunRow:
     return RunRow(
-        run_id=name, dataset_id="d", base="b", parent="p", recipe={}, priority=priority, state="queued", epoch=0,
-        queued_at_s=at, started_at_s=None, ended_at_s=None, who="", why="", metrics={}, version=None,
+        run_id=name, dataset_id="d", base="b", parent="p", recipe={}, priority=priority, state="queued",
+        epoch=0, queued_at_s=at, started_at_s=None, ended_at_s=None, who="", why="", metrics={}, version=None,
     )  # fmt: skip
 
 

@@ -70,15 +70,20 @@ def from_event(event: Failed) -> Failure:
     return Failure(kind=event.reason, message=f"{event.message}{hint}")
 
 
-def from_exit(return_code: int, *, out_of_memory: bool) -> Failure:
-    """A worker that ended without a word; `out_of_memory` if the kernel killed some process for memory."""
+def from_exit(return_code: int, *, out_of_memory: bool, last_words: str = "") -> Failure:
+    """A worker that ended without a result; `out_of_memory` if the kernel killed some process for memory.
+
+    `last_words` is the last line it wrote to its log.
+    """
+    words = f" It said: {last_words}" if last_words else ""
     if out_of_memory and return_code == -9:
         return Failure(kind="memory", message="The trainer was killed because memory ran out.")
     if return_code in _OUTSIDE_SIGNALS:
         return Failure(kind="killed", message=f"The trainer was killed by signal {-return_code}.")
     if return_code < 0:
-        return Failure(kind="crash", message=f"The trainer crashed with signal {-return_code}.")
-    return Failure(kind="crash", message=f"The trainer ended with exit code {return_code} and no result.")
+        return Failure(kind="crash", message=f"The trainer crashed with signal {-return_code}.{words}")
+    message = f"The trainer ended with exit code {return_code} and no result.{words}"
+    return Failure(kind="crash", message=message)
 
 
 def num_oom_kills(path: Path = Path("/proc/vmstat")) -> int:

@@ -32,6 +32,7 @@ from homefire.training.job import (
 
 LOG_FILE = "worker.log"
 MAX_LINE_BYTES = 4 << 20
+MAX_WORDS_CHARS = 300
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -69,7 +70,9 @@ class TrainerProcess:
     async def run(self, on_event: Callable[[WorkerEvent], None]) -> Outcome:
         """Start the worker and listen until it ended. A cancelled call kills it and waits for its end."""
         num_killed_before = num_oom_kills()
-        with (self._run_dir / LOG_FILE).open("ab") as log:
+        log_path = self._run_dir / LOG_FILE
+        with log_path.open("ab") as log:
+            log_start = log.tell()
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 str(self._run_dir),
@@ -92,7 +95,8 @@ class TrainerProcess:
             message = f"The trainer gave no sign of life for {self._heartbeat_timeout_s:g} s and was ended."
             return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
         out_of_memory = num_oom_kills() > num_killed_before
-        return _outcome(last, process.returncode or 0, out_of_memory=out_of_memory)
+        words = await asyncio.to_thread(_last_line, log_path, log_start)
+        return _outcome(last, process.returncode or 0, out_of_memory=out_of_memory, last_words=words)
 
     async def tell(self, do: Literal["pause", "stop", "skip"]) -> None:
         """Ask the worker to do something; its end is the answer. Nothing happens when it ended already."""
@@ -157,7 +161,15 @@ class TrainerProcess:
             return  # it ended already: `run` reports how
 
 
-def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool) -> Outcome:
+def _last_line(path: Path, start: int) -> str:
+    """The last line that is not empty after `start`, at most `MAX_WORDS_CHARS` of it."""
+    with path.open("rb") as log:
+        log.seek(max(start, path.stat().st_size - MAX_LINE_BYTES))
+        lines = log.read().decode(errors="replace").split("\n")
+    return next((line.strip()[:MAX_WORDS_CHARS] for line in reversed(lines) if line.strip()), "")
+
+
+def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool, last_words: str) -> Outcome:
     """Event and exit code must agree: a worker that says it is done and then crashes was not done."""
     match last, return_code:
         case Done(), ExitCode.DONE:
@@ -170,4 +182,6 @@ def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool)
             return Outcome(kind="skipped")
         case Failed() as event, _:
             return Outcome(kind="failed", failure=from_event(event))
-    return Outcome(kind="failed", failure=from_exit(return_code, out_of_memory=out_of_memory))
+    return Outcome(
+        kind="failed", failure=from_exit(return_code, out_of_memory=out_of_memory, last_words=last_words)
+    )
