@@ -8,7 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import uvloop
+
 from homefire.api.run import serve
+from homefire.api.server import create_app
+from homefire.app import Homefire, build
 from homefire.config.loader import load_settings
 from homefire.engines.base import Engine, ModelFiles
 from homefire.home import Home
@@ -22,11 +26,17 @@ def make_engine(files: ModelFiles) -> Engine:
     return ScriptedEngine(files, answer=ANSWER)
 
 
-def main() -> None:
+async def run(homefire: Homefire) -> None:
     """Serve until SIGTERM."""
+    async with homefire.running():
+        await serve(create_app(homefire))
+
+
+def main() -> None:
+    """Put the parts together around the instant engine."""
     home = Home(Path(sys.argv[1]))
     loaded = load_settings(home, overrides={"server.port": sys.argv[2], "training.auto": "false"})
-    serve(loaded, home, make_engine=make_engine)
+    uvloop.run(run(build(loaded, home, make_engine=make_engine)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The composition root: settings in, a whole Homefire out.
 
 Nothing else knows every part. There is no port and no terminal here: front doors are given a `Homefire` and
-translate. Building opens the store (one process per home); `running` begins the background work and ends it in
-the order in which the parts need each other.
+translate. Building opens the store (one process per home); `running` begins the background work and ends it in the
+order in which the parts need each other.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Homefire:
         finally:
             await self.training.stop()
             await self.serving.stop()
+            await self.catalog.stop()
             self.store.close()
 
     async def _warm_live(self) -> None:

@@ -13,8 +13,9 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
+from homefire.catalog.models import ModelInfo, Resolved
 from homefire.errors import Conflict, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.durable import translated_os_errors
@@ -26,31 +27,10 @@ from homefire.world import World
 LIVE = "live"
 
 
-class Servable(Protocol):
-    """What is needed of a model: `catalog.ModelInfo` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-
-
-Model = TypeVar("Model", bound=Servable, covariant=True)
-
-
-class Resolution(Protocol[Model]):
-    """A name followed through its aliases."""
-
-    @property
-    def model(self) -> Model: ...
-
-
-class Models(Protocol[Model]):
+class Models(Protocol):
     """What is needed of the catalog."""
 
-    def resolve(self, name: str) -> Resolution[Model]:
+    def resolve(self, name: str) -> Resolved:
         """Raises ModelNotFound."""
         ...
 
@@ -63,8 +43,8 @@ class Promotion:
         *,
         home: Home,
         store: Store,
-        catalog: Models[Servable],
-        swap_to: Callable[[Servable], Awaitable[object]],
+        catalog: Models,
+        swap_to: Callable[[ModelInfo], Awaitable[object]],
         world: World,
     ) -> None:
         """`swap_to` makes a model ready to answer and returns when it is; it must not fail half-way."""
