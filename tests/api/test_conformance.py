@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from homefire.errors import EngineCrashed
+from homefire.errors import EngineCrashed, QueueFull
 from homefire.types import Sampling
 from tests.api.dialects import DIALECTS, GAPS, Dialect
 from tests.api.house import House, close_house, open_house
@@ -300,6 +300,16 @@ async def test_a_failure_before_the_first_word_has_its_own_status(tmp_path: Path
         response = await ask(house, dialect, dialect.body(streamed=streamed))
         assert response.status_code == 502
         assert "went away" in dialect.error(response.json())
+    await close_house(house)
+
+
+@each("errors")
+async def test_a_full_queue_says_when_to_come_back(tmp_path: Path, dialect: Dialect) -> None:
+    house = await open_house(tmp_path, fail_with=QueueFull("256 requests wait already.", retry_after_s=3))
+    response = await ask(house, dialect, dialect.body(streamed=True))
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "3"
+    assert "256" in dialect.error(response.json())
     await close_house(house)
 
 
