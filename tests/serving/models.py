@@ -48,6 +48,15 @@ class Stable:
         return sorted(engine.files.name for engine in self.engines if engine.status().state == "ready")
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others run until this is so."""
+    for _ in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to be so")
+
+
 async def settle(num_rounds: int = 50) -> None:
     """Let every task run until it waits for something that has not happened."""
     for _ in range(num_rounds):

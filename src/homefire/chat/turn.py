@@ -223,9 +223,11 @@ class Turns:
             said.append(("assistant", turn.text))
         link = turn.place.parent_digest
         recorded = []
-        for role, content in said:
+        # Sorted, because identifiers of one millisecond have no order of their own and readers list by them.
+        message_ids = sorted(self._world.new_id("msg") for _ in said)
+        for message_id, (role, content) in zip(message_ids, said, strict=True):
             link = digest.chain(link, role, content)
-            recorded.append(RecordedMessage(self._world.new_id("msg"), role, content, link))
+            recorded.append(RecordedMessage(message_id, role, content, link))
         return tuple(recorded)
 
     @asynccontextmanager
