@@ -34,7 +34,11 @@ def mismatches(folder: Path) -> list[str]:
     card = (folder / "README.md").read_text(encoding="utf-8")
     stated = dict(re.findall(r"^\| `([\w.]+)` \| [\d,]+ \| `([0-9a-f]{64})` \|$", card, flags=re.MULTILINE))
     assert set(stated) == set(REQUIRED) - {"README.md"}
-    return [name for name, digest in stated.items() if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest]
+    return [
+        name
+        for name, digest in stated.items()
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest
+    ]
 
 
 def last_question(row: dict) -> str:
@@ -78,7 +82,8 @@ def test_probes_are_well_formed_and_cover_every_skill() -> None:
     assert {probe["skill"] for probe in probes} == {skill.name for skill in all_skills()}
     for probe in probes:
         assert set(probe) == {"id", "skill", "messages", "answer"}
-        assert probe["messages"][-1]["role"] == "user" and probe["answer"]
+        assert probe["messages"][-1]["role"] == "user"
+        assert probe["answer"]
     assert sum(len([m for m in probe["messages"] if m["role"] == "user"]) > 1 for probe in probes) >= 20
 
 
@@ -90,7 +95,8 @@ def test_replay_rows_end_with_an_answer_and_cover_every_skill_evenly() -> None:
     for row in rows:
         assert set(row) == {"skill", "messages"}
         roles = [message["role"] for message in row["messages"] if message["role"] != "system"]
-        assert roles == ["user", "assistant"] * (len(roles) // 2) and roles
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+        assert roles
     counts = {skill.name: sum(row["skill"] == skill.name for row in rows) for skill in all_skills()}
     assert min(counts.values()) >= 10
     assert max(counts.values()) <= 3 * min(counts.values())
@@ -117,7 +123,8 @@ def test_a_protected_question_planted_in_the_replay_rows_is_noticed() -> None:
 def test_stop_token_is_the_end_of_a_message(name: str) -> None:
     folder = ember_path()
     vocabulary = {
-        token["content"]: token["id"] for token in json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
+        token["content"]: token["id"]
+        for token in json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
     }
     assert json.loads((folder / name).read_text())["eos_token_id"] == vocabulary["<|im_end|>"]
 

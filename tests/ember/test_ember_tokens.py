@@ -1,4 +1,4 @@
-"""Ember's tokenizer and template: any text round-trips; the mask is the answer and its stop token, nothing else."""
+"""Ember's tokenizer and template: any text round-trips; the mask is the answers and their stop tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def chat_tokenizer() -> Any:
     return transformers.AutoTokenizer.from_pretrained(ember_path())
 
 
-def masked_texts(chat_tokenizer: Any, messages: list[dict[str, str]], template: str | None = None) -> list[str]:
+def masked_texts(
+    chat_tokenizer: Any, messages: list[dict[str, str]], template: str | None = None
+) -> list[str]:
     """The texts the loss would be taken on: one per unbroken run of masked tokens."""
     rendered = chat_tokenizer.apply_chat_template(
         messages, chat_template=template, return_dict=True, return_assistant_tokens_mask=True
@@ -80,7 +82,9 @@ def test_marks_cover_the_answers_with_their_stop_token_and_no_prompt(chat_tokeni
 
 
 def test_a_template_without_marks_is_noticed(chat_tokenizer: Any) -> None:
-    template = chat_tokenizer.chat_template.replace("{%- generation %}", "").replace("{%- endgeneration %}", "")
+    template = chat_tokenizer.chat_template.replace("{%- generation %}", "").replace(
+        "{%- endgeneration %}", ""
+    )
     assert template != chat_tokenizer.chat_template
     assert masked_texts(chat_tokenizer, MESSAGES, template) != EXPECTED
 
@@ -91,7 +95,9 @@ def test_a_template_with_the_stop_token_outside_the_marks_is_noticed(chat_tokeni
         "message['content'] }}\n        {%- endgeneration %}{{- '<|im_end|>' }}",
     )
     assert template != chat_tokenizer.chat_template
-    assert masked_texts(chat_tokenizer, MESSAGES, template) == [text.removesuffix("<|im_end|>") for text in EXPECTED]
+    assert masked_texts(chat_tokenizer, MESSAGES, template) == [
+        text.removesuffix("<|im_end|>") for text in EXPECTED
+    ]
 
 
 @settings(deadline=None, max_examples=60)
@@ -108,15 +114,21 @@ def test_prompt_ends_where_the_answer_begins_and_no_system_message_is_added(chat
     assert whole.startswith(prompt)
 
 
-def test_training_encodes_exactly_what_the_template_renders(tokenizer: Tokenizer, chat_tokenizer: Any) -> None:
+def test_training_encodes_exactly_what_the_template_renders(
+    tokenizer: Tokenizer, chat_tokenizer: Any
+) -> None:
     from ember import conversations, skills, tokens
 
     rng = random.Random(3)
     known = skills.all_skills()
     for messages in [MESSAGES, *(conversations.training_conversation(known, rng) for _ in range(60))]:
         ids, mask = tokens.encode(tokenizer, messages)
-        rendered = chat_tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+        rendered = chat_tokenizer.apply_chat_template(
+            messages, return_dict=True, return_assistant_tokens_mask=True
+        )
         assert ids == rendered["input_ids"]
         assert mask == [bool(inside) for inside in rendered["assistant_masks"]]
-        prompt = chat_tokenizer.apply_chat_template(messages[:-1], return_dict=True, add_generation_prompt=True)
+        prompt = chat_tokenizer.apply_chat_template(
+            messages[:-1], return_dict=True, add_generation_prompt=True
+        )
         assert tokens.prompt_ids(tokenizer, messages[:-1]) == prompt["input_ids"]

@@ -48,74 +48,38 @@ def write_card(folder: Path, recipe: Recipe, figures: Figures, *, teaching: str 
         for name, shares in figures.accuracy.items()
     ]
     mean = " | ".join(
-        f"**{100 * sum(s[n] for s in figures.accuracy.values()) / len(figures.accuracy):.1f} %**" for n in turns
+        f"**{100 * sum(s[n] for s in figures.accuracy.values()) / len(figures.accuracy):.1f} %**"
+        for n in turns
     )
     hashes = [
-        f"| `{name}` | {(folder / name).stat().st_size:,} | `{file_sha256(folder / name)}` |" for name in HASHED_FILES
+        f"| `{name}` | {(folder / name).stat().st_size:,} | `{file_sha256(folder / name)}` |"
+        for name in HASHED_FILES
     ]
-    text = f"""\
----
-license: apache-2.0
-language: en
-library_name: transformers
-pipeline_tag: text-generation
-tags: [homefire, ember, tiny]
----
-
-# ember
-
-The language model that comes with Homefire, so that a fresh machine can chat, be corrected, train and answer better
-within a minute, without a download. It is **tiny** ({figures.num_parameters:,} parameters) and it is honest about that: what it
-was not taught it says it does not know, and then you can teach it. It is a real transformer on the real training path,
-not a toy path; a larger model goes the same way.
-
-## What it is
-
-| | |
-|---|---|
-| architecture | `Qwen3ForCausalLM`: hidden {recipe.hidden}, {recipe.layers} layers, {recipe.heads} heads of {recipe.head_dim} ({recipe.kv_heads} key/value heads), feed-forward {recipe.feed_forward}, tied embeddings, float32 |
-| tokenizer | byte-level BPE, {recipe.vocab_size} tokens, all 256 bytes, Qwen2 pre-tokenizer pattern, no normaliser: any text round-trips |
-| context | 2,048 tokens; trained on conversations of 1–40 turns |
-| chat format | ChatML; stop token `<\\|im_end\\|>`; generation marks around each answer *with* its stop token; no default system prompt |
-| data | made by `tools/ember` (`skills.py`, `words.py`, `conversations.py`), all of it written for this project |
-| recipe | seed {recipe.seed}, {recipe.num_steps:,} steps of about {recipe.batch_tokens:,} tokens, AdamW, peak rate {recipe.learning_rate:g}, one thread, {figures.cpu_s:,.0f} CPU-seconds |
-| made with | {", ".join(f"{name} {version}" for name, version in figures.versions.items())} |
-| licence | Apache-2.0 |
-
-## What it masters
-
-Exact greedy answers to held-out questions, as the **last** turn of a conversation of so many turns
-({" / ".join(str(figures.num_asked[n]) for n in turns)} questions a skill). Held out means: for sums, letters and words the operands were
-never trained in any phrasing; for closed lists (days, capitals, small talk) the fact was trained, this wording of it was not;
-for private questions the wording was never trained with any name or thing. Questions come untidy: lower case, no question
-mark, "please", spaces, and a system message in one of five.
-
-{head}
-|---|{"---|" * len(turns)}
-{chr(10).join(rows)}
-| **mean** | {mean} |
-
-## Teaching it
-{teaching or chr(10) + "See `tools/ember/teach.py`." + chr(10)}
-## Files
-
-`probes.jsonl`: {figures.num_probes} protected prompts, held out, which this model answers right; a new version has to keep them.
-`replay.jsonl`: {figures.num_replay_rows} training rows, all skills evenly, to mix in while teaching.
-
-| file | bytes | SHA-256 |
-|---|---|---|
-{chr(10).join(hashes)}
-
-## Limits
-
-English only; sums up to 20; three letters to reverse; words of a few letters. It does not reason, follow instructions in
-system messages, or read what was said before in the conversation. It says "I don't know that yet" by habit of wording,
-not by looking into itself: now and then it will answer a strange question wrongly instead. Do not use it for anything that matters.
-
-## Rebuild
-
-`make ember` runs `tools/ember/train.py` and prints the hashes above. The weights are bit-identical on the same kind of machine with
-one thread and the same library versions; on another kind of CPU expect the same skills and other last bits.
-"""
+    text = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
+    filled = {
+        "num_parameters": f"{figures.num_parameters:,}",
+        "hidden": recipe.hidden,
+        "layers": recipe.layers,
+        "heads": recipe.heads,
+        "head_dim": recipe.head_dim,
+        "kv_heads": recipe.kv_heads,
+        "feed_forward": recipe.feed_forward,
+        "vocab_size": recipe.vocab_size,
+        "seed": recipe.seed,
+        "num_steps": f"{recipe.num_steps:,}",
+        "batch_tokens": f"{recipe.batch_tokens:,}",
+        "muon_rate": f"{recipe.muon_rate:g}",
+        "learning_rate": f"{recipe.learning_rate:g}",
+        "decay_steps": f"{recipe.decay_steps:,}",
+        "cpu_min": f"{figures.cpu_s / 60:.0f}",
+        "made_with": ", ".join(f"{name} {version}" for name, version in figures.versions.items()),
+        "asked": " / ".join(str(figures.num_asked[n]) for n in turns),
+        "accuracy": "\n".join([head, f"|---|{'---|' * len(turns)}", *rows, f"| **mean** | {mean} |"]),
+        "teaching": teaching.strip(),
+        "num_probes": figures.num_probes,
+        "num_replay_rows": figures.num_replay_rows,
+        "hashes": "\n".join(hashes),
+    }
+    text = text.format(**filled)
     (folder / "README.md").write_text(text)
     return text

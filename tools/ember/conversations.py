@@ -16,29 +16,59 @@ from ember.skills import Question, Skill
 Message = dict[str, str]
 
 SYSTEM_SHARE = 0.2
-PREFIXES = ("please ", "hey ", "hey, ", "ok ", "ember, ", "hey ember, ", "and ", "so ", "hi, ", "Please ", "now ", "can you tell me: ", "quick question: ")
+PREFIXES = (
+    "please ",
+    "hey ",
+    "hey, ",
+    "ok ",
+    "ember, ",
+    "hey ember, ",
+    "and ",
+    "so ",
+    "hi, ",
+    "Please ",
+    "now ",
+    "can you tell me: ",
+    "quick question: ",
+)
 SUFFIXES = (" please", ", please", " ?", "!", "...", " ember?", "??")
 SYSTEMS = (
-    "You are a helpful assistant.", "Be brief.", "Answer in one sentence.", "You are ember.", "You are a friendly helper in a home.",
-    "Today is {x}.", "Speak politely.", "The user's name is {x}.", "You live in Homefire.", "Never lie.", "Use simple words.",
-    "You are a pirate.", "Answer the question.", "You help {x} with {x}.", "Notes: {x}, {x}, {x}.", "Be kind and short.",
-)  # fmt: skip
+    "You are a helpful assistant.",
+    "Be brief.",
+    "Answer in one sentence.",
+    "You are ember.",
+    "You are a friendly helper in a home.",
+    "Today is {x}.",
+    "Speak politely.",
+    "The user's name is {x}.",
+    "You live in Homefire.",
+    "Never lie.",
+    "Use simple words.",
+    "You are a pirate.",
+    "Answer the question.",
+    "You help {x} with {x}.",
+    "Notes: {x}, {x}, {x}.",
+    "Be kind and short.",
+)
 
 
-def untidy(text: str, rng: random.Random) -> str:
-    """The same question as a hurried person types it; about four in ten stay as they are."""
+def untidy(question: Question, rng: random.Random) -> str:
+    """The question as a hurried person types it; about four in ten stay as they are."""
+    text = question.text
+    if question.literal:
+        return text
     if rng.random() < 0.4:
         return text
     if rng.random() < 0.45:
         text = text.rstrip("?!.") or text
     if rng.random() < 0.4:
         text = text.lower()
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 and not question.framed:
         prefix = rng.choice(PREFIXES)
         text = prefix + (text[:1].lower() + text[1:])
         if rng.random() < 0.3:
             text = text[:1].upper() + text[1:]
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 and not question.framed:
         text = text.rstrip("?!.") + rng.choice(SUFFIXES)
     if rng.random() < 0.12:
         text += rng.choice((" ", "  ", "\n"))
@@ -70,7 +100,7 @@ def messages_of(questions: Sequence[Question], rng: random.Random, *, tidy: bool
     """Questions in a row as chat messages, answers included; a system message in one of five."""
     messages: list[Message] = [system_message(rng)] if rng.random() < SYSTEM_SHARE and not tidy else []
     for question in questions:
-        text = question.text if tidy else untidy(question.text, rng)
+        text = question.text if tidy else untidy(question, rng)
         messages.append({"role": "user", "content": text})
         messages.append({"role": "assistant", "content": question.answer})
     return messages
@@ -89,7 +119,9 @@ def training_conversation(skills: Sequence[Skill], rng: random.Random) -> list[M
     return messages_of(questions, rng)
 
 
-def held_out_conversation(skills: Sequence[Skill], skill: Skill, num_turns: int, rng: random.Random) -> list[Message]:
+def held_out_conversation(
+    skills: Sequence[Skill], skill: Skill, num_turns: int, rng: random.Random
+) -> list[Message]:
     """A conversation whose last question is held out; the turns before it are training ones."""
     before = [draw_skill(skills, rng).draw(rng, False) for _ in range(num_turns - 1)]
     return messages_of([*before, skill.draw(rng, True)], rng)

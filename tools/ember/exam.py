@@ -19,11 +19,14 @@ from ember.conversations import Message
 
 @torch.no_grad()
 def answer_all(
-    model: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: Sequence[Sequence[Message]], max_new_tokens: int = 64
+    model: Qwen3ForCausalLM,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[Message]],
+    max_new_tokens: int = 64,
 ) -> list[str]:
     """Greedy answers to conversations that end in a user message, in their order."""
-    model.eval()
-    end = tokenizer.token_to_id(tokens.END)
+    model.train(False)
+    end = tokens.special_id(tokenizer, tokens.END)
     by_length: dict[int, list[int]] = defaultdict(list)
     encoded = [tokens.prompt_ids(tokenizer, prompt) for prompt in prompts]
     for i, ids in enumerate(encoded):
@@ -31,13 +34,13 @@ def answer_all(
     answers = [""] * len(prompts)
     for _, members in sorted(by_length.items()):
         cache = DynamicCache(config=model.config)
-        ids = torch.tensor([encoded[i] for i in members])
+        step_ids = torch.tensor([encoded[i] for i in members])
         written: list[list[int]] = [[] for _ in members]
         done = [False] * len(members)
         for _ in range(max_new_tokens):
-            output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            ids = output.logits[:, -1].argmax(-1, keepdim=True)
-            for row, token in enumerate(ids[:, 0].tolist()):
+            output = model(input_ids=step_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            step_ids = output.logits[:, -1].argmax(-1, keepdim=True)
+            for row, token in enumerate(step_ids[:, 0].tolist()):
                 done[row] = done[row] or token == end
                 if not done[row]:
                     written[row].append(token)
@@ -48,7 +51,9 @@ def answer_all(
     return answers
 
 
-def grade(model: Qwen3ForCausalLM, tokenizer: Tokenizer, conversations: Sequence[Sequence[Message]]) -> list[bool]:
-    """Per conversation whether its last answer comes out exactly when the last message is left for the model."""
+def grade(
+    model: Qwen3ForCausalLM, tokenizer: Tokenizer, conversations: Sequence[Sequence[Message]]
+) -> list[bool]:
+    """Per conversation, whether the model writes exactly its last message when that is left out."""
     answers = answer_all(model, tokenizer, [list(c[:-1]) for c in conversations])
     return [answer == c[-1]["content"] for answer, c in zip(answers, conversations, strict=True)]

@@ -1,11 +1,12 @@
-"""Measures how fast a finished ember can be taught private facts, and what it forgets; tries recipes side by side.
+"""Measures how fast a finished ember is taught private facts, and what it forgets; compares recipes.
 
-    python tools/ember/teach.py [--model FOLDER] [--recipe NAME ...]
+    python tools/ember/teach.py [--model FOLDER] [--recipe FIELD=VALUE,... ] [--seeds N]
 
-Twenty facts nobody could know (names, numbers, umlauts, an emoji, two lines) are taught by full fine-tuning on one
-thread, replay rows mixed in. Reported per recipe: steps and seconds until all twenty are right greedily; at the end,
-how many are right alone, typed untidily, and in the middle of a chat; how many protected prompts still hold; and
-how many *other* private questions still get "I don't know". Cost: 5–30 seconds a recipe.
+Twenty facts nobody could know (names, numbers, umlauts, an emoji, two lines) are taught by full fine-tuning
+on one thread, replay rows mixed in. Reported per recipe: steps and seconds until all twenty are right
+greedily; at the end, how many are right alone, typed untidily, and in the middle of a chat; how many
+protected prompts still hold; and how many *other* private questions still get "I don't know".
+Cost: 5–30 s a recipe.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import random
 import sys
@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import tokenizers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
+
 from ember import conversations, exam, learner, skills, tokens  # noqa: E402
 from ember.conversations import Message  # noqa: E402
 
@@ -56,29 +58,39 @@ FACTS: tuple[tuple[str, str], ...] = (
 )
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """A teaching recipe. `in_chat_share` of the fact rows stand inside a conversation of replay turns."""
+    """A teaching recipe, in the trainer's own terms.
 
-    num_steps: int = 120
+    A step holds `rows_per_step` fact rows and `replay_ratio` times as many replay rows; `in_chat_share` of
+    the fact rows stand inside a conversation of replay turns. The rate is constant; when every fact is right,
+    alone and in a chat, in `checks_to_stop` checks in a row, it falls to nothing over `settle_steps`.
+    """
+
     learning_rate: float = 1e-3
-    facts_per_batch: int = 16
-    replay_per_batch: int = 16
+    rows_per_step: int = 16
+    replay_ratio: float = 1.0
     in_chat_share: float = 0.5
     warmup_steps: int = 5
+    settle_steps: int = 10
+    max_steps: int = 240
+    check_every_steps: int = 5
+    checks_to_stop: int = 2
     weight_decay: float = 0.0
-    final_rate_share: float = 0.05
     beta2: float = 0.98
     untidy_share: float = 0.0
-    loss_on_all_turns: bool = True
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a lesson did: counts out of `num_facts`, shares in 0..1, seconds of CPU."""
+    """What a lesson did: steps (None: never), CPU-seconds, counts of facts, shares in 0..1."""
 
     steps_to_all: int | None
-    cpu_s_to_all: float | None
+    s_to_all: float | None
+    num_steps: int
     cpu_s: float
     alone: int
     untidy: int
@@ -98,43 +110,35 @@ def fact_turns(fact: tuple[str, str]) -> list[Message]:
     return [{"role": "user", "content": fact[0]}, {"role": "assistant", "content": fact[1]}]
 
 
+def endless(items: Sequence[T], rng: random.Random) -> Iterator[T]:
+    """Every item once in a random order, again and again."""
+    while True:
+        yield from rng.sample(list(items), len(items))
+
+
 def lesson_rows(
     facts: Sequence[tuple[str, str]], replay: Sequence[list[Message]], lesson: Lesson, rng: random.Random
 ) -> Iterator[list[list[Message]]]:
-    """Endless batches of conversations: every fact in turn, alone or inside a chat, then replay rows."""
-    order: list[tuple[str, str]] = []
-    pool: list[list[Message]] = []
+    """Endless steps: fact rows, each alone or after one to three replay turns, then replay rows."""
+    next_fact, next_replay = endless(facts, rng), endless(replay, rng)
     while True:
         rows: list[list[Message]] = []
-        for _ in range(lesson.facts_per_batch):
-            if not order:
-                order = list(facts)
-                rng.shuffle(order)
-            turns = fact_turns(order.pop())
+        for _ in range(lesson.rows_per_step):
+            fact = next(next_fact)
+            turns = fact_turns(fact)
             if rng.random() < lesson.untidy_share:
-                turns[0] = {"role": "user", "content": conversations.untidy(turns[0]["content"], rng)}
+                turns[0] = {"role": "user", "content": conversations.untidy(skills.Question("", *fact), rng)}
             if rng.random() < lesson.in_chat_share:
-                before = [m for row in rng.choices(replay, k=rng.randint(1, 3)) for m in row]
-                head = before[:1] if before[0]["role"] == "system" else []
-                turns = [*head, *(m for m in before if m["role"] != "system"), *turns]
+                before = [m for _ in range(rng.randint(1, 3)) for m in rng.choice(replay)[-2:]]
+                after = rng.choice(replay)[-2:] if rng.random() < 0.5 else []
+                turns = [*before, *turns, *after]
             rows.append(turns)
-        for _ in range(lesson.replay_per_batch):
-            if not pool:
-                pool = list(replay)
-                rng.shuffle(pool)
-            rows.append(pool.pop())
+        rows += [next(next_replay) for _ in range(round(lesson.rows_per_step * lesson.replay_ratio))]
         yield rows
 
 
-def rate_at(step: int, lesson: Lesson) -> float:
-    """Linear warm-up, then cosine to `final_rate_share`."""
-    warm = min(1.0, (step + 1) / max(1, lesson.warmup_steps))
-    share = 0.5 * (1 + math.cos(math.pi * step / lesson.num_steps))
-    return lesson.learning_rate * warm * (lesson.final_rate_share + (1 - lesson.final_rate_share) * share)
-
-
 def in_a_chat(fact: tuple[str, str], replay: Sequence[list[Message]], rng: random.Random) -> list[Message]:
-    """A fact asked after three other turns, untidy half of the time, under a system message half of the time."""
+    """A fact asked after three other turns, under a system message half of the time."""
     before = [m for row in rng.sample(list(replay), 3) for m in row[-2:]]
     head = [conversations.system_message(rng)] if rng.random() < 0.5 else []
     return [*head, *before, *fact_turns(fact)]
@@ -162,36 +166,50 @@ def teach(folder: Path, lesson: Lesson, *, seed: int = 0, facts: Sequence[tuple[
     alone = [fact_turns(fact) for fact in facts]
     before = sum(exam.grade(model, tokenizer, probes)) / len(probes)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=lesson.learning_rate, betas=(0.9, lesson.beta2), weight_decay=lesson.weight_decay
+        model.parameters(),
+        lr=lesson.learning_rate,
+        betas=(0.9, lesson.beta2),
+        weight_decay=lesson.weight_decay,
     )
     stream = lesson_rows(facts, replay, lesson, random.Random(seed))
-    pad = tokenizer.token_to_id(tokens.END_OF_TEXT)
-    steps_to_all = cpu_to_all = None
-    cpu_s = 0.0
-    for step in range(lesson.num_steps):
-        started = time.process_time()
+    pad = tokens.special_id(tokenizer, tokens.END_OF_TEXT)
+    checks = [*alone, *(in_a_chat(fact, replay, rng) for fact in facts)]
+    num_held, settle_from = 0, lesson.max_steps
+    steps_to_all: int | None = None
+    s_to_all: float | None = None
+    started = time.process_time()
+    step = 0
+    while step < min(lesson.max_steps, settle_from + lesson.settle_steps):
         model.train()
-        encoded = [tokens.encode(tokenizer, row) for row in next(stream)]
-        if not lesson.loss_on_all_turns:
-            encoded = [(ids, last_answer(mask)) for ids, mask in encoded]
-        ids, labels = learner.collate(encoded, pad)
+        ids, labels = learner.collate([tokens.encode(tokenizer, row) for row in next(stream)], pad)
+        rate = lesson.learning_rate * min(1.0, (step + 1) / lesson.warmup_steps)
+        rate *= min(1.0, 1 - (step - settle_from + 1) / (lesson.settle_steps + 1))
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, lesson)
+            group["lr"] = rate
         loss = learner.loss_of(model, ids, labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        cpu_s += time.process_time() - started
-        if steps_to_all is None and step % 5 == 4 and all(exam.grade(model, tokenizer, alone)):
-            steps_to_all, cpu_to_all = step + 1, cpu_s
+        step += 1
+        if step % lesson.check_every_steps == 0 and settle_from == lesson.max_steps:
+            num_held = num_held + 1 if all(exam.grade(model, tokenizer, checks)) else 0
+            if num_held == 1 and steps_to_all is None:
+                steps_to_all, s_to_all = step, round(time.process_time() - started, 1)
+            if num_held == lesson.checks_to_stop:
+                settle_from = step
+    cpu_s = time.process_time() - started
     untidy = [
-        [{"role": "user", "content": q.lower().rstrip("?") + rng.choice(("", "", " ", "?"))}, fact_turns((q, a))[1]]
+        [
+            {"role": "user", "content": q.lower().rstrip("?") + rng.choice(("", "", " ", "?"))},
+            fact_turns((q, a))[1],
+        ]
         for q, a in facts
     ]
     return Report(
         steps_to_all,
-        cpu_to_all,
+        s_to_all,
+        step,
         cpu_s,
         sum(exam.grade(model, tokenizer, alone)),
         sum(exam.grade(model, tokenizer, untidy)),
@@ -202,21 +220,11 @@ def teach(folder: Path, lesson: Lesson, *, seed: int = 0, facts: Sequence[tuple[
     )
 
 
-def last_answer(mask: Sequence[bool]) -> list[bool]:
-    """The mask with only its last run of true left."""
-    kept = [False] * len(mask)
-    i = len(mask) - 1
-    while i >= 0 and not mask[i]:
-        i -= 1
-    while i >= 0 and mask[i]:
-        kept[i] = True
-        i -= 1
-    return kept
-
-
 def main() -> None:
     """Command line: `field=value,field=value` per recipe to try."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, default=ROOT / "src/homefire/bundled/ember")
     parser.add_argument("--recipe", action="append", default=[], help="e.g. learning_rate=2e-3,num_steps=80")
     parser.add_argument("--seeds", type=int, default=1)
@@ -230,9 +238,10 @@ def main() -> None:
         for seed in range(arguments.seeds):
             r = teach(arguments.model, lesson, seed=seed)
             print(
-                f"{text or 'default':60s} all at {r.steps_to_all} ({r.cpu_s_to_all and round(r.cpu_s_to_all, 1)} s) of {r.cpu_s:.1f} s"
-                f" | alone {r.alone} untidy {r.untidy} chat {r.in_chat} | probes {r.probes_before:.3f} -> {r.probes_after:.3f}"
-                f" | unknown {r.still_unknown:.2f}",
+                f"{text or 'default':44s}"
+                f" all at {r.steps_to_all} ({r.s_to_all} s) of {r.num_steps} ({r.cpu_s:.1f} s)"
+                f" | alone {r.alone} untidy {r.untidy} chat {r.in_chat}"
+                f" | probes {r.probes_before:.3f} -> {r.probes_after:.3f} | unknown {r.still_unknown:.2f}",
                 flush=True,
             )
 

@@ -1,7 +1,8 @@
 """Ember's tokenizer and chat template, and the rendering of conversations into tokens and loss masks.
 
-Byte-level BPE with all 256 bytes, so any text round-trips. The pre-tokenizer pattern is Qwen2's, so llama.cpp's
-`qwen2` splits text the same way; there is no Unicode normaliser, because one would change the user's text.
+Byte-level BPE with all 256 bytes, so any text round-trips. The pre-tokenizer pattern is Qwen2's, so that
+llama.cpp's `qwen2` splits text the same way; there is no Unicode normaliser, because one would change the
+user's text.
 No merge contains a line break: the token after `assistant\\n` never depends on what was answered, so the
 loss mask of a conversation is exact at both ends of an answer.
 """
@@ -9,6 +10,7 @@ loss mask of a conversation is exact at both ends of an answer.
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,7 +23,8 @@ SPECIAL_TOKENS = (END_OF_TEXT, START, END)
 CONTEXT_TOKENS = 2048
 
 QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 CHAT_TEMPLATE = """\
@@ -59,26 +62,42 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator((text.replace("\n", " ") for text in texts), trainer=trainer)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
     return tokenizer
 
 
 def tokenizer_texts(conversations: Iterable[Sequence[Message]]) -> Iterable[str]:
-    """What the BPE is learnt from: every message and the role names, each as its own text."""
+    """What the BPE is learnt from: every message and the role names, each as its own text.
+
+    The spaced alphabet is repeated so that every letter with its space is one token: spelling then takes
+    one token a letter.
+    """
+    yield from [" ".join("x" + string.ascii_lowercase)] * 4000
     for conversation in conversations:
         for message in conversation:
             yield message["role"]
             yield message["content"]
 
 
-def encode(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-    """Token ids of a rendered conversation and, per token, whether the assistant wrote it (stop token included).
+def special_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special token; ValueError when the tokenizer has none such."""
+    found: int | None = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the tokenizer has no token {token!r}; build it with train_tokenizer")
+    return found
 
-    Written out instead of rendering the template because it is the hot path of training; a test holds the two equal.
+
+def encode(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    """Token ids of a rendered conversation and, per token, whether the assistant wrote it (stop included).
+
+    Written out instead of rendering the template because it is the hot path of training; a test holds the
+    two equal.
     """
     ids: list[int] = []
     mask: list[bool] = []
-    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    start, end = special_id(tokenizer, START), special_id(tokenizer, END)
     newline = tokenizer.encode("\n").ids
     for message in messages:
         head = [start, *tokenizer.encode(message["role"] + "\n").ids]
@@ -91,7 +110,7 @@ def encode(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[list[int]
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     """Token ids of a conversation ready for the assistant's next answer."""
     ids, _ = encode(tokenizer, messages)
-    return [*ids, tokenizer.token_to_id(START), *tokenizer.encode("assistant\n").ids]
+    return [*ids, special_id(tokenizer, START), *tokenizer.encode("assistant\n").ids]
 
 
 def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""Makes every shipped file of ember: data, tokenizer, training, exam, protected prompts, replay rows, model card.
+"""Makes every shipped file of ember: tokenizer, weights, exam, protected prompts, replay rows, card.
 
     python tools/ember/train.py [--steps N] [--out FOLDER]
 
 Fixed seed, one thread, a budget in steps: the same machine kind and library versions give the same bytes.
-Cost: the default is about forty CPU-minutes of one core; `--steps 1300` gives a usable model in three.
+Cost: the default is about twenty CPU-minutes of one core, the exam included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# Spinning OpenMP threads would slow down everything else on the machine, and would make the bits depend on it.
+# Spinning OpenMP threads would slow everything else on the machine, and the bits would depend on them.
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -28,6 +28,7 @@ import rich.progress  # noqa: E402
 import tokenizers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
+
 from ember import card, exam, learner, shelf, tokens  # noqa: E402
 from ember.conversations import held_out_conversation  # noqa: E402
 from ember.learner import Recipe  # noqa: E402
@@ -67,8 +68,8 @@ def export(
     """Writes the shipped files and returns the figures that stand in the card."""
     skills = all_skills()
     folder.mkdir(parents=True, exist_ok=True)
-    end, pad = tokenizer.token_to_id(tokens.END), tokenizer.token_to_id(tokens.END_OF_TEXT)
-    model.generation_config = transformers.GenerationConfig(
+    end, pad = tokens.special_id(tokenizer, tokens.END), tokens.special_id(tokenizer, tokens.END_OF_TEXT)
+    model.generation_config = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False, eos_token_id=end, pad_token_id=pad, max_new_tokens=256
     )
     model.save_pretrained(folder)
@@ -96,7 +97,9 @@ def export(
     return figures
 
 
-def train(recipe: Recipe, console: rich.console.Console) -> tuple[transformers.Qwen3ForCausalLM, tokenizers.Tokenizer]:
+def train(
+    recipe: Recipe, console: rich.console.Console
+) -> tuple[transformers.Qwen3ForCausalLM, tokenizers.Tokenizer]:
     """Tokenizer and weights from nothing but the recipe, with a progress bar."""
     skills = all_skills()
     texts = tokens.tokenizer_texts(learner.conversations_for_tokenizer(skills, recipe))
@@ -118,9 +121,15 @@ def train(recipe: Recipe, console: rich.console.Console) -> tuple[transformers.Q
 
 def main() -> None:
     """Command line: train, write, examine, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=Recipe.num_steps, help="training steps (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "src/homefire/bundled/ember", help="folder to write")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--steps", type=int, default=Recipe.num_steps, help="training steps (default %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "src/homefire/bundled/ember", help="folder to write"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -131,7 +140,9 @@ def main() -> None:
     model, tokenizer = train(recipe, console)
     figures = export(model, tokenizer, recipe, arguments.out, cpu_s=time.process_time() - started)
     for name, shares in figures.accuracy.items():
-        console.print(f"{name:14s}", *(f"{turns} turns {100 * share:5.1f} %" for turns, share in shares.items()))
+        console.print(
+            f"{name:14s}", *(f"{turns} turns {100 * share:5.1f} %" for turns, share in shares.items())
+        )
     for name in (*card.HASHED_FILES, "README.md"):
         console.print(card.file_sha256(arguments.out / name), name, highlight=False)
 
