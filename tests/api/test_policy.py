@@ -13,8 +13,8 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
 from homefire.api import auth
-from homefire.api.policy import Policy, check_exposure, host_name
-from homefire.errors import ConfigError, Forbidden
+from homefire.api.policy import Policy, check_exposure, check_media_type, host_name
+from homefire.errors import ConfigError, Forbidden, UnsupportedMediaType
 from homefire.store.api_keys import KeyRing, create_key
 from homefire.store.events import KeyRevoked
 from homefire.web.routes import add_pages
@@ -100,7 +100,9 @@ async def test_forms_and_plain_text_are_refused_on_every_api_write(whole: House)
             if method not in ("POST", "DELETE"):
                 continue
             for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
-                response = await client.request(method, path, content=b"{}", headers={"content-type": kind})
+                # As a page of another site would send it.
+                headers = {"content-type": kind, "sec-fetch-site": "cross-site"}
+                response = await client.request(method, path, content=b"{}", headers=headers)
                 assert response.status_code == 415, (method, path, kind)
 
 
@@ -277,3 +279,13 @@ def test_listening_beyond_this_machine_needs_a_key(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_may_be_listened_on_without_a_key(host: str) -> None:
     check_exposure(host, num_keys=0)
+
+
+def test_curl_may_leave_out_the_media_type_on_ollamas_routes_and_no_browser_may() -> None:
+    form = {b"content-type": b"application/x-www-form-urlencoded", b"content-length": b"9"}
+    check_media_type("POST", form, curl_ok=True)
+    for header in ({b"origin": b"http://evil.example"}, {b"sec-fetch-site": b"cross-site"}):
+        with pytest.raises(UnsupportedMediaType):
+            check_media_type("POST", {**form, **header}, curl_ok=True)
+    with pytest.raises(UnsupportedMediaType):
+        check_media_type("POST", form)

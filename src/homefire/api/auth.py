@@ -112,7 +112,9 @@ class Guard:
         if not preflight:
             scope.setdefault("state", {})["principal"] = self._principal(scope, headers)
             forms_ok = not scope["path"].startswith(_API_PREFIXES)
-            check_media_type(scope["method"], headers, forms_ok=forms_ok)
+            check_media_type(
+                scope["method"], headers, forms_ok=forms_ok, curl_ok=scope["path"].startswith("/api/")
+            )
         return cors
 
     def _principal(self, scope: Scope, headers: HeaderMap) -> Principal:

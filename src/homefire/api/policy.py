@@ -165,9 +165,13 @@ def shown_cookie(headers: HeaderMap) -> str | None:
     return None
 
 
-def check_media_type(method: str, headers: HeaderMap, *, forms_ok: bool = False) -> None:
+def check_media_type(
+    method: str, headers: HeaderMap, *, forms_ok: bool = False, curl_ok: bool = False
+) -> None:
     """UnsupportedMediaType for a write whose body is not declared as JSON.
 
+    With `curl_ok` (Ollama's routes, whose own examples are `curl -d '{…}'`) curl's default passes where no
+    browser sent it: every browser names the Origin of a write, or says `Sec-Fetch-Site`.
     With `forms_ok` (the web page's own routes) an HTML form passes where a page of ours sent it: its Origin
     was checked, or it carries htmx's header, which no other site can set.
     """
@@ -181,6 +185,9 @@ def check_media_type(method: str, headers: HeaderMap, *, forms_ok: bool = False)
         return
     ours = b"origin" in headers or b"hx-request" in headers
     if forms_ok and ours and media_type == b"application/x-www-form-urlencoded":
+        return
+    browser = ours or b"sec-fetch-site" in headers
+    if curl_ok and not browser and media_type == b"application/x-www-form-urlencoded":
         return
     shown = media_type.decode("latin-1") or "none"
     raise UnsupportedMediaType(

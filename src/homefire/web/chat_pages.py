@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from homefire.api.context import Context
-from homefire.chat.request import ChatRequest, Principal, Started
+from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
 from homefire.errors import HomefireError, NotFound
 from homefire.types import Message
@@ -89,14 +89,17 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         return respond_with_events(answer_events(pending))
 
     async def answer_events(pending: Pending) -> AsyncIterator[bytes]:
-        turn_id = None
+        turn_id, model, outcome = None, "", "failed"
         events = homefire.turns.run(pending.request)
         try:
             async for event in until(pending.stop, events):
                 if isinstance(event, Started):
-                    turn_id = event.turn_id
+                    turn_id, model, outcome = event.turn_id, event.served_model, "cancelled"
                 elif isinstance(event, Delta):
                     yield encode_event("delta", escape(event.text))
+                elif isinstance(event, Ended):
+                    outcome = "answered"
+                    context.metrics.answer_done(model=model, usage=event.usage, timings=event.timings)
             await events.aclose()
             if turn_id is not None:
                 yield encode_event("ended", answer(turn_id, pending.request.principal))
@@ -105,6 +108,7 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         finally:
             await events.aclose()
             pending_answers.end(pending)
+            context.metrics.turn_done(dialect="web", outcome=outcome)
         yield encode_event("closed", "")
 
     def answer(turn_id: str, principal: Principal) -> str:
