@@ -135,7 +135,8 @@ def _broken(given: GateInput) -> list[str]:
     if given.non_finite:
         names = ", ".join(given.non_finite[:3])
         reasons.append(
-            f"{len(given.non_finite)} tensors hold values that are no numbers (NaN or infinity): {names}."
+            f"Values that are no numbers (NaN or infinity) stand in {len(given.non_finite)} of its tensors: "
+            f"{names}."
         )
     if given.candidate_format != given.parent_format:
         reasons.append(
@@ -221,7 +222,7 @@ def _protected(given: GateInput, protected: Sequence[Probe], scores: dict[str, A
     if ratio is not None and ratio < limits.min_protected_ratio:
         reasons.append(
             f"{num_now} of {len(protected)} protected prompts are right now, {num_before} were before: "
-            f"{ratio:.0%}, at least {limits.min_protected_ratio:.0%} is asked."
+            f"{ratio:.1%}, at least {limits.min_protected_ratio:.1%} is asked."
         )
     for skill, counts in skills.items():
         fallen = counts["before"] - counts["now"]
@@ -290,7 +291,8 @@ def _quote(text: str) -> str:
 def _listed(items: Sequence[str], sentence: str) -> list[str]:
     if not items:
         return []
-    named = ", ".join(items[:MAX_NAMED]) + (" and more" if len(items) > MAX_NAMED else "")
+    distinct = list(dict.fromkeys(items))
+    named = ", ".join(distinct[:MAX_NAMED]) + (" and more" if len(distinct) > MAX_NAMED else "")
     return [sentence.format(n=f"{len(items)} prompt{'s' if len(items) > 1 else ''}", list=named)]
 
 
