@@ -36,7 +36,7 @@ def chat(
         typer.Option("--session", "-s", help="Continue this session.", autocompletion=complete_session),
     ] = None,
 ) -> None:
-    """Chat. /good, /bad and /correct judge the last answer; /help lists everything else.
+    """Talk with a model. /good, /bad and /correct judge the last answer; /help lists everything else.
 
     Ctrl-C cancels the answer that is coming; at the prompt it leaves. With --json each turn prints one line.
     """

@@ -31,11 +31,30 @@ class Check:
 
 CheckFunction = Callable[[], Check]
 MIN_PYTHON = (3, 11)
+MIN_AVAILABLE_BYTES = 1 << 30
 
 
 def machine_checks() -> tuple[CheckFunction, ...]:
     """All checks that need no home."""
-    return check_python, check_sqlite, check_engine, check_teaching, check_ember
+    return check_machine, check_python, check_sqlite, check_engine, check_teaching, check_ember
+
+
+def check_machine() -> Check:
+    """The machine, as its container leaves it to us, has memory enough for ember and one training of it."""
+    from homefire.machine.probe import probe
+
+    machine = probe(Path.cwd())
+    cores = machine.num_usable_cores if machine.cpu_limit is None else machine.cpu_limit
+    available = f"{machine.available_bytes >> 20:,} MiB of memory available"
+    if machine.available_bytes >= MIN_AVAILABLE_BYTES:
+        return Check("machine", "pass", f"{machine.system}, {cores:g} cores, {available}")
+    return Check(
+        "machine",
+        "warn",
+        f"{machine.system}, {cores:g} cores, only {available}",
+        "A model or a training may be refused for lack of memory.",
+        "Close other programs, or raise the container's limit.",
+    )
 
 
 def check_python() -> Check:
