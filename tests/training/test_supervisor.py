@@ -123,6 +123,13 @@ async def test_commands_reach_the_worker_which_is_niced_and_bounded(tmp_path: Pa
     await worker.tell("pause")  # it ended: nothing happens
 
 
+async def test_what_is_said_before_the_worker_started_reaches_it(tmp_path: Path) -> None:
+    program = "do = json.loads(sys.stdin.readline())['do']; say(event='skipped', step=0); sys.exit(73)"
+    worker = process(tmp_path, program)
+    await worker.tell("skip")
+    assert (await worker.run(lambda _event: None)).kind == "skipped"
+
+
 async def test_a_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
     worker = process(tmp_path, "say(event='heartbeat', phase='x'); time.sleep(60)")
     started = asyncio.Event()

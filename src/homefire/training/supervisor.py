@@ -60,6 +60,7 @@ class TrainerProcess:
         self._nice, self._num_threads = nice, num_threads
         self._heartbeat_timeout_s = heartbeat_timeout_s
         self._process: asyncio.subprocess.Process | None = None
+        self._said_early: Literal["pause", "stop", "skip"] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -86,6 +87,8 @@ class TrainerProcess:
             self._process = process
             try:
                 self._lower_priority(process.pid)
+                if self._said_early is not None:
+                    await self.tell(self._said_early)
                 last, hung = await self._listen(process, on_event, log_line=log.write)
             finally:
                 if process.returncode is None:
@@ -99,9 +102,15 @@ class TrainerProcess:
         return _outcome(last, process.returncode or 0, out_of_memory=out_of_memory, last_words=words)
 
     async def tell(self, do: Literal["pause", "stop", "skip"]) -> None:
-        """Ask the worker to do something; its end is the answer. Nothing happens when it ended already."""
+        """Ask the worker to do something; its end is the answer. Nothing happens when it ended already.
+
+        What is said before it started reaches it as soon as it does.
+        """
         process = self._process
-        if process is None or process.returncode is not None or process.stdin is None:
+        if process is None:
+            self._said_early = do
+            return
+        if process.returncode is not None or process.stdin is None:
             return
         try:
             process.stdin.write(encode_line(Command(do=do)))
