@@ -34,6 +34,7 @@ async def test_info_version_status_and_config_agree(house: House) -> None:
         config = (await client.get("/v1/config")).json()
     assert info["version"] == version["version"] == status["version"]
     assert info["live"] == status["live"] == "ember"
+    assert info["machine"]["num_cores"] >= info["machine"]["num_usable_cores"] >= 1
     assert status["home"] == config["home"]
     assert config["settings"]["server.port"] == {"value": 8765, "origin": "default"}
     assert house.key not in json.dumps(config)

@@ -31,6 +31,7 @@ from homefire.api.native_types import (
     VersionInfo,
 )
 from homefire.api.native_versions import live_model
+from homefire.machine.probe import probe
 from homefire.serving.residency import ResidentModel
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def create_status_router(context: Context) -> APIRouter:
 
     @router.get("/info", **describe(answer=Info))
     async def info() -> JsonDocument:
-        """What this server is and speaks."""
+        """What this server is, speaks, and runs on."""
         return JsonDocument(
             Info(
                 name="homefire",
@@ -65,6 +66,7 @@ def create_status_router(context: Context) -> APIRouter:
                 dialects=DIALECTS,
                 num_models=len(homefire.catalog.list()),
                 started_at_s=homefire.started_at_s,
+                machine=probe(homefire.home.root),
             )
         )
 

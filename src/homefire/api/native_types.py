@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from homefire.api.openai_types import Positive, Probability, Seed, Temperature
 from homefire.chat.request import Overflow
+from homefire.machine.probe import Machine
 from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow, Verdict, VersionRow
 from homefire.training.progress import Progress
 from homefire.types import Message, StopReason, Timings, Usage
@@ -225,7 +226,7 @@ class Health(Struct, frozen=True):
 
 
 class Info(Struct, frozen=True):
-    """What this server is and speaks."""
+    """What this server is, speaks, and runs on."""
 
     name: str
     version: str
@@ -234,6 +235,7 @@ class Info(Struct, frozen=True):
     dialects: list[str]
     num_models: int
     started_at_s: float
+    machine: Machine
 
 
 class VersionInfo(Struct, frozen=True):
