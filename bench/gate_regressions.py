@@ -4,8 +4,9 @@
 
 Each is ember with one kind of damage (a shuffled layer, noise, a suppressed stop token, NaN, another template
 and so on), published as a version and judged with the real engine against ember itself. Two controls must
-pass: ember unchanged, and noise too small to matter; a gate that blocks everything would be no gate. Facts that
-ember knows stand for the corrections, so that only the damage decides; for "not learned" they are unknown ones.
+pass: ember unchanged, and noise too small to matter; a gate that blocks everything would be no gate. Facts
+that ember knows stand for the corrections, so that only the damage decides; for "not learned" they are facts
+that it does not know.
 Prints one JSON row each; ends with 1 if a regression passed or a control was blocked.
 """
 
