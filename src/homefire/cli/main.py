@@ -27,15 +27,24 @@ from homefire.cli import (
     up,
     versions,
 )
-from homefire.cli.command import HomeOption, JsonOption, KeyOption, Shared, UrlOption, show_help_when_alone
+from homefire.cli.command import (
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    Shared,
+    UrlOption,
+    command,
+    show_help_when_alone,
+)
 from homefire.cli.exits import epilog
-from homefire.errors import HomefireError, InvalidRequest
+from homefire.errors import ConfigError, HomefireError, InvalidRequest
+from homefire.plugins import Plugins, load_plugins
 
 INTERRUPTED = 130
 
 
-def build() -> typer.Typer:
-    """The whole command tree."""
+def build(plugins: Plugins | None = None) -> typer.Typer:
+    """The whole command tree, with the commands that plugins bring (none where None)."""
     app = typer.Typer(
         name="homefire",
         help=homefire.__doc__,
@@ -57,7 +66,25 @@ def build() -> typer.Typer:
     ):
         app.add_typer(module.commands(), name=name)
     app.add_typer(runs.queue_commands(), name="queue")
+    if plugins is not None:
+        taken = {
+            *(info.name for info in app.registered_commands),
+            *(info.name for info in app.registered_groups),
+        }
+        for name, function in plugins.all("cli_commands").items():
+            if name in taken:
+                raise ConfigError(f"A plugin brings the command {name!r}, which is there already.", name=name)
+            command(app, name)(function)
     return app
+
+
+def installed_plugins() -> Plugins | None:
+    """What installed packages bring; None, with a warning, where one is broken: the other commands still work."""
+    try:
+        return load_plugins()
+    except ConfigError as error:
+        sys.stderr.write(f"warning: plugins are left out: {error}\n")
+        return None
 
 
 def _show_version(wanted: bool) -> None:
@@ -93,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
 
     as_json = "--json" in arguments
     try:
-        code: Any = build()(list(arguments), prog_name="homefire", standalone_mode=False)
+        code: Any = build(installed_plugins())(list(arguments), prog_name="homefire", standalone_mode=False)
     except HomefireError as error:
         report.show(error, as_json=as_json)
         return error.exit_code
