@@ -79,7 +79,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
 
 
 def installed_plugins() -> Plugins | None:
-    """What installed packages bring; None, with a warning, where one is broken: the other commands still work."""
+    """What installed packages bring; None, with a warning, where one is broken: other commands still work."""
     try:
         return load_plugins()
     except ConfigError as error:

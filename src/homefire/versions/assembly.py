@@ -48,6 +48,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     what: Literal["missing", "damaged", "unexpected"]
 
+    def __str__(self) -> str:
+        return f"{self.where} {self.name} is {self.what}"
+
 
 def folder_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """(relative path with `/`, path) of every file below, sorted; the manifest is not among them.
