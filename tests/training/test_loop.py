@@ -21,7 +21,7 @@ from homefire.training.loop import (
     Model,
     NumericFailure,
     build_optimizer,
-    check_rows,
+    measure_margins,
     train_step,
 )
 from homefire.training.material import Lessons, load_lessons
@@ -60,6 +60,7 @@ def token_rows() -> tuple[TokenRow, ...]:
 @torch.no_grad()
 def naive_losses(model: Model, rows: tuple[TokenRow, ...]) -> dict[int, tuple[float, int]]:
     """One sequence at a time, without batching, padding or masks."""
+    model.whole.eval()
     found = {}
     for token_row in rows:
         ids = torch.tensor([token_row.ids])
@@ -87,9 +88,7 @@ def gradients(model: Model, batch: tuple[MicroBatch, ...]) -> dict[str, torch.Te
 def test_losses_are_those_of_a_naive_reference_however_the_step_is_cut(model: Model, max_tokens: int) -> None:
     batch = collate(token_rows(), replay_from=3, max_tokens=max_tokens)
     optimizer = build_optimizer(model, RECIPE)
-    expected = naive_losses(
-        model.__class__(model.whole.eval(), model.decoder, model.head, model.trainable), token_rows()
-    )
+    expected = naive_losses(model, token_rows())
     report = train_step(model, optimizer, batch, learning_rate=0.0, recipe=RECIPE)
     assert report.losses.by_row.keys() == expected.keys()
     for number, (total, count) in expected.items():
@@ -181,8 +180,8 @@ def test_parents_that_cannot_be_trained_are_refused(job: Job, tmp_path: Path) ->
 def lessons_right(model: Model, lessons: Lessons) -> dict[int, bool]:
     """Which new examples the check finds learned."""
     placements, batch = lessons.check_batch()
-    right = check_rows(model, batch, min_margin=0.0)
-    return {p.index: right[place] for place, p in enumerate(placements) if not p.before}
+    margins = measure_margins(model, batch)
+    return {p.index: margins[place] > 0 for place, p in enumerate(placements) if not p.before}
 
 
 def test_the_check_agrees_with_greedy_decoding(job: Job, model: Model) -> None:

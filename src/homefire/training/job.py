@@ -181,6 +181,8 @@ class Done(_Event, frozen=True, kw_only=True, tag="done"):
     num_learned: int
     num_examples: int
     loss: float
+    change_kept: float = 1.0
+    """Share of the change to the weights that stayed when they were pulled back toward the parent's."""
     train_s: float
     """Seconds of stepping, over all processes that worked on this run."""
 

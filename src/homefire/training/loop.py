@@ -19,6 +19,10 @@ from torch.nn import functional
 from homefire.training.batch import MicroBatch
 from homefire.training.recipe import Recipe
 
+_SPARED = 0.7
+"""An answer that leads by less than wanted keeps at least this share of its lead."""
+_BISECTIONS = 5
+
 
 class NumericFailure(Exception):
     """A loss or gradient is not a finite number; nothing was changed by the step."""
@@ -39,6 +43,8 @@ class Model:
     """Hidden states (N, H) → logits (N, V)."""
     trainable: dict[str, nn.Parameter]
     """By name, in a fixed order."""
+    anchors: dict[str, torch.Tensor]
+    """The trainable weights as the parent has them."""
     parent: tuple[nn.Module, nn.Module] | None = None
     """Decoder and head as they were before the run, frozen; only where the recipe compares with them."""
 
@@ -137,26 +143,69 @@ def train_step(
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    move_toward_parent(model, share=min(1.0, recipe.parent_decay * learning_rate))
     return StepReport(loss, grad_norm, sum(part.num_tokens for part in batch), Losses(by_row))
 
 
 @torch.no_grad()
-def check_rows(model: Model, batch: Iterable[MicroBatch], *, min_margin: float) -> dict[int, bool]:
-    """For each placement of a batch, whether the model would say its answer greedily, stop token included.
+def move_toward_parent(model: Model, *, share: float) -> None:
+    """Move each trainable weight by this share of the way back to the parent's (1: all the way)."""
+    if share:
+        for name, parameter in model.trainable.items():
+            parameter.lerp_(model.anchors[name], share)
 
-    Teacher forcing: at every answer token the right one must lead all others by `min_margin`; then greedy
-    decoding cannot leave the answer, and neither can a copy rounded to half precision.
+
+@torch.no_grad()
+def pull_back(model: Model, batch: Sequence[MicroBatch], *, recipe: Recipe) -> float:
+    """Undo as much of a finished training as its answers can spare; returns the share that stays.
+
+    Between parent and child lie models that know the new answers already and have forgotten less of the old
+    ones (weight interpolation, Wortsman et al., arXiv 2109.01903). The nearest to the parent is found by
+    bisection over the margins of the batch's placements; those that were not right do not count.
+    """
+    if not recipe.pull_margin:
+        return 1.0
+    needed = {
+        place: min(recipe.pull_margin, max(recipe.min_margin, _SPARED * margin))
+        for place, margin in measure_margins(model, batch).items()
+        if margin >= recipe.min_margin
+    }
+    trained = {name: parameter.detach().clone() for name, parameter in model.trainable.items()}
+
+    def keep(share: float) -> bool:
+        for name, parameter in model.trainable.items():
+            parameter.copy_(torch.lerp(model.anchors[name], trained[name], share))
+        margins = measure_margins(model, batch)
+        return all(margins[place] >= margin for place, margin in needed.items())
+
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS if needed else 0):
+        middle = (low + high) / 2
+        low, high = (low, middle) if keep(middle) else (middle, high)
+    if not keep(high):
+        # Interpolating by the whole way may round differently; then nothing is undone.
+        for name, parameter in model.trainable.items():
+            parameter.copy_(trained[name])
+        return 1.0
+    return high
+
+
+@torch.no_grad()
+def measure_margins(model: Model, batch: Iterable[MicroBatch]) -> dict[int, float]:
+    """For each placement of a batch, by how much its answer leads, stop token included, in logits.
+
+    Teacher forcing: the smallest lead of a right token over all others. While it is positive, greedy decoding
+    cannot leave the answer; while it is larger than what rounding does, neither can a rounded copy.
     """
     model.whole.eval()
-    right: dict[int, bool] = {}
+    margins: dict[int, float] = {}
     for part in batch:
         logits = model.logits(part)
         own = logits.gather(1, part.targets[:, None])[:, 0]
         rivals = logits.scatter(1, part.targets[:, None], -torch.inf).amax(dim=1)
-        leads = own - rivals >= min_margin
-        for place, lead in zip(part.places.tolist(), leads.tolist(), strict=True):
-            right[place] = right.get(place, True) and lead
-    return right
+        for place, lead in zip(part.places.tolist(), (own - rivals).tolist(), strict=True):
+            margins[place] = min(margins.get(place, lead), lead)
+    return margins
 
 
 def _answer_logits(decoder: nn.Module, head: nn.Module, batch: MicroBatch) -> torch.Tensor:

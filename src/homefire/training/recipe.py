@@ -36,7 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Gradients are scaled down to this global L2 norm."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 5
-    settle_steps: int = 10
+    settle_steps: int = 30
     """Once everything is learned the rate falls linearly to nothing over this many steps, so that what the
     last noisy steps disturbed comes back."""
     min_steps: int = 10
@@ -54,8 +54,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096
     """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
-    parent_weight: float = 0.0
+    parent_weight: float = 1.0
     """Weight of the Kullback–Leibler divergence to the parent's predictions on replay rows."""
+    parent_decay: float = 20.0
+    """Each step moves the weights back toward the parent's by this times the learning rate (decoupled, as
+    AdamW's decay toward zero is): what a correction does not need stays as it was."""
+    pull_margin: float = 2.0
+    """At the end the weights are moved toward the parent's as far as every answer that was learned keeps
+    this margin (or seven tenths of its own). 0: they are left where training ended."""
 
     check_every_steps: int = 5
     """Every so many steps it is checked whether all new examples are learned."""
@@ -85,7 +91,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "settle_steps", "min_steps", "replay_ratio", "min_replay_rows",
-            "parent_weight", "min_margin",
+            "parent_weight", "parent_decay", "pull_margin", "min_margin",
         )  # fmt: skip
         for name in positive:
             self._require(name, above=0.0)

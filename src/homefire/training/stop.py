@@ -29,8 +29,11 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:
-    """Whether a check belongs after `step` finished steps (0: before the first)."""
-    return step % recipe.check_every_steps == 0 or _has_settled(state, step, recipe)
+    """Whether a check belongs after `step` finished steps (0: before the first); while settling, only at
+    its end."""
+    if state.settle_from is not None:
+        return _has_settled(state, step, recipe) or step >= recipe.max_steps
+    return step % recipe.check_every_steps == 0 or step >= recipe.max_steps
 
 
 def after_check(

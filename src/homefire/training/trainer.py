@@ -33,7 +33,15 @@ from homefire.training.job import (
     Stepped,
 )
 from homefire.training.journal import Journal
-from homefire.training.loop import Interrupted, Losses, StepReport, build_optimizer, check_rows, train_step
+from homefire.training.loop import (
+    Interrupted,
+    Losses,
+    StepReport,
+    build_optimizer,
+    measure_margins,
+    pull_back,
+    train_step,
+)
 from homefire.training.material import load_lessons
 from homefire.training.weights import load_model, num_parameters, result_files
 from homefire.world import World
@@ -145,11 +153,11 @@ class Trainer:
         recipe, step, state = self._job.recipe, self._progress.step, self._progress.stop
         if stop.is_check_due(state, step=step, recipe=recipe):
             placements, batch = self._checks
-            right = check_rows(self._model, batch, min_margin=recipe.min_margin)
+            margins = measure_margins(self._model, batch)
             known: dict[tuple[str, int], bool] = {}
             for place, placement in enumerate(placements):
                 key = (placement.kind, placement.index)
-                known[key] = known.get(key, True) and right[place]
+                known[key] = known.get(key, True) and margins[place] >= recipe.min_margin
             kept = tuple(index for (kind, index), is_known in known.items() if kind == "kept" and is_known)
             if state.known_kept is None:
                 state = msgspec.structs.replace(state, known_kept=kept)
@@ -248,6 +256,7 @@ class Trainer:
 
     def _finish(self) -> Done:
         self._control.beat("writing the result")
+        change_kept = pull_back(self._model, self._checks[1], recipe=self._job.recipe)
         target = self._run_dir / FINAL
         files: Mapping[str, bytes | Path] = result_files(self._model, self._job)
         self._until_there_is_room(
@@ -259,6 +268,7 @@ class Trainer:
             files={path.name: hash_file(path) for path in sorted(target.iterdir())},
             num_learned=self._progress.stop.num_learned,
             num_examples=len(self._lessons.rows.new),
+            change_kept=change_kept,
             loss=self._progress.loss,
             train_s=round(self._progress.train_s, 3),
         )

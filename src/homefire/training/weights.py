@@ -49,7 +49,7 @@ def load_model(job: Job) -> Model:
         whole = _load_whole(folder, keep_half=False)
         decoder, head = whole.base_model, _head_of(whole)
         parent = frozen_copy(decoder, head) if job.recipe.parent_weight else None
-        return Model(whole, decoder, head, dict(whole.named_parameters()), parent)
+        return _model(whole, decoder, head, dict(whole.named_parameters()), parent)
     base = _load_whole(Path(job.base_folder) if is_adapter else folder, keep_half=True)
     parent = frozen_copy(base.base_model, _head_of(base)) if job.recipe.parent_weight else None
     return _with_adapter(base, job, folder if is_adapter else None, parent)
@@ -69,6 +69,17 @@ def _load_whole(folder: Path, *, keep_half: bool) -> PreTrainedModel:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise BadModel(f"{folder.name} cannot be loaded for training: {error}.") from error
     return whole
+
+
+def _model(
+    whole: nn.Module,
+    decoder: nn.Module,
+    head: nn.Module,
+    trainable: dict[str, nn.Parameter],
+    parent: tuple[nn.Module, nn.Module] | None,
+) -> Model:
+    anchors = {name: parameter.detach().clone() for name, parameter in trainable.items()}
+    return Model(whole, decoder, head, trainable, anchors, parent)
 
 
 def _head_of(whole: PreTrainedModel) -> nn.Module:
@@ -97,7 +108,7 @@ def _with_adapter(base: PreTrainedModel, job: Job, adapter: Path | None, parent:
         except ValueError as error:
             raise NotTrainable(f"LoRA finds nothing to adapt in this model: {error}.") from error
     trainable = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
-    return Model(wrapped, base.base_model, _head_of(base), trainable, parent)
+    return _model(wrapped, base.base_model, _head_of(base), trainable, parent)
 
 
 def result_files(model: Model, job: Job) -> dict[str, bytes | Path]:
