@@ -6,15 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from tools.docs.line_links import find_line
 
 from tests.docs.examples import find_pages
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<image>[^)\s]+)\)")
-CODE_LINE = re.compile(r"^L(?P<first>\d+)(-L(?P<last>\d+))?$")
+CODE_LINE = re.compile(r"^L(?P<line>\d+)$")
 
 
 def broken_links(page: Path, text: str) -> list[str]:
-    """The links of a page that lead nowhere. A link to a line of code names what stands there in its text."""
+    """The links of a page that lead nowhere. The text of a link to a line of code names what is defined there."""
     broken = []
     for match in LINK.finditer(text):
         target = match["target"] or match["image"]
@@ -25,11 +26,10 @@ def broken_links(page: Path, text: str) -> list[str]:
         if not file.exists():
             broken.append(target)
         elif code := CODE_LINE.match(fragment):
-            lines = file.read_text(encoding="utf-8").splitlines()
-            name = re.sub(r"[`()]", "", match[0].split("](")[0].lstrip("[")).split(".")[-1]
-            number = int(code["first"])
-            if number > len(lines) or name not in lines[number - 1]:
-                broken.append(f"{target}: line {number} does not mention {name!r}")
+            name = re.sub(r"[`()]", "", match[0].split("](")[0].lstrip("["))
+            line = find_line(file, name) if file.suffix == ".py" else None
+            if line != int(code["line"]):
+                broken.append(f"{target}: {name!r} stands on line {line}")
         elif fragment and file.suffix == ".md" and fragment not in anchors(file.read_text(encoding="utf-8")):
             broken.append(target)
     return broken
@@ -50,4 +50,7 @@ def test_a_broken_link_would_be_noticed() -> None:
     page = Path(__file__)
     assert broken_links(page, "[x](no-such-file.md)")
     assert broken_links(page, "[`no_such_name`](test_links.py#L1)")
-    assert not broken_links(page, "[`broken_links`](test_links.py#L16)")
+    right = find_line(page, "broken_links")
+    assert right is not None
+    assert not broken_links(page, f"[`broken_links`](test_links.py#L{right})")
+    assert broken_links(page, f"[`broken_links`](test_links.py#L{right + 1})")
