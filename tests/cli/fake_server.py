@@ -22,6 +22,7 @@ from homefire.store.rows import MessageRow, SessionRow, TurnRow
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
 from homefire.types import Timings, Usage
+from homefire.versions.comparison import Comparison, LayerChange
 
 AT_S = 1_795_000_000.0
 EARLIER = "run_0000000000010000000000000000"
@@ -60,6 +61,18 @@ def model_view(name: str = "ember", **changes: Any) -> native.ModelView:
         "trainable": True, "why_not_trainable": None, "created_at_s": AT_S,
     }  # fmt: skip
     return native.ModelView(**{**values, **changes})
+
+
+def comparison(a: str, b: str) -> Comparison:
+    """Two versions that differ in one layer, one score and one skill."""
+    skill = {"num": 6, "before": 6, "now": 6}
+    return Comparison(
+        a=a, b=b, num_tensors=35, num_changed=0 if a == b else 11,
+        layers=(LayerChange(layer="layer 0", num_tensors=11, num_changed=0 if a == b else 11),),
+        metrics={"steps": (20, 20)}, scores={"protected_ratio": (1.0, 1.0 if a == b else 0.98765)},
+        skills={"add": (skill, skill if a == b else {**skill, "now": 5})},
+        examples_only_in_a=(), examples_only_in_b=() if a == b else ("e" * 64,),
+    )  # fmt: skip
 
 
 SESSION = SessionRow(
@@ -210,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/versions/v002/promote"): lambda: native.Moved("v002", "v001"),
             ("POST", "/v1/versions/v001/verify"): lambda: state.report,
             ("POST", "/v1/versions/v002/verify"): lambda: native.Report(True, [], 9, 10),
-            ("GET", "/v1/versions/compare"): lambda: {"a": query["a"], "b": query["b"], "num_changed": 3},
+            ("GET", "/v1/versions/compare"): lambda: comparison(query["a"], query["b"]),
             ("GET", "/v1/homefire/models"): lambda: native.Models(state.models),
             ("POST", "/v1/homefire/models"): lambda: model_view(body.get("name") or "added"),
             ("POST", "/v1/homefire/models/ember/verify"): lambda: state.report,

@@ -33,7 +33,7 @@ def test_status_is_one_screen(homefire: Command) -> None:
         (("queue", "list"), "2 corrections will be in the next run"),
         (("versions", "list"), "homefire versions rollback` goes back to ember"),
         (("versions", "show", "v001"), "sha256:bbbb"),
-        (("versions", "compare", "v001", "v002"), "num changed"),
+        (("versions", "compare", "v001", "v002"), "skill add              6 of 6  5 of 6"),
         (("versions", "promote", "v002"), "v002 answers from now on (before: v001)"),
         (("versions", "rollback"), "ember answers again (before: v001)"),
         (("versions", "delete", "v002", "--yes"), "v002 is deleted"),
@@ -58,6 +58,18 @@ def test_each_command_says_what_it_did_and_speaks_json(
     programs = homefire(*arguments, "--json")
     assert programs.code == 0
     assert isinstance(programs.document, dict)
+
+
+def test_a_comparison_shows_what_differs_and_nothing_else(homefire: Command) -> None:
+    different = homefire("versions", "compare", "v001", "v002").out.splitlines()
+    assert different[0] == "Weights: 11 of 35 tensors differ: layer 0."
+    assert [line.split("  ")[0] for line in different[2:]] == [
+        "score protected ratio",
+        "skill add",
+        "examples of its own",
+    ]
+    same = homefire("versions", "compare", "v001", "v001").out.splitlines()
+    assert same == ["Weights: all 35 tensors are the same.", "Nothing else differs."]
 
 
 def test_reasons_are_sent_where_they_are_recorded(homefire: Command, server: FakeServer) -> None:

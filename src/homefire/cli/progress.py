@@ -59,6 +59,8 @@ class Step:
         """How far of how much, in the units of the present phase; (0, 0) where that is not known."""
         if self.phase == "gating":
             return self.num_probed, self.num_probes
+        if self.phase in ("publishing", "promoting", "done"):
+            return self.step, self.step
         return self.step, self.max_steps
 
     def label(self) -> str:

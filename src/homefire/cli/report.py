@@ -16,7 +16,7 @@ from homefire.errors import HomefireError
 
 _HINTS = {
     4: "List what there is with the group's `list` command.",
-    5: "See its present state with the group's `show` command.",
+    5: "See the present state with `homefire status`.",
     6: "Give the key with --key or HOMEFIRE_API_KEY.",
     7: "Wait a moment and repeat the command.",
     8: "Repeat the command; `homefire doctor` checks the engine.",

@@ -79,19 +79,23 @@ def show(call: Call, version: VersionName) -> None:
             ("digest", str(found.get("digest"))),
             ("manifest", str(found.get("manifest_sha256"))),
             ("folder", str(found.get("folder") or "-")),
-            ("scores", _scores(found.get("gate_scores"))),
+            ("scores", _scores(found["gate_scores"])),
+            ("skills", _skills(found["gate_scores"])),
             ("description", str(found.get("description") or "-")),
         ]
     )
 
 
 def compare(call: Call, a: VersionName, b: VersionName) -> None:
-    """Compare two versions: weights, files, settings, scores."""
+    """Compare two versions, or a version and its base: weights, metrics, scores, skills."""
+    from homefire.cli.comparison import rows_of, weights_of
+
     found = call.client.get("/v1/versions/compare", a=a, b=b)
     if call.json:
         call.out.document(found)
         return
-    call.out.fields((name.replace("_", " "), _shown(value)) for name, value in found.items())
+    call.out.line(f"Weights: {weights_of(found)}.")
+    call.out.table(("what", a, b), rows_of(found), empty="Nothing else differs.")
 
 
 def promote(
@@ -181,18 +185,26 @@ def _gate(row: dict[str, Any]) -> str:
     return "-" if passed is None else "pass" if passed else "fail"
 
 
-def _scores(scores: Any) -> str:
-    if not isinstance(scores, dict) or not scores:
-        return "-"
-    return "\n".join(f"{name} = {_shown(value)}" for name, value in sorted(scores.items()))
+def _scores(scores: dict[str, Any]) -> str:
+    """The gate's figures that are one number each (`--json` has all)."""
+    lines = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in sorted(scores.items())
+        if isinstance(value, int | float)
+    ]
+    return "\n".join(lines) or "-"
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{name} = {inner}" for name, inner in value.items()) or "-"
-    if isinstance(value, list):
-        return "\n".join(str(item) for item in value) or "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _skills(scores: dict[str, Any]) -> str:
+    """Right answers per skill, where they are not what they were."""
+    skills: dict[str, dict[str, int]] = scores.get("skills") or {}
+    changed = [
+        f"{name} {skill['before']} → {skill['now']} of {skill['num']}"
+        for name, skill in sorted(skills.items())
+        if skill["before"] != skill["now"]
+    ]
+    same = len(skills) - len(changed)
+    return "\n".join([*changed, *([f"{same} as before"] if same else [])]) or "-"
 
 
 def _verdict(report: dict[str, Any]) -> str:
