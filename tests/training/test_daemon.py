@@ -22,6 +22,7 @@ from homefire.store.rows import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training import completion as completion_module
 from homefire.training.daemon import TrainingDaemon
+from homefire.training.job import read_job
 from homefire.training.progress import Progress
 from homefire.types import Message
 from homefire.versions.library import Library
@@ -93,12 +94,17 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
     @asynccontextmanager
     async def life(
-        *, plan: dict[str, Any] | None = None, auto: bool = True, auto_promote: bool = True, **training: Any
+        *,
+        plan: dict[str, Any] | None = None,
+        auto: bool = True,
+        auto_promote: bool = True,
+        max_tries: int = 1,
+        **training: Any,
     ) -> AsyncIterator[Server]:
         monkeypatch.setenv("STAND_IN", json.dumps(plan or {}))
         settings = Settings(
             training=TrainingSettings(auto=auto, **{"quiet_s": 0.0, **training}),
-            gate=GateSettings(auto_promote=auto_promote),
+            gate=GateSettings(auto_promote=auto_promote, max_tries=max_tries),
         )
         with open_store(home, StoreSettings(reserve_bytes=0), World()) as store:
             catalog, library, engines = SmallCatalog(store), Library(home, store, store.world), EngineRoom()
@@ -265,6 +271,49 @@ async def test_a_worse_version_is_kept_but_not_promoted(
         assert reason in " ".join(version.gate_reasons)
         assert reason in run.why
         assert (server.live, server.swaps) == ("small", [])
+
+
+async def test_a_refused_version_is_trained_again_more_gently_before_the_refusal_stands(start: Start) -> None:
+    async with start(plan={"learn": False}, max_tries=3) as server:
+        await server.end_of(await server.run_of(await server.correct("q", "a")))
+        while len(ended := server.store.runs.list("done")) < 3:
+            await server.end_of(server.store.runs.list()[0].run_id)
+        first, second, third = reversed(ended)
+        assert first.dataset_id == second.dataset_id == third.dataset_id
+        rates = [run.recipe["learning_rate"] for run in (first, second, third)]
+        assert rates[0] is None
+        assert rates[1] == 2 * rates[2]
+        jobs = [read_job(server.home.runs / run.run_id) for run in (first, second, third)]
+        assert len({job.seed for job in jobs}) == 3
+        assert server.live == "small"
+
+
+async def test_a_refused_correction_is_taught_again_beside_the_next_one(start: Start) -> None:
+    async with start(plan={"learn": False}) as server:
+        refused = await server.correct("q1", "a1")
+        await server.end_of(await server.run_of(refused))
+    async with start() as server:
+        run = await server.end_of(await server.run_of(second := await server.correct("q2", "a2")))
+        dataset = server.store.datasets.get(run.dataset_id)
+        assert dataset is not None
+        assert dataset.example_ids == (refused, second)
+        assert server.live == "v002"
+
+
+async def test_what_was_taken_back_is_not_taught_again_by_itself(start: Start) -> None:
+    async with start() as server:
+        await server.end_of(await server.run_of(await server.correct("q1", "a1")))
+        await server.promotion.rollback(who="me", why="worse")
+        run = await server.end_of(await server.run_of(await server.correct("q2", "a2")))
+        assert server.live == "v002"
+        assert "q1" not in (server.home.runs / run.run_id / "kept.jsonl").read_text()
+
+
+async def test_what_the_live_version_learned_is_rehearsed(start: Start) -> None:
+    async with start() as server:
+        await server.end_of(await server.run_of(await server.correct("q1", "a1")))
+        run = await server.end_of(await server.run_of(await server.correct("q2", "a2")))
+        assert "q1" in (server.home.runs / run.run_id / "kept.jsonl").read_text()
 
 
 async def test_without_auto_promotion_a_passed_version_waits(start: Start) -> None:

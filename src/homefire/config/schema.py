@@ -140,6 +140,10 @@ class GateSettings(_Section):
     auto_promote: bool = Field(
         default=True, description="Whether a version that passed goes live on its own."
     )
+    max_tries: PositiveInt = Field(
+        default=2,
+        description="Times the same corrections are trained, more gently each time, before a refusal stands.",
+    )
 
 
 class StoreSettings(_Section):

@@ -23,6 +23,7 @@ from homefire.training.job import FINAL, read_job, read_rows
 from homefire.training.judging import Judging
 from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
+from homefire.training.standing import learned_by
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
 from homefire.versions.promotion import LIVE, Promotion
@@ -134,7 +135,7 @@ class Completion:
             self._catalog.resolve(version.version).model,
             self.parents(run),
             targets=self.trained_examples(run),
-            earlier=self._store.examples.learned(),
+            earlier=learned_by(self._store, read_origin(self._home.runs / run.run_id).parent),
             on_answer=show,
         )
         await self._store.append(

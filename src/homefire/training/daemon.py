@@ -26,6 +26,7 @@ from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.judging import Judging, MakeEngine
 from homefire.training.progress import Board, Progress, progress_of, read_steps, thinned
 from homefire.training.session import ASKED_STATE, Ask, Ending, Workshop
+from homefire.training.standing import refused
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.probes import AnswerShelf
@@ -86,7 +87,10 @@ class TrainingDaemon:
             command=worker_command,
         )
         self._dispatcher = Dispatcher(
-            self._workshop, auto=settings.training.auto, quiet_s=settings.training.quiet_s
+            self._workshop,
+            auto=settings.training.auto,
+            quiet_s=settings.training.quiet_s,
+            max_tries=settings.gate.max_tries,
         )
 
     async def start(self) -> None:
@@ -120,12 +124,12 @@ class TrainingDaemon:
         priority: Priority = "normal",
         name: str = "corrections",
     ) -> RunRow:
-        """Queue a run now: of these examples, or of all corrections that wait.
+        """Queue a run now: of these examples, or of all corrections that wait (else: that were refused).
 
         Raises NotFound, Conflict when nothing waits, NotTrainable when the live model cannot be taught.
         """
         if example_ids is None:
-            examples = self._store.examples.pending()
+            examples = self._store.examples.pending() or refused(self._store)
         else:
             examples = [self._example(example_id) for example_id in dict.fromkeys(example_ids)]
         if not examples:

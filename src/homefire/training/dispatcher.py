@@ -21,7 +21,9 @@ from homefire.store.run_states import ENDED
 from homefire.training.datasets import dataset_id_of
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
+from homefire.training.recipe import Recipe
 from homefire.training.session import Ending, Session, Workshop
+from homefire.training.standing import gentler, num_earlier_tries, refused, was_refused
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +53,9 @@ def next_run(
 class Dispatcher:
     """See the module. One for each server."""
 
-    def __init__(self, workshop: Workshop, *, auto: bool, quiet_s: float) -> None:
+    def __init__(self, workshop: Workshop, *, auto: bool, quiet_s: float, max_tries: int) -> None:
         self._shop, self._auto, self._quiet_s = workshop, auto, quiet_s
+        self._max_tries = max_tries
         self.session: Session | None = None
         self.blocked: str | None = None
         """Why what waits is not trained now."""
@@ -83,8 +86,13 @@ class Dispatcher:
         """There may be something to do."""
         self._bell.set()
 
-    async def queue(self, examples: Sequence[ExampleRow], *, priority: Priority, name: str) -> str:
-        """Queue a run of these examples from what is live; its id. Raises NotTrainable."""
+    async def queue(
+        self, examples: Sequence[ExampleRow], *, priority: Priority, name: str, recipe: Recipe | None = None
+    ) -> str:
+        """Queue a run of these examples from what is live; its id. Raises NotTrainable.
+
+        `recipe=None`: what the settings ask for.
+        """
         parents = self._shop.live_parents()
         parents.check_trainable()
         ids = tuple(example.example_id for example in examples)
@@ -96,7 +104,7 @@ class Dispatcher:
                 dataset_id=dataset_id,
                 base=parents.base.name,
                 parent=parents.parent.name,
-                recipe=recipe_from_settings(self._shop.settings).to_dict(),
+                recipe=(recipe or recipe_from_settings(self._shop.settings)).to_dict(),
                 priority=priority,
             ),
         )
@@ -168,8 +176,10 @@ class Dispatcher:
         left_s = self._seen[1] + self._quiet_s - now_s
         if left_s > 0:
             return left_s
+        taught = {example.example_id for example in pending}
+        again = [example for example in refused(self._shop.store) if example.example_id not in taught]
         try:
-            await self.queue(pending, priority="normal", name="corrections")
+            await self.queue([*again, *pending], priority="normal", name="corrections")
         except NotTrainable as problem:
             self.blocked = str(problem)
             return RETRY_S
@@ -185,9 +195,24 @@ class Dispatcher:
             if ending is None:
                 ending = await session.run()
             await self.move(msgspec.structs.replace(run, epoch=session.epoch), ending)
+            await self._try_again(run.run_id)
         finally:
             self.session = None
             session.finished.set()
+
+    async def _try_again(self, run_id: str) -> None:
+        """Queue the corrections of a refused version once more, to be taught more gently."""
+        store, run = self._shop.store, self._shop.store.runs.get(run_id)
+        if run is None or run.state != "done" or not was_refused(store, run):
+            return
+        if num_earlier_tries(store, run) + 1 >= self._max_tries:
+            return
+        dataset = store.datasets.get(run.dataset_id)
+        found = [store.examples.get(example_id) for example_id in (dataset.example_ids if dataset else ())]
+        examples = [example for example in found if example is not None and example.superseded_by is None]
+        if len(examples) == len(found):
+            recipe = gentler(Recipe.from_dict(run.recipe), self._shop.live_parents().parent.num_parameters)
+            await self.queue(examples, priority=run.priority, name="corrections, more gently", recipe=recipe)
 
     async def _start(self, session: Session) -> Ending | None:
         try:

@@ -126,9 +126,19 @@ def read_origin(run_dir: Path) -> Origin:
 
 
 def write_job(
-    run_dir: Path, run: RunRow, *, epoch: int, parents: Parents, settings: TrainingSettings, world: World
+    run_dir: Path,
+    run: RunRow,
+    *,
+    epoch: int,
+    parents: Parents,
+    settings: TrainingSettings,
+    world: World,
+    num_tries: int = 0,
 ) -> Job:
-    """The job of one lease. What decides the weights stays as the first lease had it."""
+    """The job of one lease. What decides the weights stays as the first lease had it.
+
+    `num_tries` runs of the same corrections came before: this one draws other rows, or it would end the same.
+    """
     recipe = Recipe.from_dict(run.recipe).resolved(parents.parent.num_parameters)
     if (parents.parent.folder / ADAPTER_CONFIG).exists():
         recipe = msgspec.structs.replace(recipe, mode="lora").resolved(parents.parent.num_parameters)
@@ -143,7 +153,7 @@ def write_job(
         examples=str(run_dir / EXAMPLES_FILE),
         kept=str(run_dir / KEPT_FILE) if (run_dir / KEPT_FILE).stat().st_size else None,
         replay=str(run_dir / REPLAY_ROWS_FILE) if (run_dir / REPLAY_ROWS_FILE).stat().st_size else None,
-        seed=settings.seed,
+        seed=settings.seed + num_tries,
         num_threads=settings.num_threads,
         checkpoint_every_steps=settings.checkpoint_every_steps,
         keep_checkpoints=settings.keep_checkpoints,

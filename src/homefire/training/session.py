@@ -35,6 +35,7 @@ from homefire.training.preparation import (
     write_rows,
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
+from homefire.training.standing import learned_by, num_earlier_tries
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE
@@ -178,14 +179,19 @@ class Session:
             new = [example for example in found if example is not None and example.superseded_by is None]
             if not new:
                 return False
-            learned = shop.store.examples.learned()
+            learned = learned_by(shop.store, parents.parent.name)
             await asyncio.to_thread(
                 write_rows, self._run_dir, new=new, learned=learned, parents=parents, world=shop.world
             )
         parents = shop.completion.parents(run)
         await self._check(parents)
         write = functools.partial(
-            write_job, epoch=run.epoch + 1, parents=parents, settings=shop.settings, world=shop.world
+            write_job,
+            epoch=run.epoch + 1,
+            parents=parents,
+            settings=shop.settings,
+            num_tries=num_earlier_tries(shop.store, run),
+            world=shop.world,
         )
         await asyncio.to_thread(write, self._run_dir, run)
         return True
@@ -305,4 +311,3 @@ class Session:
                     hint="Add the model again from where it came from.",
                     name=model.name,
                 )
-
