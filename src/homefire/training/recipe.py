@@ -56,7 +56,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
     parent_weight: float = 1.0
     """Weight of the Kullback–Leibler divergence to the parent's predictions on replay rows."""
-    parent_decay: float = 20.0
+    parent_decay: float = 10.0
     """Each step moves the weights back toward the parent's by this times the learning rate (decoupled, as
     AdamW's decay toward zero is): what a correction does not need stays as it was."""
     pull_margin: float = 2.0
