@@ -26,7 +26,7 @@ def correct(server: LiveServer, question: str, answer: str) -> Any:
 
 def live_model(server: LiveServer) -> str:
     """What `live` means now."""
-    name: str = server.get("/v1/route?model=live")["model"]
+    name: str = server.get("/v1/route?model=live")["served_model"]
     return name
 
 
