@@ -12,17 +12,18 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from homefire.catalog.catalog import Catalog
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
-from homefire.config.secrets import load_api_key
+from homefire.config.secrets import API_KEY_FILE, load_api_key
 from homefire.engines import process
 from homefire.engines.base import Engine, ModelFiles
-from homefire.errors import HomefireError
+from homefire.errors import ConfigError, HomefireError, NotFound
 from homefire.home import Home
-from homefire.plugins import load_plugins
+from homefire.plugins import Factory, Plugins, load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
@@ -93,8 +94,9 @@ def build(
     redactor = Redactor()
     plugins = load_plugins(builtins={"llama.cpp": process})
 
+    factory = _engine_factory(plugins, settings.serving.engine)
+
     def make_configured_engine(files: ModelFiles) -> Engine:
-        factory = plugins.get("engines", settings.serving.engine)
         engine: Engine = factory(files, sockets=home.sockets, settings=settings.serving, world=world)
         return engine
 
@@ -138,14 +140,37 @@ def build(
     )
 
 
+def _engine_factory(plugins: Plugins, name: str) -> Factory:
+    try:
+        return plugins.get("engines", name)
+    except NotFound as error:
+        raise ConfigError(
+            error.message,
+            hint="Set serving.engine to one of them, or install the package that brings it.",
+            key="serving.engine",
+        ) from None
+
+
 def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> None:
-    """Make the first API key, or let in the one that the environment or the credentials folder holds."""
+    """Make the first API key, or let in the one that the environment or the credentials folder holds.
+
+    Raises ConfigError for one that was revoked: it would be turned away, or be let in again in secret.
+    """
     secret = load_api_key(home)
     if secret is None:
         text, _ = create_key(world, name="first key")
         secret = keep_api_key(home, text, world)
     redactor.register(secret.reveal())
     sha256 = key_sha256(secret.reveal())
-    if store.keys.find(sha256) is None:
+    known = store.keys.find(sha256)
+    if known is not None and known.revoked_at_s is not None:
+        raise ConfigError(
+            f"The API key from {secret.origin} was revoked on "
+            f"{datetime.fromtimestamp(known.revoked_at_s):%Y-%m-%d %H:%M}; nobody can use it any more.",
+            hint=f"Set another key, or remove it ({secret.origin}): then the next start uses or makes its own.",
+            key=API_KEY_FILE,
+            key_id=known.key_id,
+        )
+    if known is None:
         store.append_sync(KeyCreated(key_id=world.new_id("key"), name="first key", sha256=sha256))
         logger.info("the API key from %s is valid from now on", secret.origin)

@@ -195,20 +195,14 @@ async def open_house(
     fail_with: HomefireError | None = None,
     fail_after: int = 0,
     delay_s: float = 0.0,
-    loopback_without_key: bool = True,
+    settings: Settings | None = None,
     **server: Any,
 ) -> House:
-    """Build everything; close it with `close_house`."""
+    """Build everything; close it with `close_house`. `server` changes settings of that section."""
     home, world = Home(root / "home"), World()
     home.create()
-    defaults = Settings()
-    settings = defaults.model_copy(
-        update={
-            "server": defaults.server.model_copy(
-                update={"loopback_without_key": loopback_without_key, **server}
-            )
-        }
-    )
+    settings = settings or Settings()
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update=server)})
     store = open_store(home, settings.store, world)
     key, created = create_key(world, name="first")
     await store.append(created)

@@ -1,0 +1,122 @@
+"""Proofs of `[store]` and `[logging]`."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from homefire.config.logs import configure_logging
+from homefire.config.redaction import Redactor
+from homefire.errors import HomefireError, StoreFull
+from homefire.home import Home
+from homefire.store.events import ExampleCreated, KeyCreated
+from homefire.store.store import open_store
+from homefire.types import Message
+from homefire.world import Files, World
+from tests.proofs.bench import Bench, sees
+from tests.serving.models import settle
+
+# store
+
+
+def key_created(number: int) -> KeyCreated:
+    return KeyCreated(key_id=f"key_{number}", name="k", sha256=f"{number:064x}")
+
+
+@sees("store.busy_timeout_ms", ("10", [10, 10]), ("20", [20, 20]))
+def patience_with_another_program(bench: Bench) -> Any:
+    with open_store(Home(bench.root / "home"), bench.settings.store, World()) as store:
+        with store._connections.use() as reading:
+            (reader,) = reading.execute("PRAGMA busy_timeout").fetchone()
+        seen: list[int] = []
+        store._writer.run_job(lambda it: seen.append(it.execute("PRAGMA busy_timeout").fetchone()[0]))
+        return [reader, *seen]
+
+
+class Ticks:
+    """A clock that ticks once at each look: events of one commit have one time."""
+
+    def __init__(self) -> None:
+        self._ticks = itertools.count(1)
+
+    def now_s(self) -> float:
+        return float(next(self._ticks))
+
+    def monotonic_s(self) -> float:
+        return 0.0
+
+
+@sees("store.group_commit_max", ("1", 6), ("3", 2))
+async def commits_for_six_appends_that_wait(bench: Bench) -> Any:
+    with open_store(Home(bench.root / "home"), bench.settings.store, World(clock=Ticks())) as store:
+        holds, may_go = threading.Event(), threading.Event()
+
+        def hold(_: Any) -> None:
+            holds.set()
+            assert may_go.wait(20)
+
+        holding = threading.Thread(target=lambda: store._writer.run_job(hold))
+        holding.start()
+        assert holds.wait(20)
+
+        waiting = [asyncio.ensure_future(store.append(key_created(number))) for number in range(6)]
+        await settle()
+        may_go.set()
+        recorded = await asyncio.gather(*waiting)
+        holding.join()
+        return len({one.at_s for (one,) in recorded})
+
+
+class SmallDisk(Files):
+    """A disk with a million bytes left."""
+
+    def free_bytes(self, path: Path) -> int:
+        return 1_000_000
+
+
+@sees("store.reserve_bytes", ("999999", None), ("1000001", StoreFull))
+def a_disk_with_a_million_bytes_left(bench: Bench) -> Any:
+    with open_store(Home(bench.root / "home"), bench.settings.store, World(files=SmallDisk())) as store:
+        try:
+            store.append_sync(
+                ExampleCreated(
+                    example_id="e" * 64, profile="plain", feedback_id=None, turn_id=None, principal="local",
+                    messages=(Message("user", "q"), Message("assistant", "a")),
+                )
+            )  # fmt: skip
+        except HomefireError as error:
+            return type(error)
+        return None
+
+
+# logging
+
+
+def logged(bench: Bench) -> str:
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    handler = configure_logging(bench.settings.logging, Redactor(), stream=stream)
+    try:
+        logging.getLogger("test").info("a word")
+        logging.getLogger("test").error("a mishap")
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        for earlier in handlers:
+            root.addHandler(earlier)
+    return stream.getvalue()
+
+
+@sees("logging.level", ("info", 2), ("error", 1))
+def lines_of_a_log(bench: Bench) -> Any:
+    return len(logged(bench).splitlines())
+
+
+@sees("logging.format", ("text", False), ("json", True))
+def a_line_for_programs(bench: Bench) -> Any:
+    return logged(bench).startswith("{")

@@ -1,0 +1,217 @@
+"""Proofs of `[training]` and `[gate]`: the real daemon with another program in the trainer's place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from homefire.store.rows import ExampleRow
+from homefire.training.job import read_job
+from homefire.training.judging import Judging
+from homefire.training.preparation import Parents
+from homefire.types import Message
+from homefire.versions.probes import AnswerShelf
+from tests.proofs.bench import Bench, sees
+from tests.support.scripted_engine import scripted_files
+from tests.support.small_models import EngineRoom, SmallInfo, write_model
+from tests.support.small_training import small_training
+
+# training
+
+
+SILENT = ("sh", "-c", "read told")
+"""A trainer that never says a word, and leaves when it is told anything."""
+
+
+async def leased(bench: Bench) -> Any:
+    """The job of a run, as its worker got it."""
+    async with small_training(bench.root, bench.settings, command=SILENT) as training:
+        await training.correct()
+        run = await training.daemon.queue()
+        run_dir = training.home.runs / run.run_id
+        assert await until_seen(lambda: (run_dir / "worker.log").exists())
+        process = training.daemon._dispatcher.session._process  # type: ignore[union-attr]
+        assert process is not None
+        assert await until_seen(lambda: process.pid is not None)
+        return read_job(run_dir), os.getpriority(os.PRIO_PROCESS, process.pid)
+
+
+async def until_seen(condition: Callable[[], bool], *, timeout_s: float = 4.0) -> bool:
+    """Whether it came to be so in time."""
+    for _ in range(int(timeout_s / 0.005)):
+        if condition():
+            return True
+        await asyncio.sleep(0.005)
+    return False
+
+
+JOB_KEYS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "recipe.mode": (("full", "full"), ("lora", "lora")),
+    "recipe.learning_rate": (("0.01", 0.01), ("0.02", 0.02)),
+    "recipe.max_steps": (("3", 3), ("400", 400)),
+    "recipe.replay_ratio": (("0.0", 0.0), ("2.5", 2.5)),
+    "checkpoint_every_steps": (("3", 3), ("4", 4)),
+    "keep_checkpoints": (("1", 1), ("5", 5)),
+    "num_threads": (("1", 1), ("2", 2)),
+    "seed": (("0", 0), ("11", 11)),
+}
+
+
+def of_the_job(place: str) -> Callable[[Bench], Any]:
+    async def observe(bench: Bench) -> Any:
+        value, _ = await leased(bench)
+        for name in place.split("."):
+            value = getattr(value, name)
+        return value
+
+    return observe
+
+
+for _place, _pairs in JOB_KEYS.items():
+    sees(f"training.{_place.rpartition('.')[2]}", *_pairs)(of_the_job(_place))
+
+
+@sees("training.nice", ("5", (5, 5)), ("19", (19, 19)))
+async def how_far_the_trainer_steps_back(bench: Bench) -> Any:
+    job, priority = await leased(bench)
+    return job.nice, priority
+
+
+async def runs_after_a_correction(bench: Bench) -> Any:
+    async with small_training(bench.root, bench.settings, command=SILENT) as training:
+        await training.correct()
+        if await until_seen(lambda: bool(training.store.runs.list()), timeout_s=0.2):
+            return "a run"
+        return training.daemon.waiting_reason() or "not yet"
+
+
+@sees("training.auto", ("true", "not yet"), ("false", "1 corrections wait: training.auto is off."))
+async def a_correction_by_itself(bench: Bench) -> Any:
+    return await runs_after_a_correction(bench)
+
+
+@sees("training.quiet_s", ("0", "a run"), ("900", "not yet"))
+async def the_moment_after_a_correction(bench: Bench) -> Any:
+    return await runs_after_a_correction(bench)
+
+
+@sees("training.heartbeat_timeout_s", ("0.1", "queued"), ("60", "running"))
+async def a_trainer_that_says_nothing(bench: Bench) -> Any:
+    async with small_training(bench.root, bench.settings, command=SILENT) as training:
+        await training.correct()
+        run = await training.daemon.queue()
+        assert await until_seen(lambda: training.store.runs.list("running") != [])
+        await until_seen(lambda: training.store.runs.list("running") == [], timeout_s=0.5)
+        moved = training.store.runs.get(run.run_id)
+        assert moved is not None
+        return moved.state
+
+
+@sees("training.max_attempts", ("1", 1), ("2", 2))
+async def a_trainer_that_crashes(bench: Bench) -> Any:
+    async with small_training(bench.root, bench.settings, command=("false",)) as training:
+        await training.correct()
+        run = await training.daemon.queue()
+        async with asyncio.timeout(5):
+            return (await training.ended(run.run_id)).epoch
+
+
+# gate
+
+
+@dataclass(frozen=True)
+class Format:
+    fingerprint: str = "plain"
+
+
+class JudgedModels:
+    """A parent that knows four sums, and a candidate that learned one of two corrections and lost one sum."""
+
+    def __init__(self, root: Path) -> None:
+        sums = {f"add {number}": f"the sum is {number}" for number in range(4)}
+        self.parent = self._info("parent", write_model(root / "parent", sums, probes=sums))
+        learned = {**sums, "add 3": "I forgot.", "q1": "one " * 20}
+        self.candidate = self._info("v001", write_model(root / "v001", learned))
+
+    def _info(self, name: str, folder: Path) -> SmallInfo:
+        return SmallInfo(name=name, kind="base", folder=folder, digest=f"sha256:{name}", base=None)
+
+    def prompt_format(self, model: SmallInfo) -> Format:
+        return Format()
+
+    async def files(self, model: SmallInfo, *, nice: int) -> Any:
+        files = scripted_files(model.name)
+        return type(files)(
+            **{
+                name: getattr(files, name) for name in files.__struct_fields__
+            } | {"gguf_path": str(model.folder), "digest": model.digest}
+        )  # fmt: skip
+
+
+async def judged(bench: Bench, *, targets: int = 2) -> Any:
+    models, engines = JudgedModels(bench.root), EngineRoom()
+    judging = Judging(
+        catalog=models,  # type: ignore[arg-type]
+        make_engine=engines.make,
+        settings=bench.settings.gate,
+        shelf=AnswerShelf(bench.root / "answers"),
+    )
+    rows = [
+        ExampleRow(
+            example_id=f"e{number}", profile="plain", principal="local", prompt_digest="", feedback_id=None,
+            turn_id=None, created_at_s=0.0, superseded_by=None,
+            messages=(Message("user", f"q{number}"), Message("assistant", ("one " * 20).strip())),
+        )
+        for number in range(1, 1 + targets)
+    ]  # fmt: skip
+    parents: Any = Parents(parent=models.parent, base=models.parent)  # type: ignore[arg-type]
+    verdict = await judging.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
+    return verdict, engines
+
+
+@sees("gate.min_target_score", ("1.0", True), ("0.1", False))
+async def half_of_the_corrections_learned(bench: Bench) -> Any:
+    verdict, _ = await judged(bench)
+    return any("should be" in reason for reason in verdict.reasons)
+
+
+@sees("gate.min_protected_ratio", ("1.0", True), ("0.5", False))
+async def a_quarter_of_the_old_lost(bench: Bench) -> Any:
+    verdict, _ = await judged(bench)
+    return any("protected" in reason for reason in verdict.reasons)
+
+
+@sees("gate.max_eval_tokens", ("40", 40), ("60", 60))
+async def longest_answer_in_an_exam(bench: Bench) -> Any:
+    _, engines = await judged(bench)
+    # A correction that is longer gets the room it needs.
+    requests = [request for engine in engines.engines for request in engine.requests]
+    return min(request.sampling.max_tokens or 0 for request in requests)
+
+
+@sees("gate.auto_promote", ("true", "v001"), ("false", "small"))
+async def what_is_live_after_a_run(bench: Bench) -> Any:
+    bench.monkeypatch.setenv("STAND_IN", json.dumps({"steps": 1}))
+    async with small_training(bench.root, bench.settings) as training:
+        await training.correct()
+        run = await training.daemon.queue()
+        await training.ended(run.run_id)
+        live = training.store.aliases.get("live")
+        assert live is not None
+        return live.target
+
+
+@sees("gate.max_tries", ("1", 1), ("2", 2))
+async def runs_for_what_is_not_learned(bench: Bench) -> Any:
+    bench.monkeypatch.setenv("STAND_IN", json.dumps({"steps": 1, "learn": False}))
+    async with small_training(bench.root, bench.settings) as training:
+        await training.correct()
+        run = await training.daemon.queue()
+        await training.ended(run.run_id)
+        await until_seen(lambda: len(training.store.runs.list()) > 1, timeout_s=0.3)
+        return len(training.store.runs.list())

@@ -1,0 +1,76 @@
+"""The real training daemon on a small model, with another program in the trainer's place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from homefire.config.schema import Settings
+from homefire.home import Home
+from homefire.store.rows import RunRow
+from homefire.store.store import Store, open_store
+from homefire.training.daemon import TrainingDaemon
+from homefire.types import Message
+from homefire.versions.library import Library
+from homefire.versions.promotion import Promotion
+from homefire.world import World
+from tests.support.small_models import EngineRoom, SmallCatalog, SmallInfo, write_model
+from tests.support.stand_in import STAND_IN
+
+KNOWN = {f"add {number}": f"add is {number}" for number in range(4)}
+
+
+@dataclass
+class SmallTraining:
+    """A daemon at work, and the store that tells what it did."""
+
+    daemon: TrainingDaemon
+    store: Store
+    home: Home
+
+    async def correct(self, question: str = "Where is the key?", answer: str = "Under the pot.") -> str:
+        """Give a correction; the id of its example."""
+        given = await self.daemon.correct([Message("user", question)], answer=answer)
+        assert given.example_id is not None
+        return given.example_id
+
+    async def ended(self, run_id: str) -> RunRow:
+        """The run when it has ended."""
+        async for _ in self.daemon.watch(run_id):
+            pass
+        run = self.store.runs.get(run_id)
+        assert run is not None
+        return run
+
+
+@asynccontextmanager
+async def small_training(
+    root: Path, settings: Settings, *, command: Sequence[str] = STAND_IN
+) -> AsyncIterator[SmallTraining]:
+    """Start it in `root`; `command` is started with the run's directory in place of the trainer."""
+    home, world = Home(root / "home"), World()
+    with open_store(home, settings.store, world) as store:
+        catalog, engines = SmallCatalog(store), EngineRoom()
+        catalog.add_base("small", write_model(root / "base", KNOWN, probes=KNOWN))
+
+        async def swap_to(model: SmallInfo) -> None:
+            assert model.folder.is_dir()
+
+        daemon = TrainingDaemon(
+            home=home,
+            store=store,
+            catalog=catalog,  # type: ignore[arg-type]
+            library=Library(home, store, world),
+            promotion=Promotion(home=home, store=store, catalog=catalog, swap_to=swap_to, world=world),  # type: ignore[arg-type]
+            make_engine=engines.make,
+            settings=settings,
+            world=world,
+            worker_command=command,
+        )
+        await daemon.start()
+        try:
+            yield SmallTraining(daemon, store, home)
+        finally:
+            await daemon.stop()
