@@ -15,7 +15,7 @@ CODE_LINE = re.compile(r"^L(?P<line>\d+)$")
 
 
 def broken_links(page: Path, text: str) -> list[str]:
-    """The links of a page that lead nowhere. The text of a link to a line of code names what is defined there."""
+    """The links of a page that lead nowhere. The text of a link to a line names what is defined there."""
     broken = []
     for match in LINK.finditer(text):
         target = match["target"] or match["image"]
