@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import homefire
 from homefire.errors import ConfigError, NotFound
 from homefire.plugins import ENTRY_POINT_GROUP, HOOKS, Plugins, load_plugins
 
 llama = SimpleNamespace(homefire_engines=lambda: {"llama.cpp": dict})
-plain = SimpleNamespace(homefire_profiles=lambda: {"plain": list}, homefire_engines=lambda: {"other": set})
+greeter = SimpleNamespace(
+    homefire_cli_commands=lambda: {"greet": list}, homefire_engines=lambda: {"other": set}
+)
 
 
 def entry_point(name: str, value: str) -> EntryPoint:
@@ -18,16 +23,15 @@ def entry_point(name: str, value: str) -> EntryPoint:
 
 def test_builtins_and_packages_go_through_the_same_hooks() -> None:
     plugins = load_plugins(
-        builtins={"llama": llama}, installed=[entry_point("package", "tests.test_plugins:plain")]
+        builtins={"llama": llama}, installed=[entry_point("package", "tests.test_plugins:greeter")]
     )
     assert plugins.get("engines", "llama.cpp") is dict
-    assert plugins.get("profiles", "plain") is list
+    assert plugins.get("cli_commands", "greet") is list
     assert set(plugins.all("engines")) == {"llama.cpp", "other"}
-    assert plugins.all("cli_commands") == {}
 
 
 def test_every_hook_says_what_it_is_for() -> None:
-    assert set(HOOKS) == {"engines", "profiles", "cli_commands"}
+    assert set(HOOKS) == {"engines", "cli_commands"}
     assert all(len(text) > 20 for text in HOOKS.values())
 
 
@@ -54,3 +58,10 @@ def test_a_package_that_cannot_be_loaded_is_named(value: str) -> None:
     with pytest.raises(ConfigError, match=r"The plugin broken .*cannot be loaded") as caught:
         load_plugins(installed=[entry_point("broken", value)])
     assert "uninstall" in str(caught.value)
+
+
+def test_every_hook_is_called_by_something() -> None:
+    """A hook that nothing asks for would promise what is not kept."""
+    source = "".join(path.read_text() for path in Path(homefire.__file__).parent.rglob("*.py"))
+    asked = set(re.findall(r'plugins\.(?:get|all)\("(\w+)"|load_plugins\(.*\)\.all\("(\w+)"', source))
+    assert {name for pair in asked for name in pair if name} == set(HOOKS)

@@ -162,7 +162,7 @@ def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> N
         secret = keep_api_key(home, text, world)
     redactor.register(secret.reveal())
     sha256 = key_sha256(secret.reveal())
-    known = store.keys.find(sha256)
+    known = next((row for row in store.keys.list() if row.sha256 == sha256), None)
     if known is not None and known.revoked_at_s is not None:
         raise ConfigError(
             f"The API key from {secret.origin} was revoked on "

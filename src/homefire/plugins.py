@@ -23,7 +23,6 @@ Factory = Callable[..., Any]
 
 HOOKS: Mapping[str, str] = {
     "engines": "name → factory of an `engines.base.Engine` for `(files: ModelFiles, **context)`",
-    "profiles": "name → how examples are rendered, masked and scored for training",
     "cli_commands": "name → function that becomes `homefire <name>`",
 }
 """Every hook with what a plugin's function returns."""
