@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -29,12 +29,14 @@ from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
 from homefire.config.schema import Settings
 from homefire.engines.base import Adapter, ModelFiles
 from homefire.engines.gguf_check import check_gguf
-from homefire.engines.template import ChatTemplate
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
 from homefire.store.rows import ModelRow, VersionRow
 from homefire.store.store import Store
+
+if TYPE_CHECKING:
+    from homefire.engines.template import ChatTemplate
 
 MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
@@ -332,6 +334,9 @@ class Catalog:
         return template
 
     def _read_template(self, model: ModelInfo) -> ChatTemplate:
+        # The template library is only needed to teach; an idle server does without its memory.
+        from homefire.engines.template import ChatTemplate
+
         if model.format == "gguf":
             row = self._store.models.get(self.resolve(model.name).model.name)
             assert row is not None

@@ -7,14 +7,15 @@ are not made (a picture on another host would carry what it names out of the hou
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markdown_it import MarkdownIt
-from markupsafe import Markup
 from starlette.responses import HTMLResponse
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {
@@ -35,24 +36,32 @@ class Page(HTMLResponse):
 
 
 class Renderer:
-    """Renders pages and fragments."""
-
-    def __init__(self) -> None:
-        self._markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
-        self._markdown.disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        self._environment.filters["markdown"] = self.markdown
-        self._environment.filters["moment"] = moment
+    """Renders pages and fragments. Its libraries are loaded with the first page: a server that only speaks to
+    programs stays small."""
 
     def page(self, template: str, **values: Any) -> str:
         """The text of a template."""
         return self._environment.get_template(template).render(**values)
 
-    def markdown(self, text: str) -> Markup:
-        """An answer as safe HTML."""
-        return Markup(self._markdown.render(text))
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        environment.filters["markdown"] = self._markdown
+        environment.filters["moment"] = moment
+        return environment
+
+    @cached_property
+    def _markdown(self) -> Callable[[str], str]:
+        from markdown_it import MarkdownIt
+        from markupsafe import Markup
+
+        parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
+        parser.disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
+        return lambda text: Markup(parser.render(text))
 
 
 def moment(at_s: float) -> str:
