@@ -14,10 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.support.server import LiveServer, running_server
+
 from bench.client import Traffic, ask, correct
 from bench.facts import many_facts
 from bench.results import record
-from tests.support.server import LiveServer, running_server
 
 COMMAND = "python -m bench.beside_training"
 LONG = {"HOMEFIRE_TRAINING__MAX_STEPS": "100000", "HOMEFIRE_TRAINING__QUIET_S": "0.5"}

@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.server import LiveServer, running_server
+
 from bench.client import Traffic, ask, correct, live_model, wait_for_run
 from bench.facts import FACTS
 from bench.results import record
-from tests.support.server import LiveServer, running_server
 
 COMMAND = "python -m bench.circle"
 PROBES = Path(__file__).resolve().parent.parent / "src/homefire/bundled/ember/probes.jsonl"
@@ -77,14 +78,14 @@ def main() -> None:
             rounds.append(measure(Path(folder)))
             print(f"round {number + 1}: {rounds[-1]}")
     middle = statistics.median
-    record("20 corrections: trained, gated, promoted and served, unattended (median)", middle(r["took_s"] for r in rounds),
-           "s", reach="<= 60", better="lower", command=COMMAND, peer="nobody has it")  # fmt: skip
+    record("20 corrections: trained, gated, promoted and served, unattended (median)",
+           middle(r["took_s"] for r in rounds), "s", reach="<= 60", better="lower", command=COMMAND, peer="nobody has it")  # fmt: skip
     record("corrections that are now right, of 20 (worst round)", min(r["num_right"] for r in rounds),
            "of 20", reach="20", better="higher", command=COMMAND)  # fmt: skip
     record("protected skills, share of before (worst round)", min(r["kept"] for r in rounds),
            "ratio", reach=">= 0.95", better="higher", command=COMMAND)  # fmt: skip
-    record("failed requests during training, gate, swap and rollback (all rounds)", sum(r["num_failed"] for r in rounds),
-           "requests", reach="0", better="lower", command=COMMAND)  # fmt: skip
+    record("failed requests during training, gate, swap and rollback (all rounds)",
+           sum(r["num_failed"] for r in rounds), "requests", reach="0", better="lower", command=COMMAND)  # fmt: skip
     record("requests sent meanwhile (all rounds)", sum(r["num_requests"] for r in rounds),
            "requests", reach="reported", better="higher", command=COMMAND)  # fmt: skip
     record("rollback to the first answer of the old version (worst round)", max(r["back_s"] for r in rounds),

@@ -24,10 +24,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
+from tests.support.server import free_port
 
 from bench.peers import LITELLM_CONFIG, LITELLM_KEY, litellm_binary
 from bench.results import record
-from tests.support.server import free_port
 
 COMMAND = "python -m bench.gateway_cpu --peer"
 ANSWER = {

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import uvloop
+from tests.support.scripted_engine import ScriptedEngine
 
-from homefire.api.run import serve
+from homefire.api.run import open_listener, serve
 from homefire.api.server import create_app
 from homefire.app import Homefire, build
 from homefire.config.loader import load_settings
 from homefire.engines.base import Engine, ModelFiles
 from homefire.home import Home
-from tests.support.scripted_engine import ScriptedEngine
 
 ANSWER = "Seven, as it was yesterday and will be tomorrow."
 
@@ -28,8 +28,9 @@ def make_engine(files: ModelFiles) -> Engine:
 
 async def run(homefire: Homefire) -> None:
     """Serve until SIGTERM."""
+    app = create_app(homefire)
     async with homefire.running():
-        await serve(create_app(homefire))
+        await serve(app, open_listener(app))
 
 
 def main() -> None:

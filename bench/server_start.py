@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from tests.support.server import free_port
 
 from bench.peers import LITELLM_CONFIG, litellm_binary
 from bench.results import record
-from tests.support.server import free_port
 
 COMMAND = "python -m bench.server_start --peer"
 

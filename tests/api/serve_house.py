@@ -9,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from homefire.api.run import serve
+from homefire.api.run import open_listener, serve
 from tests.api.house import close_house, open_house, queue_run
 
 
@@ -19,7 +19,7 @@ async def main() -> None:
     house = await open_house(folder, delay_s=delay_s, port=0, drain_timeout_s=drain_timeout_s)
     await queue_run(house)
     try:
-        await serve(house.app, on_ready=lambda url: print(url, flush=True))
+        await serve(house.app, open_listener(house.app), on_ready=lambda url: print(url, flush=True))
     finally:
         await close_house(house)
     print("ended", flush=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from homefire.api.run import address_url, bind, serve
+from homefire.api.run import address_url, bind, open_listener
 from homefire.errors import ConfigError, PortTaken
 from tests.api.house import RUN, close_house, open_house
 
@@ -95,7 +95,7 @@ async def test_without_a_key_it_refuses_to_listen_beyond_this_machine(
     house = await open_house(tmp_path, host="0.0.0.0", port=0)
     monkeypatch.setattr(house.store.keys, "list", list)
     with pytest.raises(ConfigError, match="without an API key"):
-        await serve(house.app)
+        open_listener(house.app)
     await close_house(house)
 
 

@@ -91,17 +91,24 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(app: HomefireApp, *, on_ready: Callable[[str], None] = lambda url: None) -> None:
-    """Listen as the settings say until a signal ends it.
-
-    `on_ready` gets the address at the first moment it answers. The parts behind `app` are started and
-    stopped by the caller. Raises ConfigError, PortTaken.
-    """
+def open_listener(app: HomefireApp) -> socket.socket:
+    """Take the address the settings name. Raises ConfigError, PortTaken: before anything else begins."""
     homefire = app.state.context.homefire
     settings = homefire.loaded.settings.server
     num_keys = sum(row.revoked_at_s is None for row in homefire.store.keys.list())
     check_exposure(settings.host, num_keys=num_keys)
-    listener = bind(settings.host, settings.port)
+    return bind(settings.host, settings.port)
+
+
+async def serve(
+    app: HomefireApp, listener: socket.socket, *, on_ready: Callable[[str], None] = lambda url: None
+) -> None:
+    """Answer on `listener` until a signal ends it.
+
+    `on_ready` gets the address at the first moment it answers. The parts behind `app` are started and
+    stopped by the caller.
+    """
+    settings = app.state.context.homefire.loaded.settings.server
     url = address_url(settings.host, listener.getsockname()[1])
     config = uvicorn_config(app, drain_timeout_s=settings.drain_timeout_s)
     await Server(config, app, on_ready=lambda: on_ready(url)).serve(sockets=[listener])

@@ -12,7 +12,7 @@ import os
 
 import uvloop
 
-from homefire.api.run import serve
+from homefire.api.run import open_listener, serve
 from homefire.api.server import create_app
 from homefire.app import Homefire, build
 from homefire.cli.address import SERVER_FILE, home_root
@@ -20,6 +20,7 @@ from homefire.cli.command import Call
 from homefire.config.loader import load_settings
 from homefire.config.logs import configure_logging
 from homefire.config.secrets import load_api_key
+from homefire.errors import HomefireError
 from homefire.home import Home
 from homefire.store.durable import write_file
 from homefire.versions.promotion import LIVE
@@ -33,7 +34,10 @@ def run_server(call: Call, overrides: dict[str, str]) -> None:
     homefire = build(loaded, home)
     configure_logging(loaded.settings.logging, homefire.redactor)
     # Its lines about starting and stopping repeat what is printed here.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    uvicorn_log.setLevel(logging.WARNING)
+    # A second Ctrl-C cancels what drains; that is what was asked for, and no error.
+    uvicorn_log.addFilter(lambda record: "CancelledError" not in record.getMessage())
     uvloop.run(_serve(call, homefire))
     call.out.note("stopped")
 
@@ -48,9 +52,14 @@ async def _serve(call: Call, homefire: Homefire) -> None:
         write_file(server_file, written.encode(), homefire.world)
         _announce(call, homefire, url)
 
+    try:
+        listener = open_listener(app)
+    except HomefireError:
+        homefire.store.close()
+        raise
     async with homefire.running():
         try:
-            await serve(app, on_ready=on_ready)
+            await serve(app, listener, on_ready=on_ready)
         finally:
             server_file.unlink(missing_ok=True)
 
