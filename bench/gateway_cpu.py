@@ -103,7 +103,9 @@ def main() -> None:
         home, port, peer_port = Path(folder) / "home", free_port(), free_port()
         environ = {**os.environ, "HOMEFIRE_HOME": str(home)}
         try:
-            ours = subprocess.Popen([sys.executable, "-m", "bench.instant_server", str(home), str(port)], env=environ)
+            ours = subprocess.Popen(
+                [sys.executable, "-m", "bench.instant_server", str(home), str(port)], env=environ
+            )
             processes.append(ours)
             wait_for(port, "/health", ours)
             key = (home / "credentials" / "api_key").read_text().strip()
@@ -112,7 +114,15 @@ def main() -> None:
                 threading.Thread(target=upstream.serve_forever, daemon=True).start()
                 config = Path(folder) / "litellm.yaml"
                 config.write_text(LITELLM_CONFIG.format(upstream=f"http://127.0.0.1:{upstream.server_port}"))
-                command = [litellm_binary(), "--config", config, "--port", str(peer_port), "--host", "127.0.0.1"]
+                command = [
+                    litellm_binary(),
+                    "--config",
+                    config,
+                    "--port",
+                    str(peer_port),
+                    "--host",
+                    "127.0.0.1",
+                ]
                 theirs = subprocess.Popen(
                     command, env={**environ, "LITELLM_MODE": "PRODUCTION"}, stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

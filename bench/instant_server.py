@@ -1,6 +1,6 @@
 """A whole Homefire whose engine answers at once: what is left is the gateway's own cost.
 
-    python -m bench.instant_server HOME PORT
+python -m bench.instant_server HOME PORT
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ IDENTITY: dict[str, tuple[str, ...]] = {
         What name do you have? | Name?
         """
     ),
-    "I add small numbers, count letters, and know days, months and some capitals. The rest you can teach me.": _listed(  # noqa: E501
+    "I add small numbers, count letters, and know days, months and some capitals. The rest you can teach me.": _listed(
         """
         What can you do? | What do you know? | Help | What can I ask you? | What are you good at? |
         How can you help me? | What are your skills? | What can you do for me? | What do you do? | Help me |
