@@ -1,8 +1,8 @@
 """The composition root: settings in, a whole Homefire out.
 
 Nothing else knows every part. There is no port and no terminal here: front doors are given a `Homefire` and
-translate. Building opens the store (one process per home); `running` begins the background work and ends it in the
-order in which the parts need each other.
+translate. Building opens the store (one process per home); `running` begins the background work and ends it
+in the order in which the parts need each other.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> N
         raise ConfigError(
             f"The API key from {secret.origin} was revoked on "
             f"{datetime.fromtimestamp(known.revoked_at_s):%Y-%m-%d %H:%M}; nobody can use it any more.",
-            hint=f"Set another key, or remove it ({secret.origin}): then the next start uses or makes its own.",
+            hint="Set another one, or remove it: then the next start uses the home's own, or makes one.",
             key=API_KEY_FILE,
             key_id=known.key_id,
         )

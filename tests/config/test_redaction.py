@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import html
 import io
+import json
 import logging
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -101,3 +104,10 @@ def test_keys_are_known_by_their_shape_and_after_bearer() -> None:
 def test_a_word_is_no_secret() -> None:
     with pytest.raises(ValueError, match="at least 8"):
         Redactor("short")
+
+
+def test_a_secret_is_masked_as_json_python_pages_and_urls_write_it() -> None:
+    secret = 'k3y-"quoted"\\odd+/&<7>'
+    redactor = Redactor(secret)
+    written = [json.dumps(secret), repr(secret), html.escape(secret), quote(secret), quote(secret, safe="")]
+    assert not any("odd" in redactor.redact(f"said {text} there") for text in written)

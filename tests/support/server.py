@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +73,21 @@ class LiveServer:
 
 
 def start_server(
-    home: Path, *, port: int | None = None, environ: Mapping[str, str] | None = None
+    home: Path,
+    *,
+    port: int | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "homefire"),
 ) -> LiveServer:
-    """Start `homefire up` and wait until it is healthy."""
+    """Start `homefire up` (with `--set` for each of `settings`) and wait until it is healthy."""
     port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
     log = home.parent / f"{home.name}-server.log"
     env = {**os.environ, **(environ or {}), "HOMEFIRE_HOME": str(home)}
-    command = [sys.executable, "-m", "homefire", "up", "--port", str(port)]
+    command = [*program, "up", "--port", str(port)]
+    for key, value in (settings or {}).items():
+        command += ["--set", f"{key}={value}"]
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=env)
     server = LiveServer(process, home, port, log)

@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from homefire import errors
 from homefire.catalog.inspect import hash_file
+from homefire.config.secrets import without_secrets
 
 _log = logging.getLogger(__name__)
 SMALL_FILE_BYTES = 64 * 1024 * 1024
@@ -61,6 +63,7 @@ class DerivedFiles:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=without_secrets(os.environ),
         )
         try:
             output, complaints = await process.communicate()

@@ -2,14 +2,18 @@
 
 Everything that is logged passes `RedactingFilter`; error answers pass `Redactor.redact`. API keys are also
 known by their shape (`hf-` and 43 URL-safe characters), so one that was never registered is masked too.
-Costs one regular expression a text.
+What JSON, Python, HTML and URLs make of a secret is masked like the secret. Costs one regular expression a
+text.
 """
 
 from __future__ import annotations
 
+import html
+import json
 import logging
 import re
 import threading
+from urllib.parse import quote
 
 MASK = "[redacted]"
 MIN_SECRET_LENGTH = 8
@@ -38,7 +42,7 @@ class Redactor:
         if len(secret) < MIN_SECRET_LENGTH:
             raise ValueError(f"A secret needs at least {MIN_SECRET_LENGTH} characters.")
         with self._lock:
-            self._secrets |= {secret}
+            self._secrets |= _forms_of(secret)
             self._pattern = self._compile()
 
     def redact(self, text: str) -> str:
@@ -48,6 +52,12 @@ class Redactor:
     def _compile(self) -> re.Pattern[str]:
         longest_first = sorted(self._secrets, key=len, reverse=True)
         return re.compile("|".join([*map(re.escape, longest_first), _KEY_SHAPE, _BEARER_SHAPE]))
+
+
+def _forms_of(secret: str) -> frozenset[str]:
+    """The secret as it stands in text, JSON, a Python literal, a URL and a page."""
+    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret), quote(secret, safe="")}
+    return frozenset(forms | {html.escape(secret), html.escape(secret, quote=False)})
 
 
 class RedactingFilter(logging.Filter):

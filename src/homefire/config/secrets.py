@@ -18,6 +18,7 @@ from homefire.errors import ConfigError
 from homefire.home import Home
 
 API_KEY_VARIABLE = "HOMEFIRE_API_KEY"
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 API_KEY_FILE = "api_key"
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
@@ -36,6 +37,13 @@ class Secret:
         return MASK
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process: it has no use for the key, so it cannot lose it."""
+    return {
+        name: value for name, value in environ.items() if name not in (API_KEY_VARIABLE, CREDENTIALS_VARIABLE)
+    }
+
+
 def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Secret | None:
     """The key, or None where there is none yet.
 
@@ -45,8 +53,8 @@ def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Sec
     if API_KEY_VARIABLE in environ:
         return check_api_key(environ[API_KEY_VARIABLE], f"environment {API_KEY_VARIABLE}")
     folders = [home.credentials]
-    if environ.get("CREDENTIALS_DIRECTORY"):
-        folders.insert(0, Path(environ["CREDENTIALS_DIRECTORY"]))
+    if environ.get(CREDENTIALS_VARIABLE):
+        folders.insert(0, Path(environ[CREDENTIALS_VARIABLE]))
     for folder in folders:
         path = folder / API_KEY_FILE
         try:

@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from homefire.config.secrets import without_secrets
 from homefire.training.failures import Failure, from_event, from_exit, num_oom_kills
 from homefire.training.job import (
     Command,
@@ -161,7 +162,11 @@ class TrainerProcess:
 
     def _environment(self) -> dict[str, str]:
         threads = str(self._num_threads)
-        return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "TOKENIZERS_PARALLELISM": "false"}
+        return {
+            **without_secrets(os.environ),
+            **dict.fromkeys(_THREAD_VARIABLES, threads),
+            "TOKENIZERS_PARALLELISM": "false",
+        }
 
     def _lower_priority(self, pid: int) -> None:
         try:
