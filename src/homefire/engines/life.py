@@ -78,6 +78,11 @@ class WorkerLife:
         self._reading = loop.create_task(self._read_frames())
 
     @property
+    def is_open(self) -> bool:
+        """Whether it takes requests: neither ended nor about to."""
+        return self.ended_with is None and not self._writer.is_closing()
+
+    @property
     def num_active(self) -> int:
         """Generations that have not ended."""
         return len(self._calls)
@@ -102,7 +107,7 @@ class WorkerLife:
 
     def close(self, call: int) -> None:
         """No more of this generation is wanted: end it if it goes on."""
-        if self._calls.pop(call, None) is not None and self.ended_with is None:
+        if self._calls.pop(call, None) is not None and self.is_open:
             self._send(protocol.Cancel(call))
 
     def forget(self, call: int) -> None:
@@ -128,6 +133,10 @@ class WorkerLife:
         if self._verdict is None:
             self._verdict = why
         self._writer.close()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Until the process is gone and `ended_with` says why."""
         await asyncio.shield(self._reading)
 
     def kill(self) -> None:
@@ -142,8 +151,10 @@ class WorkerLife:
         return self._next_call
 
     def _send(self, frame: protocol.ToWorker) -> None:
-        if self.ended_with is not None:
-            raise _again(self.ended_with)
+        if not self.is_open:
+            raise _again(
+                self.ended_with or self._verdict or EngineCrashed(f"The engine of {self.name} ended.")
+            )
         if self._is_idle_but_for(frame):
             # Silence before this was rest, not a stall.
             self._heard_s = self._worked_s = self._clock.monotonic_s()

@@ -72,7 +72,7 @@ class LlamaCppEngine:
         await self._living()
 
     async def _living(self) -> WorkerLife:
-        if self._life is not None and self._life.ended_with is None:
+        if self._life is not None and self._life.is_open:
             return self._life
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
@@ -82,6 +82,7 @@ class LlamaCppEngine:
 
     async def _start(self) -> WorkerLife:
         if self._life is not None:
+            await self._life.ended()
             self._life = None
             self._num_crashes += 1
         await asyncio.sleep(pause_before(num_crashes=self._num_crashes))
