@@ -30,6 +30,7 @@ def test_a_question_is_answered_and_found_again_under_its_address(page: Page) ->
     ask(page, "What is 3 + 4?")
     expect(page.locator("article.assistant .text").last).to_contain_text("7")
     expect(page).to_have_url(re.compile("/chat/ses_"))
+    expect(page.get_by_label("Conversations").get_by_text("What is 3 + 4?").first).to_be_visible()
     page.reload()
     expect(page.locator("article.user .text")).to_have_text(["What is 3 + 4?"])
     expect(page.locator("article.assistant .text").last).to_contain_text("7")

@@ -36,6 +36,7 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
             page="Chat",
             live_model=views.live_model(),
             session=session,
+            is_fragment=False,
             sessions=homefire.store.sessions.list(principal.id, limit=NUM_SESSIONS),
             messages=views.messages(session) if session else [],
             ideas=IDEAS,
@@ -112,7 +113,14 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         yield encode_event("closed", "")
 
     def answer(turn_id: str, principal: Principal) -> str:
-        return renderer.page("_answer.html", message=views.answer(principal, turn_id, is_fresh=True))
+        written = renderer.page("_answer.html", message=views.answer(principal, turn_id, is_fresh=True))
+        sessions = renderer.page(
+            "_sessions.html",
+            is_fragment=True,
+            session=views.session(principal, views.turn(principal, turn_id).session_id),
+            sessions=homefire.store.sessions.list(principal.id, limit=NUM_SESSIONS),
+        )
+        return written + sessions
 
     @router.post("/web/pending/{pending_id}/stop")
     async def stop(pending_id: str) -> Response:

@@ -12,7 +12,7 @@ addEventListener("DOMContentLoaded", async () => {
     width: place.clientWidth || 720,
     height: 240,
     scales: { x: { time: false } },
-    axes: [{ ...axis, label: "step" }, { ...axis, label: "loss", size: 64 }],
+    axes: [{ ...axis, label: "step", incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }, { ...axis, label: "loss", size: 64 }],
     series: [{ label: "step" }, { label: "loss", stroke: getComputedStyle(document.querySelector("a.brand")).getPropertyValue("--accent") || "#d9480f", width: 2 }],
     legend: { show: true },
   };
