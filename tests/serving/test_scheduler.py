@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from homefire.serving.scheduler import Effect, Lane, Refuse, Scheduler, Start
+from homefire.serving.scheduler import Effect, Refuse, Scheduler, Start
 
 
 class Ledger:
@@ -19,17 +19,17 @@ class Ledger:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.waiting: dict[int, tuple[str, Lane]] = {}
+        self.waiting: dict[int, str] = {}
         self.passes: Counter[int] = Counter()
         self.active: dict[int, str] = {}
         self.num_started = 0
         self.num_refused = 0
         self.next_ticket = 0
 
-    def submit(self, model: str, lane: Lane) -> None:
+    def submit(self, model: str) -> None:
         self.next_ticket += 1
-        self.waiting[self.next_ticket] = (model, lane)
-        self._apply(self.scheduler.submitted(self.next_ticket, model, lane=lane))
+        self.waiting[self.next_ticket] = model
+        self._apply(self.scheduler.submitted(self.next_ticket, model))
         self.check()
 
     def end(self, ticket: int, *, cancelled: bool = False) -> None:
@@ -50,14 +50,14 @@ class Ledger:
     def _apply(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             assert effect.ticket in self.waiting, "started or refused twice, or never submitted"
-            model, _ = self.waiting.pop(effect.ticket)
+            model = self.waiting.pop(effect.ticket)
             if isinstance(effect, Refuse):
                 self.num_refused += 1
                 assert len(self.waiting) >= self.scheduler.max_waiting, "refused with room in the queue"
                 continue
             self.num_started += 1
             busy = set(self.active.values())
-            for other, (other_model, _) in self.waiting.items():
+            for other, other_model in self.waiting.items():
                 if other < effect.ticket and (other_model == model or other_model not in busy):
                     self.passes[other] += 1
                     assert self.passes[other] <= self.scheduler.max_passes, "starved beyond the stated bound"
@@ -85,7 +85,7 @@ def play(scheduler: Scheduler, *, seed: int, num_events: int, num_models: int = 
         point = chance.random()
         if point < pressure or not ledger.active:
             model = models[min(chance.randrange(num_models), chance.randrange(num_models))]
-            ledger.submit(model, "interactive" if chance.random() < 0.7 else "batch")
+            ledger.submit(model)
         elif point < pressure + 0.08 and ledger.waiting:
             ledger.cancel_waiting(chance.choice(list(ledger.waiting)))
         else:
@@ -116,9 +116,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         super().__init__()
         self.ledger = Ledger(Scheduler(num_parallel=2, max_models=2, max_waiting=6, max_passes=2))
 
-    @rule(model=st.sampled_from(["a", "b", "c"]), lane=st.sampled_from(["interactive", "batch"]))
-    def submit(self, model: str, lane: Lane) -> None:
-        self.ledger.submit(model, lane)
+    @rule(model=st.sampled_from(["a", "b", "c"]))
+    def submit(self, model: str) -> None:
+        self.ledger.submit(model)
 
     @precondition(lambda self: self.ledger.active)
     @rule(data=st.data(), cancelled=st.booleans())
@@ -130,13 +130,6 @@ class SchedulerMachine(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         self.ledger.cancel_waiting(data.draw(st.sampled_from(sorted(self.ledger.waiting))))
 
-    @invariant()
-    def positions_are_a_permutation(self) -> None:
-        positions = [self.ledger.scheduler.position(ticket) for ticket in self.ledger.waiting]
-        assert sorted(position for position in positions if position is not None) == list(
-            range(len(positions))
-        )
-
     def teardown(self) -> None:
         self.ledger.drain()
 
@@ -147,27 +140,12 @@ TestSchedulerMachine.settings = settings(
 )
 
 
-def test_interactive_goes_before_batch_that_came_earlier() -> None:
+def test_requests_of_one_model_start_in_order_of_arrival() -> None:
     scheduler = Scheduler(num_parallel=1, max_models=1, max_waiting=9)
-    assert scheduler.submitted(1, "m") == (Start(1),)
-    assert scheduler.submitted(2, "m", lane="batch") == ()
-    assert scheduler.submitted(3, "m") == ()
-    assert (scheduler.position(3), scheduler.position(2)) == (0, 1)
-    assert scheduler.finished(1) == (Start(3),)
-    assert scheduler.finished(3) == (Start(2),)
-    assert scheduler.position(2) is None
-
-
-def test_batch_is_passed_at_most_max_passes_times_by_a_stream_of_interactive_requests() -> None:
-    scheduler = Scheduler(num_parallel=1, max_models=1, max_waiting=9, max_passes=3)
-    scheduler.submitted(0, "m")
-    scheduler.submitted(1, "m", lane="batch")
-    order = []
-    for ticket in range(2, 8):
-        scheduler.submitted(ticket, "m")
-        (started,) = scheduler.finished(order[-1] if order else 0)
-        order.append(started.ticket)
-    assert order == [2, 3, 4, 1, 5, 6]
+    assert scheduler.submitted(0, "m") == (Start(0),)
+    for ticket in range(1, 6):
+        assert scheduler.submitted(ticket, "m") == ()
+    assert [scheduler.finished(ticket) for ticket in range(5)] == [(Start(ticket),) for ticket in range(1, 6)]
 
 
 def test_a_busy_model_cannot_starve_another_that_waits_for_room() -> None:
@@ -186,7 +164,7 @@ def test_a_busy_model_cannot_starve_another_that_waits_for_room() -> None:
 def test_a_held_slot_does_not_hold_up_other_models() -> None:
     scheduler = Scheduler(num_parallel=1, max_models=2, max_waiting=9, max_passes=0)
     scheduler.submitted(0, "a")
-    assert scheduler.submitted(1, "a", lane="batch") == ()
+    assert scheduler.submitted(1, "a") == ()
     assert scheduler.submitted(2, "b") == (Start(2),)
 
 
@@ -227,7 +205,7 @@ class ForgetsToStartTheNext(Scheduler):
 class StartsTwice(Scheduler):
     def _start(self, request):  # type: ignore[no-untyped-def]
         effect = super()._start(request)
-        if request.lane == "batch" and request.num_passes:
+        if request.num_passes:
             self._waiting[request.ticket] = request
         return effect
 

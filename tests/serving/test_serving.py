@@ -287,16 +287,15 @@ async def storm(served: Serving, catalog: FakeCatalog, *, num_requests: int, see
     """Requests for four models with room for one, random cancels and crashes: survivors get whole streams."""
     chance = random.Random(seed)
 
-    async def client(name: str, lane: Any) -> None:
-        text, finish = await collect(served.generate(route_to(catalog, name), ask(), lane=lane))
+    async def client(name: str) -> None:
+        text, finish = await collect(served.generate(route_to(catalog, name), ask()))
         assert text == ANSWER
         assert finish is not None
 
     tasks = []
     for _ in range(num_requests):
         name = chance.choice(list(catalog.models))
-        lane = chance.choice(["interactive", "batch"])
-        tasks.append(asyncio.create_task(client(name, lane)))
+        tasks.append(asyncio.create_task(client(name)))
         if chance.random() < 0.3:
             await asyncio.sleep(0)
         if chance.random() < 0.2:

@@ -8,7 +8,7 @@ import pytest
 
 from homefire.errors import StoreError, StoreFull, StoreReadOnly
 from homefire.store import durable
-from homefire.store.durable import append_line, make_directory, replace_directory, write_file
+from homefire.store.durable import make_directory, replace_directory, write_file
 from homefire.world import Files, World
 from tests.store.samples import PowerCutFiles
 
@@ -128,24 +128,6 @@ def test_written_files_are_private(tmp_path: Path) -> None:
 def test_a_missing_directory_is_the_callers_mistake(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_file(tmp_path / "missing" / "file", b"", World())
-
-
-def test_lines_are_appended_and_a_torn_one_is_closed_off(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    append_line(path, b"one", World())
-    append_line(path, b"two", World())
-    with path.open("ab") as file:
-        file.write(b"tor")
-    append_line(path, b"three", World())
-    assert path.read_bytes() == b"one\ntwo\ntor\nthree\n"
-    with pytest.raises(ValueError, match="newline"):
-        append_line(path, b"a\nb", World())
-
-
-def test_a_line_is_flushed_with_the_name_of_a_new_file(tmp_path: Path) -> None:
-    files = PowerCutFiles()
-    append_line(tmp_path / "lines", b"one", World(files=files))
-    assert files.survivors(tmp_path) == {"lines": b"one\n"}
 
 
 def test_a_directory_gets_its_name_when_everything_in_it_is_flushed(tmp_path: Path) -> None:

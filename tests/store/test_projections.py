@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +45,7 @@ def taught(store: Store, *names: str) -> list[str]:
 
 
 def test_every_kind_of_event_has_a_fold() -> None:
-    assert Projector().event_types == set(Event.__args__)
+    assert set(Projector()._folds) == set(Event.__args__)
 
 
 # Turns, messages and sessions
@@ -62,7 +61,7 @@ def test_a_turn_makes_session_messages_and_turn(store: Store) -> None:
         ("user", "question 1"),
         ("assistant", "answer 1"),
     ]
-    row = store.turns.by_message("1-a")
+    row = store.turns.get("turn-1")
     assert row is not None
     assert (row.seq, row.user_message_id, row.answer_message_id, row.verdict) == (1, "1-q", "1-a", None)
     event = turn("1")
@@ -127,16 +126,13 @@ def test_a_cancelled_answer_counts_and_a_failed_one_does_not(store: Store) -> No
     assert session.tip_message_id == "1-a"
 
 
-def test_sessions_are_found_by_key_tip_and_recency_within_their_principal(store: Store) -> None:
+def test_sessions_are_found_by_digest_and_recency_within_their_principal(store: Store) -> None:
     for number in range(3):
         store.append_sync(turn(f"{number}", session=f"s{number}", session_key="web"))
     store.append_sync(turn("x", session="sx", principal="guest", session_key="web"))
-    newest = store.sessions.by_key("local", "web")
-    by_tip = store.sessions.by_tip("local", "digest-1-a")
-    assert newest is not None
-    assert by_tip is not None
-    assert (newest.session_id, by_tip.session_id) == ("s2", "s1")
-    assert store.sessions.by_tip("guest", "digest-1-a") is None
+    found = store.messages.by_digest("local", "digest-1-a")
+    assert found is not None
+    assert found.session_id == "s1"
     assert store.messages.by_digest("guest", "digest-1-a") is None
     page = store.sessions.list("local", limit=2)
     assert [row.session_id for row in page] == ["s2", "s1"]
@@ -230,15 +226,6 @@ def test_examples_are_pending_until_a_dataset_holds_them_and_again_when_taught_a
     assert store.datasets.get("nothing") is None
 
 
-def test_learned_are_the_examples_of_done_runs_that_still_count(store: Store) -> None:
-    store.append_sync(example("a"), example("b", prompt="where?"), dataset("1", "a", "b"), run("1", "1"))
-    assert store.examples.learned() == []
-    store.append_sync(moved("1", "running", 1), moved("1", "done", 1))
-    assert [row.example_id for row in store.examples.learned()] == ["ex-a", "ex-b"]
-    store.append_sync(example("c", prompt="where?", answer="elsewhere"))
-    assert [row.example_id for row in store.examples.learned()] == ["ex-a"]
-
-
 @pytest.mark.parametrize(
     ("event", "error"),
     [
@@ -320,18 +307,12 @@ def test_a_worker_that_lost_its_lease_can_move_nothing(queued: Store) -> None:
             queued.append_sync(moved("1", "running", epoch))
 
 
-def test_the_most_urgent_and_oldest_run_is_next(store: Store) -> None:
-    store.append_sync(example("a"), dataset("1", "a"))
-    for name, priority in (("a", "low"), ("b", "normal"), ("c", "high"), ("d", "high"), ("e", "normal")):
-        store.append_sync(run(name, "1", priority=priority))
-    order = []
-    while (row := store.runs.next_queued()) is not None:
-        order.append(row.run_id)
-        store.append_sync(msgspec.structs.replace(moved("x", "skipped", 0), run_id=row.run_id))
-    assert order == ["run-c", "run-d", "run-b", "run-e", "run-a"]
-    assert [row.run_id for row in store.runs.list()] == ["run-e", "run-d", "run-c", "run-b", "run-a"]
-    assert store.runs.list("queued") == []
-    assert len(store.runs.list("skipped")) == 5
+def test_runs_are_listed_newest_first_and_by_their_state(store: Store) -> None:
+    store.append_sync(example("a"), dataset("1", "a"), run("a", "1"), run("b", "1"), run("c", "1"))
+    store.append_sync(moved("b", "skipped", 0))
+    assert [row.run_id for row in store.runs.list()] == ["run-c", "run-b", "run-a"]
+    assert [row.run_id for row in store.runs.list("queued")] == ["run-c", "run-a"]
+    assert [row.run_id for row in store.runs.list("skipped")] == ["run-b"]
 
 
 # Models, versions, aliases

@@ -6,9 +6,9 @@ from homefire.store.reading import Query
 from homefire.store.store import Store
 
 HOT = [
-    ("sessions", "_get"), ("sessions", "_by_key"), ("sessions", "_by_tip"), ("sessions", "_list"),
+    ("sessions", "_get"), ("sessions", "_list"),
     ("messages", "_get"), ("messages", "_path"), ("messages", "_by_digest"), ("messages", "_list"),
-    ("turns", "_get"), ("turns", "_list"), ("turns", "_by_message"), ("feedback", "_list"), ("keys", "_find"),
+    ("turns", "_get"), ("turns", "_list"), ("feedback", "_list"), ("keys", "_find"),
     ("aliases", "_get"), ("aliases", "_history"), ("models", "_get"), ("versions", "_get"), ("runs", "_get"),
     ("runs", "_in_state"), ("examples", "_get"),
 ]  # fmt: skip

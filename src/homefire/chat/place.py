@@ -50,7 +50,7 @@ def find_place(store: Store, world: World, request: ChatRequest) -> Place:
 
 def _new_session(world: World, principal: Principal, messages: tuple[Message, ...]) -> Place:
     session_id = world.new_id("ses")
-    key = session_key("per-conversation", principal=principal.id, conversation=session_id)
+    key = session_key(principal=principal.id, conversation=session_id)
     return Place(session_id, key, None, digest.root(principal.id), messages, messages)
 
 

@@ -1,8 +1,8 @@
 """Who may generate next: a pure machine, events in and effects out. No clock, no I/O, no tasks.
 
-A request waits in one of two lanes, `interactive` before `batch`, in order of arrival within its lane. It
-starts when its model has a free slot (`num_parallel`) and is busy already or there is room for one more busy
-model (`max_models`); residency can therefore always make room for what was started.
+Requests wait in order of arrival. One starts when its model has a free slot (`num_parallel`) and is busy
+already or there is room for one more busy model (`max_models`); residency can therefore always make room for
+what was started. While one waits for room, later ones of busy models may pass it.
 
 Promises (held by random interleavings in the tests):
 - every submitted request is started or refused exactly once, or cancelled while it waits;
@@ -18,9 +18,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
-
-Lane = Literal["interactive", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,6 @@ Effect = Start | Refuse
 class _Waiting:
     ticket: int
     model: str
-    lane: Lane
     order: int
     num_passes: int = 0
 
@@ -79,12 +75,12 @@ class Scheduler:
         """Requests started and not finished."""
         return len(self._active)
 
-    def submitted(self, ticket: int, model: str, *, lane: Lane = "interactive") -> tuple[Effect, ...]:
+    def submitted(self, ticket: int, model: str) -> tuple[Effect, ...]:
         """A request came: it starts, waits, or is refused (when it cannot start and the queue is full)."""
         assert ticket not in self._active, "a ticket is used once"
         assert ticket not in self._waiting, "a ticket is used once"
         self._num_submitted += 1
-        request = _Waiting(ticket, model, lane, self._num_submitted)
+        request = _Waiting(ticket, model, self._num_submitted)
         if not self._waiting and self._fits(model):
             return (self._start(request),)
         self._waiting[ticket] = request
@@ -109,23 +105,13 @@ class Scheduler:
         del self._waiting[ticket]
         return self._start_all() if self._waiting else ()
 
-    def position(self, ticket: int) -> int | None:
-        """How many waiting requests would be looked at before this one; None: it does not wait."""
-        if ticket not in self._waiting:
-            return None
-        return [request.ticket for request in self._in_turn()].index(ticket)
-
     def _fits(self, model: str) -> bool:
         num_active = self._num_active.get(model, 0)
         return num_active < self.num_parallel if num_active else len(self._num_active) < self.max_models
 
     def _in_turn(self) -> list[_Waiting]:
-        def rank(request: _Waiting) -> tuple[int, int]:
-            if request.num_passes >= self.max_passes:
-                return 0, request.order
-            return (1 if request.lane == "interactive" else 2), request.order
-
-        return sorted(self._waiting.values(), key=rank)
+        """Those that were passed often enough, then the others; both in order of arrival."""
+        return sorted(self._waiting.values(), key=lambda request: request.num_passes < self.max_passes)
 
     def _start_all(self) -> tuple[Effect, ...]:
         effects: list[Effect] = []

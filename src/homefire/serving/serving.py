@@ -27,7 +27,7 @@ from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generate
 from homefire.errors import EngineCrashed, EngineError, InvalidRequest, QueueFull, RequestTimeout
 from homefire.serving.residency import MakeEngine, Residency, ResidentModel, weights_key
 from homefire.serving.router import Route
-from homefire.serving.scheduler import Effect, Lane, Refuse, Scheduler, Start
+from homefire.serving.scheduler import Effect, Refuse, Scheduler, Start
 from homefire.types import Message
 from homefire.world import World
 
@@ -66,9 +66,7 @@ class Serving:
         self._waiters: dict[int, asyncio.Future[None]] = {}
         self._mean_request_s = 1.0
 
-    async def generate(
-        self, route: Route, request: EngineRequest, *, lane: Lane = "interactive"
-    ) -> AsyncGenerator[Generated, None]:
+    async def generate(self, route: Route, request: EngineRequest) -> AsyncGenerator[Generated, None]:
         """Stream the answer of `route.model`; the last item is a Finish with queue and load times filled in.
 
         `first_token_ms` counts from this call. Raises QueueFull, RequestTimeout, ContextOverflow,
@@ -76,7 +74,7 @@ class Serving:
         """
         asked_s = self._clock.monotonic_s()
         deadline_s = self._deadline_s()
-        ticket = await self._enter(route.model, lane, deadline_s)
+        ticket = await self._enter(route.model, deadline_s)
         try:
             queue_ms = (self._clock.monotonic_s() - asked_s) * 1000
             load_ms, first_token_ms = 0.0, None
@@ -140,7 +138,11 @@ class Serving:
 
     def unload(self, name: str) -> None:
         """Let go what `name` stands for: its running requests finish, the next one loads it anew."""
-        self._residency.unload(self._catalog.resolve(name).model)
+        self.let_go(self._catalog.resolve(name).model)
+
+    def let_go(self, model: ModelInfo) -> None:
+        """`unload` of a model whose name may be gone already; nothing where it is not loaded."""
+        self._residency.unload(model)
 
     async def swap_to(self, model: ModelInfo) -> None:
         """Load `model` whole while the old one serves on; call it before the alias `live` moves."""
@@ -162,7 +164,7 @@ class Serving:
     async def _engine(self, model: ModelInfo) -> AsyncIterator[Engine]:
         asked_s = self._clock.monotonic_s()
         deadline_s = self._deadline_s()
-        ticket = await self._enter(model, "interactive", deadline_s)
+        ticket = await self._enter(model, deadline_s)
         try:
             lease = await self._in_time(self._residency.acquire(model), deadline_s)
             try:
@@ -172,12 +174,12 @@ class Serving:
         finally:
             self._leave(ticket, asked_s)
 
-    async def _enter(self, model: ModelInfo, lane: Lane, deadline_s: float) -> int:
+    async def _enter(self, model: ModelInfo, deadline_s: float) -> int:
         self._num_tickets += 1
         ticket = self._num_tickets
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[ticket] = future
-        self._carry_out(self._scheduler.submitted(ticket, weights_key(model), lane=lane))
+        self._carry_out(self._scheduler.submitted(ticket, weights_key(model)))
         if future.done():
             future.result()
             return ticket

@@ -71,31 +71,6 @@ def write_file(path: Path, data: bytes, world: World, *, mode: int = 0o600) -> N
         world.files.fsync_directory(path.parent)
 
 
-def append_line(path: Path, line: bytes, world: World) -> None:
-    """Add `line` and a newline at the end of `path` and flush; the file is made when it is missing.
-
-    A power cut may leave a part of the line (never of an earlier one): readers skip a last line without its
-    newline. Raises ValueError for a line that holds a newline; errors as `write_file`.
-    """
-    if b"\n" in line:
-        raise ValueError("A line must not hold a newline.")
-    with translated_os_errors(path):
-        is_new = not path.exists()
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "r+b", buffering=0) as file:
-            size_bytes = file.seek(0, os.SEEK_END)
-            if size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n":
-                line = b"\n" + line
-            try:
-                _write_all(descriptor, line + b"\n")
-            except OSError:
-                os.ftruncate(descriptor, size_bytes)
-                raise
-        world.files.fsync_file(path)
-        if is_new:
-            world.files.fsync_directory(path.parent)
-
-
 def make_directory(path: Path, world: World) -> None:
     """Make one directory (0700) inside an existing one, durably; harmless when it is there."""
     with translated_os_errors(path):
@@ -143,9 +118,3 @@ def discarded_on_error(temporary: Path) -> Iterator[None]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

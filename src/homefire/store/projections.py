@@ -32,11 +32,6 @@ class Projector:
         self._folds: Mapping[type, Fold] = folds
         self._clear = [Statement(table.delete()) for table in reversed(PROJECTIONS)]
 
-    @property
-    def event_types(self) -> frozenset[type]:
-        """The kinds of event that have a fold."""
-        return frozenset(self._folds)
-
     def apply(self, connection: Connection, recorded: Recorded) -> None:
         """Fold one event into the tables. Raises NotFound, Conflict or Forbidden when it cannot be."""
         event = recorded.event

@@ -42,10 +42,6 @@ class SessionReader:
         newest_first = shape.select().order_by(sessions.c.seq.desc())
         self._get = Query(connections, shape, shape.select().where(sessions.c.session_id == bindparam("id")))
         mine = newest_first.where(sessions.c.principal == bindparam("principal"))
-        self._by_key = Query(connections, shape, mine.where(sessions.c.key == bindparam("key")).limit(1))
-        self._by_tip = Query(
-            connections, shape, mine.where(sessions.c.tip_digest == bindparam("digest")).limit(1)
-        )
         self._list = Query(
             connections,
             shape,
@@ -54,14 +50,6 @@ class SessionReader:
 
     def get(self, session_id: str) -> SessionRow | None:
         return self._get.one(id=session_id)
-
-    def by_key(self, principal: str, key: str) -> SessionRow | None:
-        """The principal's newest session under this key."""
-        return self._by_key.one(principal=principal, key=key)
-
-    def by_tip(self, principal: str, digest: str) -> SessionRow | None:
-        """The principal's newest session whose last answer has this digest."""
-        return self._by_tip.one(principal=principal, digest=digest)
 
     def list(self, principal: str, *, limit: int = 50, before: int | None = None) -> list[SessionRow]:
         """Most recently used first; `before` is the `seq` of the last row of the page before."""
@@ -138,18 +126,9 @@ class TurnReader:
             .where(turns.c.session_id == bindparam("id"))
             .order_by(turns.c.seq, turns.c.turn_id),
         )
-        self._by_message = Query(
-            connections,
-            shape,
-            shape.select().where(turns.c.answer_message_id == bindparam("id")).limit(1),
-        )
 
     def get(self, turn_id: str) -> TurnRow | None:
         return self._get.one(id=turn_id)
-
-    def by_message(self, message_id: str) -> TurnRow | None:
-        """The turn whose answer is this message."""
-        return self._by_message.one(id=message_id)
 
     def list(self, session_id: str) -> list[TurnRow]:
         """All turns of a session, oldest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, and_, bindparam, case, exists, select
+from sqlalchemy import Integer, and_, bindparam, exists, select
 
 from homefire.store.connections import ReadConnections
 from homefire.store.events import RunState
@@ -35,17 +35,6 @@ class ExampleReader:
                 ~exists(select(datasets.c.dataset_id).where(member, datasets.c.seq > examples.c.seq))
             ),
         )
-        self._learned = Query(
-            connections,
-            shape,
-            current.where(
-                exists(
-                    select(runs.c.run_id).where(
-                        member, runs.c.dataset_id == datasets.c.dataset_id, runs.c.state == "done"
-                    )
-                )
-            ),
-        )
 
     def get(self, example_id: str) -> ExampleRow | None:
         return self._get.one(id=example_id)
@@ -53,10 +42,6 @@ class ExampleReader:
     def pending(self) -> list[ExampleRow]:
         """Those that count and are in no dataset made since they were (last) taught."""
         return self._pending.all()
-
-    def learned(self) -> list[ExampleRow]:
-        """Those that count and are in the dataset of a run that is done."""
-        return self._learned.all()
 
     def list(self, *, limit: int = 100_000) -> list[ExampleRow]:
         """All examples, superseded ones too, oldest first."""
@@ -104,25 +89,12 @@ class RunReader:
             computed={"version": published},
         )
         newest_first = shape.select().order_by(runs.c.seq.desc(), runs.c.run_id.desc())
-        urgency = case({"high": 0, "normal": 1}, value=runs.c.priority, else_=2)
         self._get = Query(connections, shape, shape.select().where(runs.c.run_id == bindparam("id")))
         self._list = Query(connections, shape, newest_first)
         self._in_state = Query(connections, shape, newest_first.where(runs.c.state == bindparam("state")))
-        self._next = Query(
-            connections,
-            shape,
-            shape.select()
-            .where(runs.c.state == "queued")
-            .order_by(urgency, runs.c.seq, runs.c.run_id)
-            .limit(1),
-        )
 
     def get(self, run_id: str) -> RunRow | None:
         return self._get.one(id=run_id)
-
-    def next_queued(self) -> RunRow | None:
-        """The queued run whose turn it is: the most urgent one, the oldest among equals."""
-        return self._next.one()
 
     def list(self, state: RunState | None = None) -> list[RunRow]:
         """All runs (in this state), newest first."""

@@ -89,8 +89,6 @@ sessions = Table(
     Column("tip_digest", Text),
     Column("num_turns", Integer, nullable=False),
     Column("seq", Integer, nullable=False),
-    Index("sessions_by_key", "principal", "key", "seq"),
-    Index("sessions_by_tip", "principal", "tip_digest", "seq"),
     Index("sessions_by_principal", "principal", "seq"),
 )
 
@@ -134,7 +132,6 @@ turns = Table(
     Column("error_code", Text),
     Column("verdict", Text),
     Index("turns_by_session", "session_id", "seq"),
-    Index("turns_by_answer", "answer_message_id"),
 )
 
 feedback = Table(

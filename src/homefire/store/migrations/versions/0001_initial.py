@@ -113,9 +113,7 @@ def _create_chat() -> None:
         sa.Column("num_turns", sa.Integer(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
     )
-    op.create_index("sessions_by_key", "sessions", ["principal", "key", "seq"])
     op.create_index("sessions_by_principal", "sessions", ["principal", "seq"])
-    op.create_index("sessions_by_tip", "sessions", ["principal", "tip_digest", "seq"])
     op.create_table(
         "messages",
         sa.Column("message_id", sa.Text(), primary_key=True),
@@ -153,7 +151,6 @@ def _create_chat() -> None:
         sa.Column("error_code", sa.Text()),
         sa.Column("verdict", sa.Text()),
     )
-    op.create_index("turns_by_answer", "turns", ["answer_message_id"])
     op.create_index("turns_by_session", "turns", ["session_id", "seq"])
     op.create_table(
         "feedback",
