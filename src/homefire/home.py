@@ -57,16 +57,8 @@ class Home:
         return self.root / "cache"
 
     @property
-    def inbox(self) -> Path:
-        return self.root / "inbox"
-
-    @property
     def runs(self) -> Path:
         return self.root / "runs"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
 
     @property
     def sockets(self) -> Path:
@@ -85,10 +77,6 @@ class Home:
     @property
     def backups(self) -> Path:
         return self.root / "backups"
-
-    @property
-    def workspace(self) -> Path:
-        return self.root / "workspace"
 
     def create(self) -> Home:
         """Make the directories that are missing, mode 0700; harmless when all are there.

@@ -27,9 +27,6 @@ KEY_COOKIE = "homefire_key"
 """Set by the sign-in page, HttpOnly and SameSite=Strict; the Origin check covers what that does not."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-KEY_COOKIE = "homefire_key"
-"""Where the sign-in page keeps a key: out of reach of scripts, never sent by another site."""
-
 HeaderMap = Mapping[bytes, bytes]
 
 
