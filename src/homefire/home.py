@@ -85,7 +85,7 @@ class Home:
         """
         places = (
             self.root, self.blobs, self.root / "models", self.base_models, self.versions, self.cache,
-            self.inbox, self.runs, self.logs, self.sockets, self.credentials, self.backups, self.workspace,
+            self.runs, self.sockets, self.credentials, self.backups,
         )  # fmt: skip
         for place in places:
             try:
