@@ -19,7 +19,7 @@ def test_every_place_is_made_private(tmp_path: Path) -> None:
     home = Home(tmp_path / "deep" / "home").create()
     home.create()
     places = [home.root, *(path for path in home.root.rglob("*"))]
-    assert len(places) == 13
+    assert len(places) == 10
     assert {path.stat().st_mode & 0o777 for path in places} == {0o700}
 
 
