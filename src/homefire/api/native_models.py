@@ -53,8 +53,10 @@ def create_model_router(context: Context) -> APIRouter:
 
     @router.delete("/v1/homefire/models/{name}", **describe(answer=Removed))
     async def remove_model(name: ModelName) -> JsonDocument:
-        """Remove a base model. Conflict while an alias or a version needs it."""
+        """Remove a base model. Conflict while an alias, a version or a run needs it."""
+        model = homefire.catalog.resolve(name).model
         await homefire.catalog.remove(name)
+        homefire.serving.let_go(model)
         return JsonDocument(Removed(name))
 
     @router.get("/v1/route", **describe(answer=RouteView))

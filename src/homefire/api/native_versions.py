@@ -81,9 +81,11 @@ def create_version_router(context: Context) -> APIRouter:
     async def delete(request: Request, version: VersionName) -> JsonDocument:
         """Give a version up. Conflict while it is live or a run starts from it."""
         wanted = await read_document(request, ReasonBody)
+        model = homefire.catalog.resolve(version).model
         await homefire.library.delete(
             version, who=principal_of(request).id, why=wanted.why or "deletion asked for"
         )
+        homefire.serving.let_go(model)
         return JsonDocument(Removed(version))
 
     return router

@@ -32,7 +32,7 @@ from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
-from homefire.store.rows import ModelRow, VersionRow
+from homefire.store.rows import ModelRow, RunRow, VersionRow
 from homefire.store.store import Store
 
 if TYPE_CHECKING:
@@ -228,22 +228,34 @@ class Catalog:
         return self.resolve(name).model
 
     async def remove(self, name: str) -> None:
-        """Forget a base model and delete our copy of it. Conflict while an alias or a version needs it."""
+        """Forget a base model, delete our copy of it and what was made of it.
+
+        Conflict while an alias, a version or a run that is not over needs it.
+        """
         row = self._store.models.get(name)
         if row is None:
             raise ModelNotFound(f"There is no base model named {name!r}.", model=name)
         dependants = [alias.alias for alias in self._store.aliases.list() if alias.target == name]
         dependants += [version.version for version in self._store.versions.list() if version.base == name]
+        dependants += [
+            run.run_id for run in self._open_runs() if name in (run.base, run.metrics.get("parent"))
+        ]
         if dependants:
             raise Conflict(
                 f"{name} cannot be removed: {', '.join(dependants[:5])} need it.",
-                hint="Move the aliases and delete the versions first.",
+                hint="Move the aliases, delete the versions and let the runs end first.",
                 dependants=dependants,
             )
         await self._store.append(ModelRemoved(name=name))
         folder = (self._home.root / row.path).resolve()
         if folder.parent == self._home.base_models.resolve():
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if all(other.digest != row.digest for other in self._store.models.list()):
+            await asyncio.to_thread(self._derived.forget, row.digest)
+
+    def _open_runs(self) -> Sequence[RunRow]:
+        runs = self._store.runs
+        return [*runs.list("queued"), *runs.list("running"), *runs.list("paused")]
 
     async def verify(self, name: str) -> Sequence[str]:
         """Hash every byte of a base model again; one sentence for each file that is not as registered."""

@@ -44,6 +44,11 @@ class DerivedFiles:
         arguments = ["homefire.catalog.convert_adapter", str(source), str(base), str(target)]
         return target, await self._ready(target, [*arguments, "--nice", str(nice)])
 
+    def forget(self, digest: str) -> None:
+        """Delete what was made of a model that is gone. An engine that has it open still can read on."""
+        for path in self._folder.glob(f"{digest.removeprefix('sha256:')}-*"):
+            path.unlink(missing_ok=True)
+
     async def _ready(self, target: Path, arguments: Sequence[str]) -> str:
         known = await asyncio.to_thread(read_known_hash, target)
         if known is not None:
