@@ -29,6 +29,9 @@ from homefire.types import Message
 
 _TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises out of a template's own expressions."""
+_SWITCHES: dict[str, Any] = {"enable_thinking": False}
+"""Models that can think aloud first (Qwen3) are asked not to: what they are taught is an answer, and a person on
+a small machine waits for one. Templates without this switch do not look at it."""
 _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 
@@ -129,7 +132,12 @@ class ChatTemplate:
     ) -> None:
         self.source = source
         self.eos_token = eos_token
-        self._variables = {**(special_tokens or {}), "bos_token": bos_token, "eos_token": eos_token}
+        self._variables = {
+            **_SWITCHES,
+            **(special_tokens or {}),
+            "bos_token": bos_token,
+            "eos_token": eos_token,
+        }
         self._environment, self._marks = _environment()
         self._lock = threading.Lock()
         try:
