@@ -77,6 +77,12 @@ class Promotion:
         Raises Conflict when there is nothing to go back to or `to` never was fit to be live.
         """
         target = to if to is not None else self._previous()
+        if self._store.aliases.get(target) is not None:
+            raise Conflict(
+                f"{target} is an alias; `live` points to a base or a version.",
+                hint="Name the base or the version itself.",
+                name=target,
+            )
         row = self._store.versions.get(target)
         if row is not None and row.gate_passed is not True and target not in self._lived():
             raise _refused(target, judged=row.gate_passed is not None, reasons=row.gate_reasons)
