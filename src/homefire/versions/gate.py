@@ -238,17 +238,22 @@ def _protected(given: GateInput, protected: Sequence[Probe], scores: dict[str, A
 
 
 def _anchored(given: GateInput, protected: Sequence[Probe], scores: dict[str, Any]) -> list[str]:
-    """Against the base, over its own skills: earlier corrections must not hide what they cost."""
+    """Against the base, over its own skills: earlier corrections must not hide what they cost.
+
+    Where no right answer is known, it is the base's here: many small moves away from it add up.
+    """
     anchor = given.anchor or {}
-    known = [
-        probe
-        for probe in protected
-        if probe.answer is not None and probe.example_id is None and probe.probe_id in anchor
-    ]
-    num_base = sum(score(probe, anchor[probe.probe_id], parent=None) for probe in known)
+    known = [probe for probe in protected if probe.example_id is None and probe.probe_id in anchor]
+
+    def num_right(answers: Answers) -> int:
+        return sum(
+            score(probe, answers.get(probe.probe_id), parent=anchor[probe.probe_id]) for probe in known
+        )
+
+    num_base = num_right(anchor)
     if not num_base:
         return []
-    ratio = sum(_is_right_now(given, probe) for probe in known) / num_base
+    ratio = num_right(given.candidate) / num_base
     scores["anchor_ratio"] = ratio
     if ratio >= given.limits.min_anchor_ratio:
         return []
