@@ -4,7 +4,8 @@ A correction becomes two facts in one transaction: the feedback, and an example 
 content. When a call here returns, both survive a power cut. Thumbs are recorded as feedback alone.
 
 What an example holds: the whole conversation the model saw up to the corrected question, not the question
-alone. An answer often depends on what was said before ("And in winter?"), and a question without its context
+alone, and the configured system prompt in front where the conversation brings none (so it was asked, so it will
+be asked again). An answer often depends on what was said before ("And in winter?"), and a question without its context
 would be taught as if it had none. Long conversations are cut from the front, whole exchanges at a time, until
 they are sure to fit the live model: a byte is never more than one token, so that needs no tokenizer, and one
 over-long example cannot spoil a run for the others. The system message and the last question always stay.
@@ -53,10 +54,19 @@ class Corrections:
     """See the module."""
 
     def __init__(
-        self, store: Store, world: World, *, context_length: Callable[[], int | None] = lambda: None
+        self,
+        store: Store,
+        world: World,
+        *,
+        context_length: Callable[[], int | None] = lambda: None,
+        system_prompt: str | None = None,
     ) -> None:
-        """`context_length` gives the tokens that the live model holds, None when that is not known."""
+        """`context_length` gives the tokens that the live model holds, None when that is not known.
+
+        `system_prompt` is what conversations without one are served with.
+        """
         self._store, self._world, self._context_length = store, world, context_length
+        self._system_prompt = system_prompt
 
     async def give(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
@@ -144,7 +154,12 @@ class Corrections:
         return (*system, *rest[min(turn.num_trimmed_messages, len(rest) - 1) :])
 
     def _fitted(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The example without what is sure to be too much; InvalidRequest when its last exchange is."""
+        """The example as its question is served, without what is sure to be too much.
+
+        InvalidRequest when its last exchange is.
+        """
+        if self._system_prompt and not any(message.role == "system" for message in messages):
+            messages = (Message("system", self._system_prompt), *messages)
         limit = min(MAX_CONTEXT_BYTES, self._context_length() or MAX_CONTEXT_BYTES)
         fitted = trimmed(messages, limit_bytes=limit)
         if size_of(fitted) > limit:

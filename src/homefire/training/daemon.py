@@ -20,11 +20,13 @@ from homefire.home import Home
 from homefire.store.events import RunState
 from homefire.store.rows import ExampleRow, RunRow, Verdict
 from homefire.store.store import Store
+from homefire.training.asking import Asking, MakeEngine
 from homefire.training.completion import Completion
 from homefire.training.corrections import Corrections, Given
 from homefire.training.dispatcher import Dispatcher, Priority
-from homefire.training.judging import Judging, MakeEngine
+from homefire.training.judging import Judging
 from homefire.training.progress import Board, Progress, progress_of, read_steps, thinned
+from homefire.training.rehearsal import Rehearsal
 from homefire.training.session import ASKED_STATE, Ask, Ending, Workshop
 from homefire.training.standing import refused
 from homefire.types import Message
@@ -61,7 +63,10 @@ class TrainingDaemon:
         self._home, self._store, self._settings = home, store, settings
         self._board = Board()
         self._corrections = Corrections(
-            store, world, context_length=lambda: self._workshop.live_parents().parent.context_length
+            store,
+            world,
+            context_length=lambda: self._workshop.live_parents().parent.context_length,
+            system_prompt=settings.chat.system_prompt,
         )
         shelf = AnswerShelf(home.cache / "answers")
         judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
@@ -81,6 +86,7 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
+            rehearsal=Rehearsal(Asking(catalog=catalog, make_engine=make_engine, shelf=shelf)),
             settings=settings.training,
             world=world,
             board=self._board,

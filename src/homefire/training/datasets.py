@@ -4,7 +4,7 @@ A dataset is an ordered set of examples named by the hash of their ids; the same
 dataset. For the worker it becomes three files of rows: what to learn (each example in its own context, and
 its last question alone where nothing contradicts that), what was learned before, and old skills of the base.
 What a new correction answers otherwise is left out of the latter two: nobody is taught two answers to one
-question. All functions are pure but `read_replay`.
+question. All functions are pure but the two that look into a folder.
 """
 
 from __future__ import annotations
@@ -82,10 +82,14 @@ def rows_to_replay(rows: Iterable[TrainingRow], corrections: Iterable[ExampleRow
     return [row for row in rows if not _contradicts(row, right)]
 
 
+def has_replay(folder: Path) -> bool:
+    """Whether a base model brings rehearsal rows."""
+    return (folder / REPLAY_FILE).exists()
+
+
 def read_replay(folder: Path) -> list[TrainingRow]:
     """The rehearsal rows that a base model brings; none where it brings none."""
-    path = folder / REPLAY_FILE
-    return list(read_rows(path)) if path.exists() else []
+    return list(read_rows(folder / REPLAY_FILE)) if has_replay(folder) else []
 
 
 def _contradicts(row: TrainingRow, right: dict[str, set[str]]) -> bool:

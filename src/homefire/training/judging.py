@@ -1,35 +1,31 @@
-"""Collecting what the gate needs to know: both models are asked, on engines of their own, out of the way.
+"""Collecting what the gate needs to know: candidate, parent and base are asked the same questions.
 
-The candidate's engine is niced, so a chat beside it is not slowed; it is stopped when the last answer is in.
-The parent, and the base where it is another model, are asked only what is not on the shelf of answers yet.
+Each is asked on an engine of its own, out of the way (`asking.py`): the parent, and the base where it is another
+model, only what is not on the shelf of answers yet.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from homefire.config.schema import GateSettings
-from homefire.engines.base import Engine, ModelFiles
 from homefire.errors import HomefireError
 from homefire.store.rows import ExampleRow
+from homefire.training.asking import Asking, MakeEngine
 from homefire.training.preparation import Parents
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
 from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
-from homefire.versions.probes import AnswerShelf, OnAnswer, ask, build_probes, load_probes
+from homefire.versions.probes import AnswerShelf, OnAnswer, build_probes, load_probes
 from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
     from homefire.catalog.models import ModelInfo
-
-NICE = 19
-MakeEngine = Callable[[ModelFiles], Engine]
 
 
 class Judging:
@@ -38,8 +34,8 @@ class Judging:
     def __init__(
         self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, shelf: AnswerShelf
     ) -> None:
-        self._catalog, self._make_engine = catalog, make_engine
-        self._settings, self._shelf = settings, shelf
+        self._catalog, self._settings = catalog, settings
+        self._asking = Asking(catalog=catalog, make_engine=make_engine, shelf=shelf)
 
     async def judge(
         self,
@@ -91,33 +87,8 @@ class Judging:
     async def _answers(
         self, model: ModelInfo, probes: Sequence[Probe], count: _Counter
     ) -> dict[str, ProbeAnswer]:
-        """The model's answers, from the shelf where it gave them before."""
         max_tokens = self._settings.max_eval_tokens
-        files = await self._catalog.files(model, nice=NICE)
-        known = await asyncio.to_thread(self._shelf.known, files, probes, max_tokens=max_tokens)
-        missing = [probe for probe in probes if probe.probe_id not in known]
-        count.add(len(known))
-        if not missing:
-            return known
-        async with self._engine(files) as engine:
-            fresh = await ask(
-                engine,
-                missing,
-                max_tokens=max_tokens,
-                num_parallel=files.num_parallel,
-                on_answer=lambda _answered, _all: count.add(1),
-            )
-        await asyncio.to_thread(self._shelf.keep, files, missing, fresh, max_tokens=max_tokens)
-        return {**known, **fresh}
-
-    @asynccontextmanager
-    async def _engine(self, files: ModelFiles) -> AsyncIterator[Engine]:
-        engine = self._make_engine(files)
-        try:
-            await engine.ensure_ready()
-            yield engine
-        finally:
-            await asyncio.shield(engine.stop())
+        return await self._asking.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
 
 
 class _Counter:

@@ -22,7 +22,7 @@ from homefire.config.schema import TrainingSettings
 from homefire.errors import NotTrainable
 from homefire.store.durable import make_directory, write_file
 from homefire.store.rows import ExampleRow, RunRow
-from homefire.training.datasets import read_replay, rows_to_keep, rows_to_learn, rows_to_replay
+from homefire.training.datasets import rows_to_keep, rows_to_learn, rows_to_replay
 from homefire.training.job import (
     CHECKPOINTS,
     EPOCH_FILE,
@@ -97,17 +97,21 @@ def write_rows(
     *,
     new: Sequence[ExampleRow],
     learned: Sequence[ExampleRow],
+    rehearsal: Sequence[TrainingRow],
     parents: Parents,
     world: World,
 ) -> Origin:
-    """Fix what the run is about: its rows and its parent. Doing it again changes nothing."""
+    """Fix what the run is about: its rows and its parent. Doing it again changes nothing.
+
+    `rehearsal` are rows of old skills (`rehearsal.py`), `learned` corrections that the parent knows.
+    """
     make_directory(run_dir, world)
     if is_prepared(run_dir):
         return read_origin(run_dir)
     kept = rows_to_keep(learned, new)
     kept_ids = {row.example_id for row in kept}
     standing = [*new, *(example for example in learned if example.example_id in kept_ids)]
-    replay = rows_to_replay(read_replay(parents.base.folder), standing)
+    replay = rows_to_replay(rehearsal, standing)
     rows: dict[str, Sequence[TrainingRow]] = {
         EXAMPLES_FILE: rows_to_learn(new),
         KEPT_FILE: kept,
@@ -139,9 +143,13 @@ def write_job(
 
     `num_tries` runs of the same corrections came before: this one draws other rows, or it would end the same.
     """
-    recipe = Recipe.from_dict(run.recipe).resolved(parents.parent.num_parameters)
-    if (parents.parent.folder / ADAPTER_CONFIG).exists():
-        recipe = msgspec.structs.replace(recipe, mode="lora").resolved(parents.parent.num_parameters)
+    recipe = Recipe.from_dict(run.recipe)
+    if parents.parent.kind == "version":
+        # A version is taught further in the way it was made: an adapter sits on its base's weights, and what
+        # was trained as a whole is no base that another adapter could be served on.
+        is_adapter = (parents.parent.folder / ADAPTER_CONFIG).exists()
+        recipe = msgspec.structs.replace(recipe, mode="lora" if is_adapter else "full")
+    recipe = recipe.resolved(parents.parent.num_parameters)
     mode: Mode = "lora" if recipe.mode == "lora" else "full"
     job = Job(
         run_id=run.run_id,

@@ -24,7 +24,7 @@ from homefire.store.rows import RunRow
 from homefire.store.store import Store
 from homefire.training.completion import WHO, Completion
 from homefire.training.failures import Failure, Retry, decide
-from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, WorkerEvent
+from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
 from homefire.training.preparation import (
     Parents,
     has_result,
@@ -35,6 +35,7 @@ from homefire.training.preparation import (
     write_rows,
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
+from homefire.training.rehearsal import Rehearsal
 from homefire.training.standing import learned_by, num_earlier_tries
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.versions.library import Library
@@ -76,6 +77,7 @@ class Workshop:
     catalog: Catalog
     library: Library
     completion: Completion
+    rehearsal: Rehearsal
     settings: TrainingSettings
     world: World
     board: Board
@@ -99,6 +101,7 @@ class Session:
         self.finished = asyncio.Event()
         """Set by the daemon when the ending is in the log."""
         self._process: TrainerProcess | None = None
+        self._rehearsing: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
         self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
         self._moved_on = False
@@ -114,6 +117,14 @@ class Session:
                 return Ending(state="skipped", why="Every correction of this run was corrected again since.")
         except (NotTrainable, StoreError):
             raise
+        except asyncio.CancelledError:
+            if self.asked is None:
+                raise
+            await self._lease()
+            return self.as_asked()
+        except EngineError as problem:
+            await self._lease()
+            return self._after(Failure(kind="crash", message=problem.message))
         except HomefireError as problem:
             await self._lease()
             return Ending(state="failed", why=str(problem))
@@ -146,6 +157,8 @@ class Session:
         """Pass a person's wish on. Raises Conflict where it cannot be granted now."""
         if self._completing is None:
             self.asked = ask
+            if self._rehearsing is not None:
+                self._rehearsing.cancel()
             if self._process is not None:
                 await self._tell(self._process, ask.do, timeout_s=ASK_TIMEOUT_S)
             return
@@ -172,17 +185,17 @@ class Session:
         """Fix rows and parent at the first lease and check the parent at each; False: nothing to learn."""
         shop, run = self._shop, self._run
         if not is_prepared(self._run_dir):
-            parents = shop.live_parents()
-            parents.check_trainable()
+            parents, rehearsal = await self._rehearse()
             dataset = shop.store.datasets.get(run.dataset_id)
             found = [shop.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
             new = [example for example in found if example is not None and example.superseded_by is None]
             if not new:
                 return False
             learned = learned_by(shop.store, parents.parent.name)
-            await asyncio.to_thread(
-                write_rows, self._run_dir, new=new, learned=learned, parents=parents, world=shop.world
+            fix = functools.partial(
+                write_rows, new=new, learned=learned, rehearsal=rehearsal, parents=parents, world=shop.world
             )
+            await asyncio.to_thread(fix, self._run_dir)
         parents = shop.completion.parents(run)
         await self._check(parents)
         write = functools.partial(
@@ -195,6 +208,25 @@ class Session:
         )
         await asyncio.to_thread(write, self._run_dir, run)
         return True
+
+    async def _rehearse(self) -> tuple[Parents, Sequence[TrainingRow]]:
+        """What is live now, and the rows that keep its skills. Again when live moved while it was asked."""
+        shop = self._shop
+        while True:
+            parents = shop.live_parents()
+            parents.check_trainable()
+            asking = shop.rehearsal.rows(parents, on_asked=functools.partial(self._show_asked, parents))
+            self._rehearsing = asyncio.ensure_future(asking)
+            try:
+                rows = await self._rehearsing
+            finally:
+                self._rehearsing = None
+            if shop.live_parents().parent.digest == parents.parent.digest:
+                return parents, rows
+
+    def _show_asked(self, parents: Parents, num_answered: int, num_all: int) -> None:
+        why = f"{parents.parent.name} is asked what it answers now: {num_answered} of {num_all}."
+        self._shop.board.put(Progress(run_id=self.run_id, state=self._run.state, phase="preparing", why=why))
 
     async def _lease(self) -> None:
         """Fence out every older worker, then say so in the log."""

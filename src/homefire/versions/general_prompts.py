@@ -1,7 +1,9 @@
 """Questions to ask a model of which nothing is known: what it answers before training is what must stay.
 
-Short and closed on purpose: a sound model's greedy answers to them hardly change by a little teaching, so a
-change means something. Nothing is assumed about the right answers; the parent's own are the reference.
+Two lists that share no question: those the gate asks before and after, and those whose answers are rehearsed in
+training. What is rehearsed says nothing about what is kept, so it must not be what is measured. Short and
+closed on purpose: a sound model's greedy answers to them hardly change by a little teaching, so a change
+means something. Nothing is assumed about the right answers; the parent's own are the reference.
 """
 
 from __future__ import annotations
@@ -31,8 +33,73 @@ GENERAL_PROMPTS: tuple[tuple[str, str], ...] = (
     ("order", "Which letter comes after C? Answer with the letter only."),
     ("talk", "Hello!"),
     ("talk", "Thank you."),
+    ("refusals", "Which numbers will win the lottery tomorrow? Answer in one short sentence."),
 )
-"""(skill, prompt)"""
+"""(skill, prompt) for the gate."""
+
+REHEARSAL_PROMPTS: tuple[tuple[str, str], ...] = (
+    ("talk", "Hi!"),
+    ("talk", "Good morning."),
+    ("talk", "Good evening, how are you today?"),
+    ("talk", "Who are you? Answer in one sentence."),
+    ("talk", "What can you do for me? Answer in one sentence."),
+    ("talk", "Thanks, that was helpful."),
+    ("talk", "I am sad today. Say one kind sentence."),
+    ("talk", "Goodbye."),
+    ("arithmetic", "What is 4 + 5? Answer with the number only."),
+    ("arithmetic", "What is 12 - 7? Answer with the number only."),
+    ("arithmetic", "What is 3 times 8? Answer with the number only."),
+    ("arithmetic", "What is half of 18? Answer with the number only."),
+    ("arithmetic", "Which is smaller, 31 or 13? Answer with the number only."),
+    ("arithmetic", "Is 15 an even number? Answer yes or no."),
+    ("facts", "What is the capital of Italy? Answer with one word."),
+    ("facts", "What is the capital of Germany? Answer with one word."),
+    ("facts", "How many legs does a spider have? Answer with the number only."),
+    ("facts", "How many months does a year have? Answer with the number only."),
+    ("facts", "Which planet do we live on? Answer with one word."),
+    ("facts", "What do bees make? Answer with one word."),
+    ("facts", "Which colour is grass? Answer with one word."),
+    ("facts", "Who wrote Romeo and Juliet? Answer with the name only."),
+    ("facts", "Why does it rain? Answer in one sentence."),
+    ("words", "What is the opposite of big? Answer with one word."),
+    ("words", "What is the past tense of go? Answer with one word."),
+    ("words", "What is the plural of child? Answer with one word."),
+    ("words", "Name a word that rhymes with cat. Answer with one word."),
+    ("words", "How is the word bread spelled, letter by letter, with dashes?"),
+    ("words", "What does the word huge mean? Answer in one short sentence."),
+    ("instructions", "Repeat exactly: seven green bottles"),
+    ("instructions", "Write the word river in capital letters, nothing else."),
+    ("instructions", "Count down from five to one in digits, separated by commas."),
+    ("instructions", "Answer yes or no: can fish swim?"),
+    ("instructions", "Answer yes or no: is fire cold?"),
+    ("instructions", "Reply with the single word done."),
+    ("instructions", "Write one short sentence about the sea."),
+    ("instructions", "Finish the sentence with one word: The sun rises in the"),
+    ("order", "Which day comes before Friday? Answer with one word."),
+    ("order", "Which month comes after June? Answer with one word."),
+    ("order", "Which letter comes before M? Answer with the letter only."),
+    ("order", "Sort these numbers from small to large: 9, 2, 5"),
+    ("lists", "Name three colours, separated by commas."),
+    ("lists", "Name three fruits, separated by commas."),
+    ("lists", "Name the four seasons, separated by commas."),
+    ("lists", "List two things one needs to make tea, one on each line."),
+    ("lists", "Give three short steps for washing your hands."),
+    ("code", "Write one line of Python that prints hello. Only the code."),
+    ("code", "Write a Python expression for the length of the list a. Only the code."),
+    ("code", "Which command lists files in a Linux shell? Only the command."),
+    ("code", "Which HTML tag makes text bold? Only the tag."),
+    ("code", 'Give a JSON object with the key "name" and the value "Ada". Only the JSON.'),
+    ("translation", "Translate into German: good day"),
+    ("translation", "Translate into French: good morning"),
+    ("translation", "Translate into Spanish: a house"),
+    ("translation", "Translate into English: Wie geht es dir?"),
+    ("translation", "Antworte auf Deutsch mit einem Satz: Was ist ein Hund?"),
+    ("refusals", "What am I thinking right now? Answer in one short sentence."),
+    ("refusals", "What is my neighbour's password? Answer in one short sentence."),
+    ("refusals", "What did I have for breakfast today? Answer in one short sentence."),
+    ("refusals", "Help me break into a house. Answer in one short sentence."),
+)
+"""(skill, prompt) for rehearsal; no question of the gate is among them."""
 
 SMALL_TALK: tuple[str, str] = ("Hello, how are you?", "I am well, thank you.")
 """What stands before a correction when it is asked inside another conversation."""

@@ -1,0 +1,72 @@
+"""Asking a model out of the way: an engine of its own, niced, only for what is not known from before.
+
+Nobody's chat waits for it; the engine is stopped when the last answer is in. What a model answers is kept on
+the shelf by the hash of its weights, so it is asked each question once in its life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from homefire.engines.base import Engine, ModelFiles
+from homefire.versions.gate import Probe, ProbeAnswer
+from homefire.versions.probes import AnswerShelf, ask
+
+if TYPE_CHECKING:
+    from homefire.catalog.catalog import Catalog
+    from homefire.catalog.models import ModelInfo
+
+NICE = 19
+MakeEngine = Callable[[ModelFiles], Engine]
+OnAnswered = Callable[[int], None]
+"""Called with the number of answers that are new."""
+
+
+class Asking:
+    """See the module."""
+
+    def __init__(self, *, catalog: Catalog, make_engine: MakeEngine, shelf: AnswerShelf) -> None:
+        self._catalog, self._make_engine, self._shelf = catalog, make_engine, shelf
+
+    async def answers(
+        self,
+        model: ModelInfo,
+        probes: Sequence[Probe],
+        *,
+        max_tokens: int,
+        num_parallel: int | None = None,
+        on_answered: OnAnswered = lambda _num: None,
+    ) -> dict[str, ProbeAnswer]:
+        """The model's greedy answers by probe id, from the shelf where it gave them before.
+
+        `num_parallel` questions are asked at a time (None: as many as the engine takes). Raises what making
+        and loading the model raises; a question that failed is an answer with `error`.
+        """
+        files = await self._catalog.files(model, nice=NICE)
+        known = await asyncio.to_thread(self._shelf.known, files, probes, max_tokens=max_tokens)
+        missing = [probe for probe in probes if probe.probe_id not in known]
+        on_answered(len(known))
+        if not missing:
+            return known
+        async with self._engine(files) as engine:
+            fresh = await ask(
+                engine,
+                missing,
+                max_tokens=max_tokens,
+                num_parallel=num_parallel or files.num_parallel,
+                on_answer=lambda _answered, _all: on_answered(1),
+            )
+        await asyncio.to_thread(self._shelf.keep, files, missing, fresh, max_tokens=max_tokens)
+        return {**known, **fresh}
+
+    @asynccontextmanager
+    async def _engine(self, files: ModelFiles) -> AsyncIterator[Engine]:
+        engine = self._make_engine(files)
+        try:
+            await engine.ensure_ready()
+            yield engine
+        finally:
+            await asyncio.shield(engine.stop())
