@@ -46,7 +46,7 @@ async def started_server(bench: Bench) -> run_module.Server:
     bench.monkeypatch.setattr(run_module, "Server", NeverServes)
     house = await open_house(bench.root, settings=bench.settings)
     try:
-        await run_module.serve(house.app)
+        await run_module.serve(house.app, run_module.open_listener(house.app))
     finally:
         await close_house(house)
     server: run_module.Server = started[0]
