@@ -12,9 +12,15 @@ import pytest
 from homefire.cli.complete import complete_model, complete_run, complete_session, complete_version
 from homefire.cli.doctor_checks import card_hashes, check_ember
 from homefire.cli.up import read_assignments
-from homefire.errors import InvalidRequest
-from tests.cli.conftest import Command
+from homefire.config.schema import StoreSettings
+from homefire.errors import CorruptData, HomeInUse, InvalidRequest, NotFound
+from homefire.home import Home
+from homefire.store.driver import driver
+from homefire.store.store import open_store
+from homefire.world import World
+from tests.cli.conftest import Command, Result
 from tests.cli.fake_server import FakeServer
+from tests.store.samples import alias, dataset, example, model, turn, version
 
 
 def test_config_shows_every_setting_and_where_it_comes_from(
@@ -122,6 +128,96 @@ def test_doctor_notices_a_flipped_byte_in_the_bundled_model(
     monkeypatch.setattr(bundled, "ember_path", lambda: copy)
     found = check_ember()
     assert (found.status, found.what) == ("fail", "changed: model.safetensors")
+
+
+@pytest.fixture
+def filled(home: Path) -> Path:
+    """A home that holds data and that no server uses."""
+    with open_store(Home(home), StoreSettings(), World()) as store:
+        store.append_sync(model(), alias("live", "ember"), turn("1"), example("a"), dataset("1", "a"))
+        store.blobs.put_bytes(b"something")
+    return home
+
+
+def edit(home: Path, *statements: str) -> None:
+    connection = driver.connect(Home(home).database)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def store_check(result: Result) -> dict[str, str]:
+    """What `doctor --json` says of the store."""
+    document = result.document
+    checks = document["checks"] if "checks" in document else document["error"]["details"]["checks"]
+    (found,) = [check for check in checks if check["name"] == "store"]
+    return dict(found)
+
+
+def test_doctor_checks_the_data_of_a_home_and_changes_nothing(offline: Command, filled: Path) -> None:
+    found = store_check(offline("doctor", "--json", "--full"))
+    assert found["status"] == "pass"
+    assert found["what"] == "whole: database, hash chain and tables agree, every blob hashed"
+    edit(filled, "UPDATE aliases SET target = 'v001'")
+    for _ in range(2):
+        result = offline("doctor", "--json")
+        assert result.code == 20
+        found = store_check(result)
+        assert found["status"] == "fail"
+        assert "Table aliases, row live: target" in found["what"]
+        assert "homefire doctor --rebuild" in found["todo"]
+
+
+def test_doctor_rebuilds_a_damaged_table_and_says_what_differed(offline: Command, filled: Path) -> None:
+    edit(filled, "UPDATE aliases SET target = 'v001'", "DELETE FROM feedback", "DELETE FROM dataset_examples")
+    result = offline("doctor", "--rebuild")
+    assert result.code == 0
+    assert "Table aliases, row live: target is not what the log tells." in result.out
+    assert "Table dataset_examples lacks the row" in result.out
+    assert "Made anew from 5 events" in result.out
+    assert store_check(offline("doctor", "--json"))["status"] == "pass"
+    again = offline("doctor", "--rebuild", "--json")
+    assert again.document == {"ok": True, "num_events": 5, "differed": []}
+
+
+def test_doctor_rebuilds_nothing_while_a_server_uses_the_home(offline: Command, filled: Path) -> None:
+    edit(filled, "UPDATE aliases SET target = 'v001'")
+    with open_store(Home(filled), StoreSettings(), World()) as store:
+        result = offline("doctor", "--rebuild")
+        assert "in use by another Homefire" in result.err
+        assert result.code == HomeInUse.exit_code
+        assert not store.check().is_sound
+
+
+def test_doctor_rebuilds_nothing_from_a_damaged_log(offline: Command, filled: Path) -> None:
+    edit(
+        filled,
+        "DROP TRIGGER events_are_never_edited",
+        "UPDATE events SET payload = replace(payload, 'ember', 'amber') WHERE seq = 2",
+    )
+    result = offline("doctor", "--rebuild")
+    assert result.code == CorruptData.exit_code
+    connection = driver.connect(Home(filled).database)
+    assert connection.execute("SELECT target FROM aliases").fetchall() == [("ember",)]
+    connection.close()
+
+
+def test_doctor_rebuilds_nothing_where_nothing_is(offline: Command, home: Path) -> None:
+    result = offline("doctor", "--rebuild")
+    assert result.code == NotFound.exit_code
+    assert "nothing to rebuild" in result.err
+    assert not home.exists()
+
+
+def test_a_rebuild_says_what_it_cannot_heal(offline: Command, filled: Path) -> None:
+    with open_store(Home(filled), StoreSettings(), World()) as store:
+        digest = store.blobs.put_bytes(b"manifest")
+        store.append_sync(version(manifest_sha256=digest))
+        store.blobs.path(digest).unlink()
+    result = offline("doctor", "--rebuild")
+    assert result.code == 20
+    assert "The manifest of version v001" in result.err
 
 
 def test_assignments_are_section_key_value() -> None:

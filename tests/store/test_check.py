@@ -67,6 +67,16 @@ def test_an_edited_event_is_found(home: Home, filled: Store) -> None:
     assert "Event 2 of the log" in problem
 
 
+def test_nothing_is_rebuilt_from_a_log_that_was_edited(home: Home, filled: Store) -> None:
+    edit(home, "DROP TRIGGER events_are_never_edited")
+    edit(home, "UPDATE events SET payload = replace(payload, 'ember', 'amber') WHERE seq = 2")
+    with pytest.raises(CorruptData, match="Event 2"):
+        filled.rebuild()
+    row = filled.aliases.get("live")
+    assert row is not None
+    assert row.target == "ember"
+
+
 def test_a_row_that_refers_to_nothing_is_found(home: Home, filled: Store) -> None:
     edit(home, "DELETE FROM datasets")
     problems = filled.check().problems

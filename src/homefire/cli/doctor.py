@@ -1,7 +1,8 @@
 """`homefire doctor`: is this machine and this home fit, and if not, what to do.
 
 Every check says what it found, why that matters and what to do. It works without a server; what only the
-owner of the home can look at (the store's integrity) is checked while no server runs. Nothing is changed.
+owner of the home can look at (the store's integrity) is checked while no server runs. Nothing is changed,
+unless `--rebuild` asks for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from homefire.cli.command import Call, command
 
 if TYPE_CHECKING:
     from homefire.cli.doctor_checks import Check
+    from homefire.home import Home
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +30,10 @@ def doctor(
     full: Annotated[
         bool, typer.Option("--full", help="Also read and hash every stored file (takes a while).")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Only make damaged tables anew from the log, while no server runs."),
+    ] = False,
 ) -> None:
     """Check this machine and this home. Exit code 20 when a check fails, 0 when there are only warnings."""
     import os
@@ -38,6 +44,9 @@ def doctor(
     from homefire.home import Home
 
     home = Home(home_root(call.shared.home, os.environ))
+    if rebuild:
+        _rebuild(call, home)
+        return
     checks = []
     for check in (*machine_checks(), *home_checks(home, full=full)):
         found = check()
@@ -56,6 +65,21 @@ def doctor(
         f"{counts['fail']} of {len(checks)} checks failed: {', '.join(check.name for check in failed)}.",
         hint=failed[0].todo,
         **({"checks": [asdict(check) for check in checks]} if call.json else {}),
+    )
+
+
+def _rebuild(call: Call, home: Home) -> None:
+    from homefire.cli.doctor_rebuild import rebuild_tables
+
+    found = rebuild_tables(home)
+    if call.json:
+        call.out.document({"ok": True, "num_events": found.num_events, "differed": list(found.problems)})
+    for problem in found.problems:
+        call.out.line(problem)
+    call.out.line(
+        f"Nothing differs from the log ({found.num_events} events); nothing was changed."
+        if found.is_sound
+        else f"Made anew from {found.num_events} events: the tables are what the log tells again."
     )
 
 

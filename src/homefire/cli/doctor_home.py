@@ -182,7 +182,8 @@ def check_store(home: Home, *, full: bool) -> Check:
         "fail",
         "; ".join(str(problem) for problem in report.problems),
         "What is stored is not what was written.",
-        "Do not delete anything. Restore a backup, or report it.",
+        "Do not delete anything. `homefire doctor --rebuild` makes the tables anew from the log; "
+        "what it cannot heal comes from a backup.",
     )
 
 

@@ -153,10 +153,16 @@ class Store:
         )
 
     def rebuild(self) -> None:
-        """Make every projection anew from the log, in one transaction; appends wait meanwhile."""
-        self._writer.run_job(
-            lambda connection: rebuild_projections(connection, log=self._log, projector=self._projector)
-        )
+        """Make every projection anew from the log, in one transaction; appends wait meanwhile.
+
+        Raises CorruptData, and changes nothing, when the log itself is damaged.
+        """
+
+        def work(connection: Connection) -> None:
+            self._log.verify(connection)
+            rebuild_projections(connection, log=self._log, projector=self._projector)
+
+        self._writer.run_job(work)
 
     def close(self) -> None:
         """Commit what waits, close every connection and give the home free; harmless when closed."""
