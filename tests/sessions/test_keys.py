@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,14 @@ from hypothesis import strategies as st
 from homefire.sessions.keys import session_key
 
 names = st.text(min_size=1, max_size=12)
+
+
+def test_scopes_share_exactly_what_they_say() -> None:
+    """A key's scope is one conversation of one who asks: the same pair meets, no other does."""
+    pairs = list(product(("ann", "bob"), ("1", "2")))
+    keys = [session_key(principal=who, conversation=talk) for who, talk in (*pairs, *pairs)]
+    assert keys[:4] == keys[4:]
+    assert len(set(keys)) == 4
 
 
 @given(names, names, names, names)
