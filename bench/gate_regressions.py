@@ -156,7 +156,7 @@ REGRESSIONS: dict[str, Damage] = {
     "layer 0: queries shuffled": change("layers.0.self_attn.q_proj", shuffled),
     "layer 1: feed-forward shuffled": change("layers.1.mlp.down_proj", shuffled),
     "layer 2: values shuffled": change("layers.2.self_attn.v_proj", shuffled),
-    "noise of 15 %": noise(0.15),
+    "noise of 25 %": noise(0.25),
     "noise of 20 %": noise(0.2),
     "noise of 50 %": noise(0.5),
     "noise of 200 %": noise(2.0),
