@@ -61,7 +61,8 @@ class Homefire:
         """Begin the background work, and end everything when the block is left."""
         try:
             await self.catalog.ensure_bundled()
-            await self.library.recover()
+            for done in await self.library.recover():
+                logger.warning("%s", done)
             self.promotion.repair_live_link()
             warming = asyncio.create_task(self._warm_live(), name="warm live")
             await self.training.start()
@@ -104,10 +105,10 @@ def build(
     store = open_store(home, settings.store, world)
     try:
         _ensure_key(home, store, redactor, world)
-        catalog = Catalog(home, store, settings)
+        library = Library(home, store, world)
+        catalog = Catalog(home, store, settings, mend=library.repair)
         serving = Serving(catalog, settings, make_engine=make_engine, world=world)
         router = Router(catalog)
-        library = Library(home, store, world)
         promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=serving.swap_to, world=world)
         training = TrainingDaemon(
             home=home,

@@ -12,8 +12,9 @@ import asyncio
 import difflib
 import hashlib
 import importlib.util
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
+Mend = Callable[[str], Awaitable[object]]
+_log = logging.getLogger(__name__)
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -55,8 +58,10 @@ class _Manifest(msgspec.Struct, frozen=True):
 class Catalog:
     """See the module. One for each server."""
 
-    def __init__(self, home: Home, store: Store, settings: Settings) -> None:
+    def __init__(self, home: Home, store: Store, settings: Settings, *, mend: Mend | None = None) -> None:
+        """`mend` makes the folder of a damaged version whole again (from its blobs), or raises CorruptData."""
         self._home, self._store, self._settings = home, store, settings.serving
+        self._mend = mend
         self._derived = DerivedFiles(home.cache / "gguf")
         self._manifests: dict[str, _Manifest] = {}
         self._templates: dict[str, ChatTemplate] = {}
@@ -328,6 +333,10 @@ class Catalog:
         row, version = self._store.models.get(model.name), self._store.versions.get(model.name)
         files = row.files if row is not None else self._manifest(version).files if version is not None else {}
         damage = await asyncio.to_thread(find_damage, model.folder, files)
+        if damage and version is not None and self._mend is not None:
+            _log.warning("%s is damaged (%s); it is made again from its blobs", model.name, damage[0])
+            await self._mend(model.name)
+            damage = await asyncio.to_thread(find_damage, model.folder, files)
         if damage:
             raise CorruptData(
                 f"The files of {model.name} are not those that were registered: {damage[0]}",

@@ -20,7 +20,7 @@ import msgspec
 
 from homefire.errors import Conflict, CorruptData, ModelNotFound, NotFound, StoreError
 from homefire.home import Home
-from homefire.store.durable import replace_directory
+from homefire.store.durable import replace_directory, write_file
 from homefire.store.events import VersionPublished, VersionRemoved
 from homefire.store.rows import VersionRow
 from homefire.store.store import Store
@@ -174,7 +174,7 @@ class Library:
         """Bring folders and log together after a crash; returns what was done, in sentences.
 
         Half-written folders go, a whole folder without an event becomes its version, a version without a
-        folder gets it back from its blobs. Doing it again changes nothing.
+        folder (or its manifest) gets it back from its blobs. Doing it again changes nothing.
         """
         async with self._lock:
             done = await asyncio.to_thread(self._sweep)
@@ -282,13 +282,19 @@ class Library:
             manifest = self._manifest(row)
             folder = self._home.versions / manifest.folder_name
             if folder.is_dir():
-                return []
+                return self._restore_manifest(manifest, folder)
             aside = folder.with_name(f".{folder.name}.{self._world.random_bytes(6).hex()}.new")
             assemble(manifest, self._store.blobs, aside, world=self._world)
             replace_directory(aside, folder, self._world)
         except (CorruptData, NotFound, StoreError) as problem:
             return [f"{row.version} is damaged: {problem}"]
         return [f"Rebuilt the folder of {row.version} from its blobs."]
+
+    def _restore_manifest(self, manifest: Manifest, folder: Path) -> list[str]:
+        if (folder / MANIFEST_NAME).exists():
+            return []
+        write_file(folder / MANIFEST_NAME, encode_manifest(manifest), self._world)
+        return [f"Put the manifest of {manifest.version} back into its folder."]
 
 
 def _published(manifest: Manifest) -> VersionPublished:

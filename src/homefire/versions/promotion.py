@@ -10,6 +10,7 @@ one transaction.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from homefire.store.store import Store
 from homefire.world import World
 
 LIVE = "live"
+logger = logging.getLogger(__name__)
 
 
 class Models(Protocol):
@@ -149,13 +151,20 @@ class Promotion:
         return True
 
     def _link(self, folder: Path) -> None:
-        """Point the readable link at the folder, relative where both are in the home."""
+        """Point the readable link at the folder, relative where both are in the home.
+
+        What somebody put in its place is nobody's to delete: it is moved aside.
+        """
         link, root = self._home.live_link, self._home.root
         target = os.path.relpath(folder, link.parent) if folder.is_relative_to(root) else str(folder)
         if link.is_symlink() and str(link.readlink()) == target:
             return
         aside = link.with_name(f".{link.name}.{self._world.random_bytes(6).hex()}.tmp")
         with translated_os_errors(link):
+            if link.exists() and not link.is_symlink():
+                found = link.with_name(f"{link.name}.found-{self._world.random_bytes(3).hex()}")
+                logger.warning("%s is no link; it is now %s", link, found.name)
+                link.rename(found)
             aside.symlink_to(target)
             self._world.files.replace(aside, link)
             self._world.files.fsync_directory(link.parent)
