@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned
 from homefire.home import Home
@@ -142,13 +142,16 @@ class Writer:
                 subscription.loop.call_soon_threadsafe(subscription.close)
 
     def close(self) -> None:
-        """Commit what waits, then close the connection. Later appends get StoreError."""
+        """Commit what waits, leave one whole database file, and close. Later appends get StoreError."""
         with self._gate:
             if self._dead is None:
                 self._dead = StoreError("The store is closed.")
             self._queue.put(None)
         self._thread.join()
         self.end_subscriptions()
+        if not isinstance(self._dead, StorePoisoned | StoreFenced):
+            # Whoever copies only homefire.db of a stopped server has everything.
+            self._checkpoint("TRUNCATE")
         self._connection.close()
 
     def _run(self) -> None:
@@ -302,8 +305,11 @@ class Writer:
             return
         self._batches_since_checkpoint = 0
         self._changes_at_checkpoint = self._connection.total_changes
+        self._checkpoint("PASSIVE")
+
+    def _checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except driver.Error as error:
             failure = to_homefire_error(error)
             logger.warning("A checkpoint of the database did not succeed: %s", failure)
