@@ -47,7 +47,7 @@ async def engine_for(gguf: Path, sha256: str, sockets: Path, **more: Any) -> Asy
 async def answer(engine: LlamaCppEngine, prompt: str, **more: Any) -> list[TokenLogprob]:
     """Tokens of a greedy answer of printable characters, so that every token is an entry of its own."""
     sampling = Sampling(max_tokens=NUM_TOKENS, temperature=0.0, num_logprobs=1, grammar=tiny_models.GRAMMAR)
-    request = EngineRequest(request_id="r", prompt=prompt, sampling=sampling, **more)
+    request = EngineRequest(prompt=prompt, sampling=sampling, **more)
     stream = engine.generate(request)
     return [entry async for item in stream if isinstance(item, Delta) for entry in item.logprobs]
 

@@ -77,7 +77,7 @@ def comparison(a: str, b: str) -> Comparison:
 
 SESSION = SessionRow(
     session_id="session_1", key="k", principal="local", channel="cli", title="Hello", created_at_s=AT_S,
-    updated_at_s=AT_S, tip_message_id="m2", tip_digest="x", num_turns=1, seq=1,
+    updated_at_s=AT_S, tip_message_id="m2", num_turns=1, seq=1,
 )  # fmt: skip
 TURN = TurnRow(
     turn_id="turn_1", seq=1, at_s=AT_S, session_id="session_1", session_key="k", principal="local",
@@ -247,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         return native.Status(
             version="0.1.0", pid=7, uptime_s=61.0, rss_bytes=70_000_000, home="/h",
             disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=native.QueueView(1, 0),
-            resident=[native.ResidentView("v001", "ready", 1, 8, 90_000_000, 0, 2048)],
+            resident=[native.ResidentView("v001", "ready", True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
         )  # fmt: skip
 

@@ -61,7 +61,6 @@ def files_for(gguf: Path, **changes: Any) -> ModelFiles:
 def asking(text: str = "Who are you?", **sampling: Any) -> EngineRequest:
     """A request with one user message."""
     return EngineRequest(
-        request_id="r",
         messages=(Message("user", text),),
         sampling=Sampling(**{"temperature": 0.0, **sampling}),
     )

@@ -124,7 +124,7 @@ async def chat(bench: Bench, message: str = "Hi", **options: Any) -> tuple[httpx
 
     async with client_of(bench, answer=answer, **options) as client:
         response = await client.post("/v1/chat", json={"message": message})
-    return response, requests[0] if requests else EngineRequest(request_id="none", messages=())
+    return response, requests[0] if requests else EngineRequest(messages=())
 
 
 @sees("chat.default_model", ("ember", "ember"), ("default", "default"))

@@ -96,9 +96,7 @@ class Kitchen:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def ask(self, model: str = "ember") -> None:
-        request = EngineRequest(
-            request_id="r", messages=(Message("user", "Hi"),), sampling=Sampling(max_tokens=9)
-        )
+        request = EngineRequest(messages=(Message("user", "Hi"),), sampling=Sampling(max_tokens=9))
         async for _ in self.serving.generate(self.router.route(model), request):
             pass
 

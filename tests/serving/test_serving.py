@@ -30,7 +30,7 @@ ANSWER = "Hello there, I am scripted."
 
 
 def ask(text: str = "Hi") -> EngineRequest:
-    return EngineRequest(request_id=text, messages=(Message("user", text),))
+    return EngineRequest(messages=(Message("user", text),))
 
 
 def route_to(catalog: FakeCatalog, name: str = "default") -> Route:

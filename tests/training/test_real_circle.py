@@ -38,7 +38,6 @@ async def test_ember_learns_two_facts_and_can_go_back(tmp_path: Path) -> None:
         async def ask(question: str) -> str:
             engine = make_engine(await catalog.files(catalog.resolve("live").model))
             request = EngineRequest(
-                request_id="ask",
                 messages=(Message("user", question),),
                 sampling=Sampling(max_tokens=48, temperature=0.0),
             )

@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -31,11 +30,9 @@ from homefire.api.native_types import (
     VersionInfo,
 )
 from homefire.api.native_versions import live_model
+from homefire.app import Homefire
 from homefire.machine.probe import probe
 from homefire.serving.residency import ResidentModel
-
-if TYPE_CHECKING:
-    from homefire.app import Homefire
 
 DIALECTS = ["openai", "ollama", "anthropic", "native"]
 NUM_RECENT_RUNS = 5
@@ -127,6 +124,7 @@ def _resident(model: ResidentModel) -> ResidentView:
     return ResidentView(
         name=model.name,
         state=model.state,
+        pinned=model.pinned,
         active=model.num_leases,
         pid=engine.pid if engine is not None else None,
         memory_bytes=engine.rss_bytes if engine is not None else None,

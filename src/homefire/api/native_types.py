@@ -263,6 +263,8 @@ class ResidentView(Struct, frozen=True):
 
     name: str
     state: str
+    pinned: bool
+    """It is the live model: it leaves memory last."""
     active: int
     pid: int | None
     memory_bytes: int | None

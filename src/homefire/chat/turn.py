@@ -151,7 +151,6 @@ class Turns:
 
     def _ask(self, turn: _Turn) -> AsyncGenerator[Generated, None]:
         request = EngineRequest(
-            request_id=turn.turn_id,
             messages=turn.context.messages,
             prompt=turn.request.prompt,
             sampling=turn.sampling,

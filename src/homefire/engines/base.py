@@ -30,7 +30,6 @@ class Adapter(msgspec.Struct, frozen=True):
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One generation: either `messages` (rendered with the model's chat template) or `prompt` (raw)."""
 
-    request_id: str
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
     sampling: Sampling = Sampling()

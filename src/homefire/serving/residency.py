@@ -44,8 +44,6 @@ class ResidentModel(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool
     num_leases: int
     """Requests that use it now or wait for its load."""
-    idle_s: float
-    """Seconds since its last use; 0 while it is used."""
     context_length: int | None
     """Tokens one request may fill; None until it is loaded."""
     engine: EngineStatus | None
@@ -155,7 +153,6 @@ class Residency:
 
     def status(self) -> list[ResidentModel]:
         """What is loaded or loading now. Cheap: asks no worker."""
-        now_s = self._clock.monotonic_s()
         return [
             ResidentModel(
                 name=resident.model.name,
@@ -163,7 +160,6 @@ class Residency:
                 state="loading" if resident.engine is None else "ready",
                 pinned=key == self._pinned,
                 num_leases=resident.num_leases,
-                idle_s=0.0 if resident.num_leases else max(0.0, now_s - resident.last_used_s),
                 context_length=resident.engine.files.context_length if resident.engine else None,
                 engine=resident.engine.status() if resident.engine else None,
             )

@@ -46,7 +46,7 @@ class ChatFolds:
         self._move_tip = Statement(
             update(sessions)
             .where(sessions.c.session_id == bindparam("id"))
-            .values(tip_message_id=bindparam("message_id"), tip_digest=bindparam("digest"))
+            .values(tip_message_id=bindparam("message_id"))
         )
         self._insert_message = Statement(insert(messages))
         self._insert_turn = Statement(insert(turns))
@@ -109,9 +109,7 @@ class ChatFolds:
         if rows:
             self._insert_message.run_many(connection, rows)
         if answer is not None and event.outcome != "failed":
-            self._move_tip.run(
-                connection, {"id": event.session_id, "message_id": answer.message_id, "digest": answer.digest}
-            )
+            self._move_tip.run(connection, {"id": event.session_id, "message_id": answer.message_id})
         self._insert_turn.run(
             connection, _turn_row(event, seq=seq, at_s=at_s, answer=answer, parent_role=parent_role)
         )
@@ -162,7 +160,6 @@ class ChatFolds:
                 "created_at_s": at_s,
                 "updated_at_s": at_s,
                 "tip_message_id": None,
-                "tip_digest": None,
                 "num_turns": 1,
                 "seq": seq,
             },

@@ -58,7 +58,6 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at_s: float
     updated_at_s: float
     tip_message_id: str | None
-    tip_digest: str | None
     num_turns: int
     seq: int
     """The place of its newest turn in the log: a page marker."""

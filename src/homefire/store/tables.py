@@ -86,7 +86,6 @@ sessions = Table(
     Column("created_at_s", Float, nullable=False),
     Column("updated_at_s", Float, nullable=False),
     Column("tip_message_id", Text),
-    Column("tip_digest", Text),
     Column("num_turns", Integer, nullable=False),
     Column("seq", Integer, nullable=False),
     Index("sessions_by_principal", "principal", "seq"),

@@ -219,9 +219,9 @@ def _target_probes(target: Taught) -> list[Probe]:
 async def _ask_one(engine: Engine, probe: Probe, *, max_tokens: int) -> ProbeAnswer:
     budget = max(max_tokens, len((probe.answer or "").encode()) + 8)
     problem: HomefireError | None = None
-    for attempt in range(NUM_ATTEMPTS):
+    for _ in range(NUM_ATTEMPTS):
         try:
-            return await _collect(engine, probe, attempt=attempt, max_tokens=budget)
+            return await _collect(engine, probe, max_tokens=budget)
         except ContextOverflow as overflow:
             limit, used = overflow.details.get("limit"), overflow.details.get("prompt_tokens")
             if not isinstance(limit, int) or not isinstance(used, int) or limit - used < 1:
@@ -232,9 +232,8 @@ async def _ask_one(engine: Engine, probe: Probe, *, max_tokens: int) -> ProbeAns
     return ProbeAnswer(error=problem.message if problem is not None else "not asked")
 
 
-async def _collect(engine: Engine, probe: Probe, *, attempt: int, max_tokens: int) -> ProbeAnswer:
+async def _collect(engine: Engine, probe: Probe, *, max_tokens: int) -> ProbeAnswer:
     request = EngineRequest(
-        request_id=f"probe-{probe.probe_id}-{attempt}",
         messages=probe.messages,
         sampling=Sampling(max_tokens=max_tokens, temperature=0.0, seed=0),
     )

@@ -109,7 +109,6 @@ def _create_chat() -> None:
         sa.Column("created_at_s", sa.Float(), nullable=False),
         sa.Column("updated_at_s", sa.Float(), nullable=False),
         sa.Column("tip_message_id", sa.Text()),
-        sa.Column("tip_digest", sa.Text()),
         sa.Column("num_turns", sa.Integer(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
     )
