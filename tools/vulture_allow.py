@@ -1,0 +1,47 @@
+"""Names that look unused to vulture (`make check`) and are not, with who uses them. Never run, only read.
+
+A name is listed when something outside this code reads or calls it: a client, a library, a file. A name that
+only a test uses does not belong here: remove what it names.
+"""
+
+from typing import Any
+
+_: Any = None
+
+# The native API's documents are read by clients; the store's rows, the machine, comparisons and manifests are
+# parts of them.
+_ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
+_ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
+_ = (_.moved_at_s, _.judged_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
+
+# A run's progress is written to its journal and passed on as it is.
+_ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)
+
+# What OpenAI's, Anthropic's and Ollama's clients read in an answer.
+_ = (_.cache_creation_input_tokens, _.cache_read_input_tokens, _.content_block, _.display_name, _.done_reason)
+_ = (_.embedding, _.eval_count, _.eval_duration, _.expires_at, _.families, _.finish_reason, _.first_id)
+_ = (_.has_more, _.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
+_ = (_.modelfile, _.modified_at, _.output_tokens, _.owned_by, _.parameter_size, _.parent_model)
+_ = (_.prompt_eval_count, _.prompt_eval_duration, _.prompt_tokens_details, _.quantization_level, _.refusal)
+_ = (_.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
+
+# What those clients send and is accepted where it asks for nothing this server does not do; a name that is
+# not known is refused.
+_ = (_.annotations, _.audio, _.budget_tokens, _.cache_control, _.display, _.frequency_penalty)
+_ = (_.function_call, _.functions, _.images, _.include_obfuscation, _.logit_bias, _.mirostat, _.modalities)
+_ = (_.parallel_tool_calls, _.presence_penalty, _.prompt_cache_key, _.safety_identifier, _.service_tier)
+_ = (_.strict, _.tool_calls, _.tool_name, _.ttl, _.user_id, _.verbose)
+
+# Set on an object of a library, which reads it: llama.cpp's parameters, …
+_ = (_.cache_ram_mib, _.cache_type_k, _.cache_type_v, _.ctx_shift, _.endpoint_slots, _.fit_params)
+_ = (_.flash_attn_type, _.hostnames, _.kv_unified, _.lora_adapters, _.n_batch, _.n_ctx, _.n_gpu_layers)
+_ = (_.n_parallel, _.n_threads, _.n_threads_http, _.n_ubatch, _.pooling_type, _.ui, _.use_jinja)
+_ = (_.verbosity, _.warmup)
+# … Starlette's response and application, Typer's function, a log record, pydantic's class, a model of torch.
+_ = (_.background, _.openapi, _.__annotations__, _.msg, _.model_config, _.generation_config)
+
+# Called by a library: uvicorn, Jinja, http.server, torch's optimizer.
+_ = (_.capture_signals, _._render_marked, _.do_POST, _.log_message, _.protocol_version, _.closure)
+
+# Called by name as a hook: `homefire.plugins`.
+_ = _.homefire_engines
