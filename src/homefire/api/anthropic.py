@@ -7,7 +7,7 @@ The query (`?beta=true`) changes nothing: what a beta would add is refused by th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -26,15 +26,13 @@ from homefire.api.anthropic_types import (
     TextDelta,
     UsageBlock,
 )
+from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
 from homefire.api.exchange import Translator
 from homefire.api.openai import stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
 from homefire.types import Message, Role, Sampling
-
-if TYPE_CHECKING:
-    from homefire.api.auth import Scope
 
 CountTokens = Callable[[str, tuple[Message, ...]], Awaitable[int]]
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from homefire.api.documents import Described
 from homefire.api.metrics import Metrics
-
-if TYPE_CHECKING:
-    from homefire.app import Homefire
-    from homefire.store.api_keys import KeyRing
+from homefire.app import Homefire
+from homefire.store.api_keys import KeyRing
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path
@@ -18,10 +18,8 @@ from homefire.api.body import invalid, unsupported
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
 from homefire.api.ollama import plain_name, rfc3339
+from homefire.catalog.models import ModelInfo
 from homefire.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from homefire.catalog.models import ModelInfo
 
 NEVER = "9999-12-31T00:00:00Z"
 MAX_LISTED = 1000

@@ -7,10 +7,9 @@ A stream has the events `started`, `delta` (any number), and `ended` or `error`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
+from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid
 from homefire.api.event_stream import encode_event
 from homefire.api.exchange import Translator
@@ -19,9 +18,6 @@ from homefire.api.openai import stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
 from homefire.types import Message, Sampling
-
-if TYPE_CHECKING:
-    from homefire.api.auth import Scope
 
 
 class NativeChat:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi import Path as InPath
@@ -13,9 +13,7 @@ from homefire.api.body import invalid
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
 from homefire.api.native_types import AddModelBody, Models, ModelView, Removed, Report, RouteView
-
-if TYPE_CHECKING:
-    from homefire.catalog.models import ModelInfo
+from homefire.catalog.models import ModelInfo
 
 ModelName = Annotated[str, InPath(max_length=200)]
 

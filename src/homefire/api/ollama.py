@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
 from homefire.api.exchange import Translator
 from homefire.api.ollama_types import (
@@ -29,9 +30,6 @@ from homefire.api.openai import ANY_JSON_OBJECT, stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
 from homefire.types import Message, Role, Sampling
-
-if TYPE_CHECKING:
-    from homefire.api.auth import Scope
 
 NANOSECONDS_PER_MS = 1_000_000
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}

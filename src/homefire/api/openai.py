@@ -7,10 +7,11 @@ does not act on is an error that names it. The answer's `id` is the turn's id.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
 from homefire.api.exchange import Translator
 from homefire.api.openai_types import (
@@ -31,9 +32,6 @@ from homefire.api.openai_types import (
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta, TokenLogprob
 from homefire.types import Message, Role, Sampling
-
-if TYPE_CHECKING:
-    from homefire.api.auth import Scope
 
 ANY_JSON_OBJECT: dict[str, Any] = {"type": "object"}
 DONE = b"data: [DONE]\n\n"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -40,13 +40,11 @@ from homefire.api.native_versions import create_version_router
 from homefire.api.ollama import ModelControl, OllamaChat, OllamaGenerate
 from homefire.api.openai import OpenAIChat
 from homefire.api.policy import Policy
+from homefire.app import Homefire
 from homefire.errors import HomefireError, InvalidRequest, MethodNotAllowed, NotFound
 from homefire.store.api_keys import KeyRing
 from homefire.store.events import KeyCreated, KeyRevoked
 from homefire.types import Message
-
-if TYPE_CHECKING:
-    from homefire.app import Homefire
 
 HOT_ROUTES: Mapping[str, tuple[Dialect, type[Any], str]] = {
     "/v1/chat/completions": ("openai", openai_types.ChatBody, "Chat, as OpenAI's clients speak it."),
