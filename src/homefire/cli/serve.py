@@ -29,6 +29,8 @@ from homefire.web.routes import add_pages
 
 def run_server(call: Call, overrides: dict[str, str]) -> None:
     """Serve until a signal ends it. Raises ConfigError, HomeInUse, PortTaken and the store's own errors."""
+    # Whatever a home folder's own mode is: what is written into it is its owner's alone.
+    os.umask(0o077)
     home = Home(home_root(call.shared.home, os.environ))
     loaded = load_settings(home, overrides=overrides)
     homefire = build(loaded, home)

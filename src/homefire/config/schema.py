@@ -135,7 +135,8 @@ class GateSettings(_Section):
         default=0.95, description="Least score on protected prompts, as a share of what it was before."
     )
     max_eval_tokens: PositiveInt = Field(
-        default=128, description="Longest answer the gate lets a version give."
+        default=128,
+        description="Longest answer the gate lets a version give (a correction that is longer may be).",
     )
     auto_promote: bool = Field(
         default=True, description="Whether a version that passed goes live on its own."
