@@ -16,15 +16,14 @@ import msgspec
 from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
 from homefire.api.exchange import Translator
+from homefire.api.logprobs import chosen_logprobs
 from homefire.api.ollama_types import (
     Answer,
     AnswerMessage,
     ChatBody,
     ChatMessage,
-    ChosenLogprob,
     GenerateBody,
     Options,
-    TokenLogprob,
 )
 from homefire.api.openai import ANY_JSON_OBJECT, stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
@@ -249,7 +248,9 @@ class _Lines:
             message=AnswerMessage(text) if self._chat else msgspec.UNSET,
             response=msgspec.UNSET if self._chat else text,
             done=done,
-            logprobs=_logprobs(deltas) if self._logprobs and deltas else None,
+            logprobs=chosen_logprobs(token for delta in deltas for token in delta.logprobs)
+            if self._logprobs and deltas
+            else None,
         )
         if ended is not None:
             usage, timings = ended.usage, ended.timings
@@ -265,16 +266,3 @@ class _Lines:
                 trimmed_messages=ended.num_trimmed_messages,
             )
         return self._encoder.encode(answer) + b"\n"
-
-
-def _logprobs(deltas: list[Delta]) -> list[ChosenLogprob]:
-    return [
-        ChosenLogprob(
-            token.token,
-            token.logprob,
-            list(token.token.encode()),
-            [TokenLogprob(text, logprob, list(text.encode())) for text, logprob in token.top],
-        )
-        for delta in deltas
-        for token in delta.logprobs
-    ]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from homefire.api.logprobs import ChosenLogprob
 from homefire.api.openai_types import Probability, Seed, Temperature
 
 
@@ -89,23 +90,6 @@ class ShowBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # What goes back.
-
-
-class TokenLogprob(Struct, frozen=True):
-    """A token that could have been chosen."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class ChosenLogprob(Struct, frozen=True):
-    """A token that was chosen, with its rivals."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-    top_logprobs: list[TokenLogprob]
 
 
 class AnswerMessage(Struct, frozen=True):

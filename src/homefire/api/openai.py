@@ -14,23 +14,22 @@ import msgspec
 from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
 from homefire.api.exchange import Translator
+from homefire.api.logprobs import chosen_logprobs
 from homefire.api.openai_types import (
     AnswerMessage,
     CachedDetails,
     ChatBody,
     ChatMessage,
     Choice,
-    ChosenLogprob,
     Chunk,
     ChunkChoice,
     ChunkDelta,
     Completion,
     Logprobs,
-    TopLogprob,
     UsageBlock,
 )
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
-from homefire.engines.base import Delta, TokenLogprob
+from homefire.engines.base import Delta
 from homefire.types import Message, Role, Sampling
 
 ANY_JSON_OBJECT: dict[str, Any] = {"type": "object"}
@@ -185,7 +184,7 @@ class _Answer:
         return self._chunk(ChunkChoice(delta=ChunkDelta(role="assistant", content="")))
 
     def delta(self, event: Delta) -> bytes:
-        logprobs = _logprobs(event.logprobs) if self._logprobs else None
+        logprobs = Logprobs(chosen_logprobs(event.logprobs)) if self._logprobs else None
         return self._chunk(ChunkChoice(delta=ChunkDelta(content=event.text), logprobs=logprobs))
 
     def ended(self, event: Ended) -> bytes:
@@ -206,7 +205,7 @@ class _Answer:
                     Choice(
                         AnswerMessage(ended.text),
                         _finish_reason(ended),
-                        _logprobs(tokens) if self._logprobs else None,
+                        Logprobs(chosen_logprobs(tokens)) if self._logprobs else None,
                     )
                 ],
                 usage=_usage(ended),
@@ -231,18 +230,4 @@ def _usage(event: Ended) -> UsageBlock:
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details=CachedDetails(usage.cached_tokens),
         trimmed_messages=event.num_trimmed_messages,
-    )
-
-
-def _logprobs(tokens: list[TokenLogprob] | tuple[TokenLogprob, ...]) -> Logprobs:
-    return Logprobs(
-        [
-            ChosenLogprob(
-                token.token,
-                token.logprob,
-                list(token.token.encode()),
-                [TopLogprob(text, logprob, list(text.encode())) for text, logprob in token.top],
-            )
-            for token in tokens
-        ]
     )

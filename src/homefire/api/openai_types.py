@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from homefire.api.logprobs import ChosenLogprob
+
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -114,23 +116,6 @@ class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # What goes back.
-
-
-class TopLogprob(Struct, frozen=True):
-    """A token that could have been chosen."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class ChosenLogprob(Struct, frozen=True):
-    """A token that was chosen, with its rivals."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-    top_logprobs: list[TopLogprob]
 
 
 class Logprobs(Struct, frozen=True):
