@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from homefire.cli.command import Call, command
-from homefire.cli.complete import complete_model, complete_session
+from homefire.cli.options import ModelOption, SessionOption
 from homefire.errors import InvalidRequest
 
 
@@ -22,14 +22,8 @@ def register(app: typer.Typer) -> None:
 def ask(
     call: Call,
     question: Annotated[str, typer.Argument(help="What to ask; `-` reads it from standard input.")],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Model, version or alias.", autocompletion=complete_model),
-    ] = None,
-    session: Annotated[
-        str | None,
-        typer.Option("--session", "-s", help="Continue this session.", autocompletion=complete_session),
-    ] = None,
+    model: ModelOption = None,
+    session: SessionOption = None,
     system: Annotated[str | None, typer.Option("--system", help="A system message put before.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="Longest answer.")] = None,
     temperature: Annotated[

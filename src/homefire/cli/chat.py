@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from homefire.cli.command import Call, command
-from homefire.cli.complete import complete_model, complete_session
+from homefire.cli.options import ModelOption, SessionOption
 
 if TYPE_CHECKING:
     from homefire.cli.chat_commands import Chat
@@ -27,14 +27,8 @@ def register(app: typer.Typer) -> None:
 
 def chat(
     call: Call,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Model, version or alias.", autocompletion=complete_model),
-    ] = None,
-    session: Annotated[
-        str | None,
-        typer.Option("--session", "-s", help="Continue this session.", autocompletion=complete_session),
-    ] = None,
+    model: ModelOption = None,
+    session: SessionOption = None,
 ) -> None:
     """Talk with a model. /good, /bad and /correct judge the last answer; /help lists everything else.
 
