@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from homefire.engines import life
+from homefire.engines import birth, life
 from homefire.engines.base import Delta, Finish, ModelFiles
 from homefire.engines.process import LlamaCppEngine, pause_before
 from homefire.errors import (
@@ -270,7 +270,7 @@ asyncio.run(main())
     while is_alive(worker_pid) and time.monotonic() < deadline_s:
         os.sched_yield()
     assert not is_alive(worker_pid)
-    life.remove_stale(tmp_path)
+    birth.remove_stale(tmp_path)
     assert leftovers(tmp_path) == []
 
 

@@ -11,8 +11,6 @@ What it promises beyond the library:
 
 The library opens an HTTP listener of its own. It is given a Unix socket inside the worker's private 0700
 directory (mode 0600), so there is no TCP listener; we use it to count tokens, which the bindings cannot do.
-
-A character made of several tokens carries the log-probability of its last token: the library gives no other.
 """
 
 from __future__ import annotations
@@ -22,20 +20,18 @@ import http.client
 import json
 import socket
 import threading
-import time
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xllamacpp
 
-from homefire.engines.base import Delta, EngineRequest, Finish, ModelFiles, TokenLogprob
+from homefire.engines.base import EngineRequest, Finish, ModelFiles
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import to_grammar
+from homefire.engines.llama_stream import Emit, Job, Stream
 from homefire.engines.preflight import ALL_F32, SLOT_MULTIPLE_TOKENS, check_memory, round_up, verify_file
-from homefire.engines.stopping import Passed, StopFilter
 from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
@@ -45,24 +41,12 @@ from homefire.errors import (
     HomefireError,
     InvalidRequest,
 )
-from homefire.types import Message, Sampling, StopReason, Timings, Usage
+from homefire.types import Message, Sampling
 
 PROMPT_BATCH_TOKENS = 256
 """A cancelled request stops between batches of its prompt; smaller is quicker to stop, larger is faster."""
 _QUIET = -1
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
-
-Emit = Callable[[Delta | None], None]
-"""Takes each new piece of an answer; None is a sign of life while a long prompt is read."""
-
-
-@dataclass(slots=True)
-class Job:
-    """One generation under way. `cancelled` may be set from any thread."""
-
-    request: EngineRequest
-    received_s: float
-    cancelled: threading.Event
 
 
 class LlamaModel:
@@ -198,9 +182,9 @@ class LlamaModel:
         body["prompt"] = self._checked_prompt(text, add_special, body, request.sampling.max_tokens)
         if self.files.adapters:
             body["lora"] = self._adapter_scales(request)
-        stream = _Stream(job, emit, num_logprobs=request.sampling.num_logprobs)
+        stream = Stream(job, emit, num_logprobs=request.sampling.num_logprobs)
         self._server.handle_completions(body, stream.take)
-        return stream.finish(self)
+        return stream.finish(self._library_error)
 
     def _checked_prompt(
         self, text: str, add_special: bool, body: dict[str, Any], max_tokens: int | None
@@ -315,98 +299,6 @@ class LlamaModel:
         if error.get("type") == "invalid_request_error":
             return InvalidRequest(f"llama.cpp refused the request: {message}.")
         return EngineError(f"llama.cpp failed: {message}.")
-
-
-class _Stream:
-    """Turns the library's callbacks for one request into pieces and a finish.
-
-    The callback must not raise: the bindings would go on as if nothing had happened.
-    """
-
-    def __init__(self, job: Job, emit: Emit, *, num_logprobs: int | None) -> None:
-        self.job, self.emit, self.num_logprobs = job, emit, num_logprobs
-        self.filter = StopFilter([stop for stop in job.request.sampling.stop if stop])
-        self.timings: Mapping[str, Any] = {}
-        self.reason: StopReason | None = None
-        self.stop_string: str | None = None
-        self.library_error: Mapping[str, Any] | None = None
-        self.failure: BaseException | None = None
-        self.first_token_ms: float | None = None
-
-    def take(self, chunk: dict[str, Any]) -> bool:
-        """The callback: True ends the generation."""
-        try:
-            return self._take(chunk)
-        except BaseException as error:  # noqa: BLE001 - raised again by `finish`, outside of native code
-            self.failure = error
-            return True
-
-    def _take(self, chunk: dict[str, Any]) -> bool:
-        if "error" in chunk:
-            self.library_error = chunk["error"]
-            return True
-        self.timings = chunk.get("timings", self.timings)
-        if self.job.cancelled.is_set():
-            self.reason = "cancelled"
-            return True
-        choice = chunk["choices"][0]
-        if choice["text"]:
-            self._show(self.filter.push(choice["text"], self._logprobs(choice)))
-            if self.reason is not None:
-                return True
-        elif "prompt_progress" in chunk:
-            self.emit(None)
-        if choice["finish_reason"] is not None:
-            self._show(self.filter.flush())
-            self.reason = "length" if choice["finish_reason"] == "length" else "stop"
-        return False
-
-    def _show(self, passed: Passed) -> None:
-        if passed.text or passed.logprobs:
-            if self.first_token_ms is None:
-                self.first_token_ms = (time.monotonic() - self.job.received_s) * 1000
-            self.emit(Delta(passed.text, passed.logprobs))
-        if passed.stop_string is not None:
-            self.reason, self.stop_string = "stop", passed.stop_string
-
-    def _logprobs(self, choice: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
-        if self.num_logprobs is None or not choice.get("logprobs"):
-            return ()
-        return tuple(
-            TokenLogprob(
-                entry["token"],
-                entry["logprob"],
-                tuple(
-                    (rival["token"], rival["logprob"]) for rival in entry["top_logprobs"][: self.num_logprobs]
-                ),
-            )
-            for entry in choice["logprobs"]["content"]
-        )
-
-    def finish(self, model: LlamaModel) -> Finish:
-        """The end of the answer, or the error that took its place."""
-        if self.failure is not None:
-            raise self.failure
-        if self.library_error is not None:
-            raise model._library_error(self.library_error, self.job.request.sampling.max_tokens)
-        if self.reason is None:
-            raise EngineError("llama.cpp ended an answer without saying why.")
-        timings = self.timings
-        cached = int(timings.get("cache_n", 0))
-        return Finish(
-            stop_reason=self.reason,
-            stop_string=self.stop_string,
-            usage=Usage(
-                prompt_tokens=cached + int(timings.get("prompt_n", 0)),
-                completion_tokens=int(timings.get("predicted_n", 0)),
-                cached_tokens=cached,
-            ),
-            timings=Timings(
-                prompt_ms=float(timings.get("prompt_ms", 0.0)),
-                decode_ms=float(timings.get("predicted_ms", 0.0)),
-                first_token_ms=self.first_token_ms or 0.0,
-            ),
-        )
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -23,7 +23,8 @@ from homefire.engines.base import (
     Generated,
     ModelFiles,
 )
-from homefire.engines.life import WorkerLife, start_life
+from homefire.engines.birth import start_life
+from homefire.engines.life import WorkerLife
 from homefire.errors import EngineCrashed, HomefireError
 from homefire.types import Message
 from homefire.world import World

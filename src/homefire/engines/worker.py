@@ -27,7 +27,8 @@ from pathlib import Path
 
 from homefire.engines import protocol
 from homefire.engines.base import Delta, ModelFiles
-from homefire.engines.llama import Job, LlamaModel
+from homefire.engines.llama import LlamaModel
+from homefire.engines.llama_stream import Job
 from homefire.errors import EngineCrashed, EngineOutOfMemory, HomefireError
 
 GATHER_S = 0.004
