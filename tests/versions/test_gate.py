@@ -10,7 +10,7 @@ import pytest
 
 from homefire.types import Message
 from homefire.versions import gate
-from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, judge
+from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
 
 SKILLS = {"add": 7, "capital": 7, "spell": 7, "days": 7, "private": 7, "rare": 2, "talk": 7}
 
@@ -242,3 +242,26 @@ def test_each_part_of_the_gate_is_needed(check: str, monkeypatch: pytest.MonkeyP
     for name, part in plan.items():
         monkeypatch.setattr(gate, name, part)
     assert any(judge(make(good())).passed for make in REGRESSIONS.values())
+
+
+def test_few_endless_answers_among_many_protected_prompts_are_wrong_answers_and_no_more() -> None:
+    many = tuple(
+        Probe(
+            probe_id=f"p{n}",
+            group="protected",
+            skill=f"skill {n % 5}",
+            messages=(Message("user", f"q{n}"),),
+            answer="a",
+        )
+        for n in range(100)
+    )
+    answers = {probe.probe_id: said("a") for probe in many}
+    endless = {f"p{n}": said("a a a", stop="length") for n in range(3)}
+
+    def verdict(num_endless: int) -> Verdict:
+        now = {**answers, **dict(list(endless.items())[:num_endless])}
+        return judge(GateInput(probes=many, candidate=now, parent=answers))
+
+    assert verdict(2).passed
+    assert verdict(2).scores["protected_ratio"] == 0.98
+    assert "does not end its answer" in verdict(3).reasons[0]

@@ -2,7 +2,8 @@
 
 It holds a version back when any of this is true:
 
-- it gave no answer, an empty one, or one without end, where its parent gave a proper one;
+- it failed to answer; or more than `max_form_loss` of its answers are empty or without end where its parent's
+  were proper (of corrections, not one may be);
 - its weights hold a NaN or an infinity, or its chat format is not its parent's;
 - fewer corrections are right than `Limits.min_target_score` (each in the context it was given in), or too
   few of them still are inside another conversation or without their context (`min_elsewhere_score`);
@@ -42,6 +43,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     min_anchor_ratio: float = 0.9
     max_skill_loss: float = 0.15
     """Share of a skill's right answers that may go; one always may."""
+    max_form_loss: float = 0.02
+    """Share of protected prompts that may be answered with nothing or without end (wrong they are in any case)."""
     min_elsewhere_score: float = 0.5
     """Share of `alone` and `in_chat` probes of corrections that must be right."""
 
@@ -150,6 +153,8 @@ def _broken(given: GateInput) -> list[str]:
 def _form(given: GateInput) -> list[str]:
     """Answers that are missing, empty or endless where the parent's were not."""
     failed, empty, endless = [], [], []
+    num_protected_odd = 0
+    num_protected = sum(probe.group == "protected" for probe in given.probes)
     for probe in given.probes:
         now, before = given.candidate.get(probe.probe_id), given.parent.get(probe.probe_id)
         parent_ended = before is not None and before.error is None and before.stop_reason == "stop"
@@ -158,8 +163,13 @@ def _form(given: GateInput) -> list[str]:
         elif now.stop_reason == "stop" and not now.text.strip():
             if probe.group == "target" or (parent_ended and before is not None and before.text.strip()):
                 empty.append(_quote(probe.question))
+                num_protected_odd += probe.group == "protected"
         elif now.stop_reason != "stop" and (parent_ended or probe.group == "target"):
             endless.append(_quote(probe.question))
+            num_protected_odd += probe.group == "protected"
+    if num_protected_odd == len(empty) + len(endless) <= int(given.limits.max_form_loss * num_protected):
+        # They are wrong answers and count as such; what a lost stop token does is never only this few.
+        empty, endless = [], []
     return [
         *_listed(failed, "The new version failed to answer {n}: {list}."),
         *_listed(empty, "The new version answers nothing to {n}: {list}."),
