@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ import httpx
 
 from homefire.api.run import Server, bind, uvicorn_config
 from homefire.api.server import HomefireApp, create_app
+from homefire.catalog.models import ModelInfo, Resolved
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
@@ -37,6 +38,7 @@ from homefire.training.progress import Progress
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.world import World
+from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine, scripted_files
 
 CONTEXT_LENGTH = 64
@@ -45,66 +47,42 @@ LOCAL = ("127.0.0.1", 50000)
 REMOTE = ("203.0.113.7", 50000)
 
 
-@dataclass(frozen=True)
-class FakeModel:
-    """What is read of a `ModelInfo`."""
-
-    name: str
-    kind: str = "base"
-    target: str | None = None
-    format: str = "safetensors"
-    folder: Path = Path("/nonexistent/model")
-    digest: str = "sha256:" + "0" * 64
-    base: str | None = None
-    parent: str | None = None
-    architecture: str = "Qwen3ForCausalLM"
-    num_parameters: int = 370_000
-    size_bytes: int = 1_500_000
-    context_length: int = CONTEXT_LENGTH
-    trainable: bool = True
-    why_not_trainable: str | None = None
-    created_at_s: float = 1_700_000_000.0
-
-
-@dataclass(frozen=True)
-class FakeResolved:
-    """What is read of a resolved name."""
-
-    name: str
-    chain: tuple[str, ...]
-    model: FakeModel
-
-
 class FakeCatalog:
     """`default` → `live` → `ember`."""
 
     def __init__(self) -> None:
-        self.models = {"ember": FakeModel("ember")}
+        self.models = {"ember": model_info(context_length=CONTEXT_LENGTH)}
         self.removed: list[str] = []
 
-    def resolve(self, name: str) -> FakeResolved:
+    def resolve(self, name: str) -> Resolved:
         chain = {"default": ("default", "live", "ember"), "live": ("live", "ember")}.get(name, (name,))
         model = self.models.get(chain[-1])
         if model is None:
             raise ModelNotFound(f"There is no model {name!r}.", nearest=None)
-        return FakeResolved(name, chain, model)
+        return Resolved(name, chain, model)
 
-    def list(self) -> list[FakeModel]:
-        aliases = [FakeModel("default", "alias", "live"), FakeModel("live", "alias", "ember")]
-        return [*self.models.values(), *aliases]
+    def list(self) -> list[ModelInfo]:
+        means = model_info(context_length=CONTEXT_LENGTH)
+        aliases = (("default", "live"), ("live", "ember"))
+        return [
+            *self.models.values(),
+            *(replace(means, name=name, kind="alias", target=target) for name, target in aliases),
+        ]
 
-    async def files(self, model: FakeModel, **_: Any) -> ModelFiles:
+    async def files(self, model: ModelInfo, **_: Any) -> ModelFiles:
         return scripted_files(model.name, context_length=CONTEXT_LENGTH)
 
-    async def add(self, path: Path, *, name: str | None, in_place: bool) -> FakeModel:
-        model = self.models[name or path.name] = FakeModel(name or path.name, folder=path)
+    async def add(self, path: Path, *, name: str | None, in_place: bool) -> ModelInfo:
+        model = self.models[name or path.name] = model_info(
+            name or path.name, folder=path, context_length=CONTEXT_LENGTH
+        )
         return model
 
     async def remove(self, name: str) -> None:
         self.resolve(name)
         self.removed.append(name)
 
-    def prompt_format(self, model: FakeModel) -> Any:
+    def prompt_format(self, model: ModelInfo) -> Any:
         return SimpleNamespace(source="{{ messages }}")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from homefire.catalog.models import ModelInfo
 from homefire.store.rows import ExampleRow
 from homefire.training.job import read_job
 from homefire.training.judging import Judging
@@ -17,8 +18,9 @@ from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.probes import AnswerShelf
 from tests.proofs.bench import Bench, sees
+from tests.support.model_info import model_info
 from tests.support.scripted_engine import scripted_files
-from tests.support.small_models import EngineRoom, SmallInfo, write_model
+from tests.support.small_models import EngineRoom, write_model
 from tests.support.small_training import small_training
 
 # training
@@ -138,13 +140,13 @@ class JudgedModels:
         learned = {**sums, "add 3": "I forgot.", "q1": "one " * 20}
         self.candidate = self._info("v001", write_model(root / "v001", learned))
 
-    def _info(self, name: str, folder: Path) -> SmallInfo:
-        return SmallInfo(name=name, kind="base", folder=folder, digest=f"sha256:{name}", base=None)
+    def _info(self, name: str, folder: Path) -> ModelInfo:
+        return model_info(name, folder=folder, digest=f"sha256:{name}", num_parameters=8)
 
-    def prompt_format(self, model: SmallInfo) -> Format:
+    def prompt_format(self, model: ModelInfo) -> Format:
         return Format()
 
-    async def files(self, model: SmallInfo, *, nice: int) -> Any:
+    async def files(self, model: ModelInfo, *, nice: int) -> Any:
         files = scripted_files(model.name)
         return type(files)(
             **{

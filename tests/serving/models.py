@@ -7,18 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from homefire.catalog.models import Resolved
 from homefire.config.schema import Settings
 from homefire.engines.base import ModelFiles
 from homefire.errors import ModelNotFound
+from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine, scripted_files
-
-
-@dataclass(frozen=True)
-class FakeModel:
-    """What serving reads of a model."""
-
-    name: str
-    digest: str = "sha256:0"
 
 
 @dataclass
@@ -63,32 +57,23 @@ async def settle(num_rounds: int = 50) -> None:
         await asyncio.sleep(0)
 
 
-@dataclass(frozen=True)
-class FakeResolved:
-    """What the router reads of a resolved name."""
-
-    name: str
-    chain: tuple[str, ...]
-    model: FakeModel
-
-
 class FakeCatalog(Stable):
     """A stable with an alias table."""
 
     def __init__(self, *names: str, aliases: dict[str, str] | None = None, **rest: Any) -> None:
         super().__init__(**rest)
-        self.models = {name: FakeModel(name, f"sha256:{name}") for name in names or ("ember",)}
+        self.models = {name: model_info(name, digest=f"sha256:{name}") for name in names or ("ember",)}
         self.aliases = (
             aliases if aliases is not None else {"live": next(iter(self.models)), "default": "live"}
         )
 
-    def resolve(self, name: str) -> FakeResolved:
+    def resolve(self, name: str) -> Resolved:
         chain = [name]
         while chain[-1] in self.aliases:
             chain.append(self.aliases[chain[-1]])
         if chain[-1] not in self.models:
             raise ModelNotFound(f"There is no model {name!r}.", nearest=next(iter(self.models)))
-        return FakeResolved(name, tuple(chain), self.models[chain[-1]])
+        return Resolved(name, tuple(chain), self.models[chain[-1]])
 
 
 def settings(**sections: dict[str, Any]) -> Settings:

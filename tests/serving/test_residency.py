@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from homefire.catalog.models import ModelInfo
 from homefire.errors import BadModel, EngineCrashed, EngineError, EngineTimeout
 from homefire.serving.residency import Residency
 from homefire.world import SystemClock
-from tests.serving.models import FakeModel, Stable, settle
+from tests.serving.models import Stable, settle
+from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine
 
-A, B, C, D = (FakeModel(name) for name in "abcd")
+A, B, C, D = (model_info(name, digest="sha256:0") for name in "abcd")
 
 
 @asynccontextmanager
@@ -36,7 +38,7 @@ async def residency(
         assert stable.loaded == [], "an engine outlived its residency"
 
 
-async def use(kept: Residency, model: FakeModel) -> None:
+async def use(kept: Residency, model: ModelInfo) -> None:
     async with kept.lease(model):
         pass
 
@@ -176,8 +178,8 @@ async def test_an_engine_that_cannot_come_back_is_prepared_anew() -> None:
 async def test_new_weights_under_an_old_name_get_their_own_engine() -> None:
     stable = Stable()
     async with residency(stable) as kept:
-        await use(kept, FakeModel("a", "sha256:1"))
-        await use(kept, FakeModel("a", "sha256:2"))
+        await use(kept, model_info("a", digest="sha256:1"))
+        await use(kept, model_info("a", digest="sha256:2"))
         assert len(stable.engines) == 2
 
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from homefire.catalog.models import ModelInfo, Resolved
 from homefire.engines.base import EngineRequest, ModelFiles
 from homefire.errors import BadModel, ModelNotFound
 from homefire.store.events import AliasMoved, ModelRegistered
 from homefire.store.store import Store
+from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine
 
 ANSWERS = "answers.json"
@@ -81,28 +83,6 @@ def write_model(
 
 
 @dataclass(frozen=True)
-class SmallInfo:
-    """What the real catalog's ModelInfo has."""
-
-    name: str
-    kind: str
-    folder: Path
-    digest: str
-    base: str | None
-    trainable: bool = True
-    why_not_trainable: str | None = None
-    num_parameters: int = 8
-    context_length: int = 1024
-
-
-@dataclass(frozen=True)
-class SmallResolved:
-    name: str
-    chain: tuple[str, ...]
-    model: SmallInfo
-
-
-@dataclass(frozen=True)
 class SmallFormat:
     fingerprint: str
 
@@ -139,24 +119,34 @@ class SmallCatalog:
                 AliasMoved(alias="live", target=name, previous=None, who="system", why="first start")
             )
 
-    def resolve(self, name: str) -> SmallResolved:
+    def resolve(self, name: str) -> Resolved:
         chain = [name]
         while (alias := self._store.aliases.get(chain[-1])) is not None:
             chain.append(alias.target)
-        return SmallResolved(name, tuple(chain), self._info(chain[-1]))
+        return Resolved(name, tuple(chain), self._info(chain[-1]))
 
-    def _info(self, name: str) -> SmallInfo:
+    def _info(self, name: str) -> ModelInfo:
         version = self._store.versions.get(name)
         if version is not None and version.removed_at_s is None:
             folder = next(self._store.home.versions.glob(f"{name}-*"))
-            return SmallInfo(name, "version", folder, version.digest, version.base)
+            return model_info(
+                name,
+                kind="version",
+                folder=folder,
+                digest=version.digest,
+                base=version.base,
+                num_parameters=8,
+            )
         base = self._store.models.get(name)
         if base is None:
             raise ModelNotFound(f"There is no model {name}.", name=name)
-        return SmallInfo(
-            name, "base", Path(base.path), base.digest, None,
-            trainable=self.why_not_trainable is None, why_not_trainable=self.why_not_trainable,
-        )  # fmt: skip
+        return model_info(
+            name,
+            folder=Path(base.path),
+            digest=base.digest,
+            num_parameters=8,
+            why_not_trainable=self.why_not_trainable,
+        )
 
     async def verify(self, name: str) -> list[str]:
         row = self._store.models.get(name)
@@ -167,10 +157,10 @@ class SmallCatalog:
             if digest != f"sha256:{hashlib.sha256((Path(row.path) / path).read_bytes()).hexdigest()}"
         ]
 
-    def prompt_format(self, model: SmallInfo) -> SmallFormat:
+    def prompt_format(self, model: ModelInfo) -> SmallFormat:
         return SmallFormat((model.folder / TEMPLATE).read_text())
 
-    async def files(self, model: SmallInfo, *, nice: int = 0) -> ModelFiles:
+    async def files(self, model: ModelInfo, *, nice: int = 0) -> ModelFiles:
         self.num_files += 1
         if not (model.folder / ANSWERS).exists():
             raise BadModel(f"{model.name} knows nothing.")

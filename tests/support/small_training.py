@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from homefire.catalog.models import ModelInfo
 from homefire.config.schema import Settings
 from homefire.home import Home
 from homefire.store.rows import RunRow
@@ -16,7 +17,7 @@ from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.promotion import Promotion
 from homefire.world import World
-from tests.support.small_models import EngineRoom, SmallCatalog, SmallInfo, write_model
+from tests.support.small_models import EngineRoom, SmallCatalog, write_model
 from tests.support.stand_in import STAND_IN
 
 KNOWN = {f"add {number}": f"add is {number}" for number in range(4)}
@@ -53,9 +54,10 @@ async def small_training(
     home, world = Home(root / "home"), World()
     with open_store(home, settings.store, world) as store:
         catalog, engines = SmallCatalog(store), EngineRoom()
-        catalog.add_base("small", write_model(root / "base", KNOWN, probes=KNOWN))
+        if store.models.get("small") is None:
+            catalog.add_base("small", write_model(root / "base", KNOWN, probes=KNOWN))
 
-        async def swap_to(model: SmallInfo) -> None:
+        async def swap_to(model: ModelInfo) -> None:
             assert model.folder.is_dir()
 
         daemon = TrainingDaemon(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from homefire.catalog.models import ModelInfo
 from homefire.config.schema import GateSettings, Settings, StoreSettings, TrainingSettings
 from homefire.errors import Conflict, NotFound, NotTrainable, StoreFull
 from homefire.home import Home
@@ -28,7 +29,7 @@ from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.promotion import Promotion
 from homefire.world import World
-from tests.support.small_models import EngineRoom, SmallCatalog, SmallInfo, write_model
+from tests.support.small_models import EngineRoom, SmallCatalog, write_model
 from tests.support.stand_in import STAND_IN
 
 KNOWN = {
@@ -112,7 +113,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
                 catalog.add_base("small", write_model(tmp_path / "base", KNOWN, probes=KNOWN))
             swaps: list[str] = []
 
-            async def swap_to(model: SmallInfo) -> None:
+            async def swap_to(model: ModelInfo) -> None:
                 swaps.append(model.name)
 
             promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=swap_to, world=store.world)

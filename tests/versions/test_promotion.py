@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from homefire.catalog.models import ModelInfo
 from homefire.errors import Conflict, EngineCrashed, ModelNotFound
 from homefire.home import Home
 from homefire.store.events import GateJudged
@@ -11,7 +12,7 @@ from homefire.store.store import Store
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
 from homefire.versions.promotion import Promotion
-from tests.support.small_models import SmallCatalog, SmallInfo, write_model
+from tests.support.small_models import SmallCatalog, write_model
 
 
 class Swaps:
@@ -20,7 +21,7 @@ class Swaps:
     def __init__(self, store: Store) -> None:
         self.store, self.seen, self.fails = store, [], False  # type: ignore[var-annotated]
 
-    async def __call__(self, model: SmallInfo) -> None:
+    async def __call__(self, model: ModelInfo) -> None:
         alias = self.store.aliases.get("live")
         self.seen.append((model.name, alias.target if alias else None))
         if self.fails:
