@@ -67,11 +67,14 @@ def correct(
 
 
 def wait_until_learned(call: Call, given: dict[str, Any], *, started_s: float) -> str:
-    """Follow the run that learns a correction; the verdict as a sentence, or NotLearned."""
-    from homefire.cli.progress import follow, run_of, verdict
+    """Follow the runs that try to learn a correction; the verdict as a sentence, or NotLearned."""
+    from homefire.cli.progress import follow, next_try, run_of, verdict
 
-    run_id = run_of(call.client, given)
-    return verdict(follow(call.client, run_id, out=call.out), took_s=time.monotonic() - started_s)
+    run = follow(call.client, run_of(call.client, given), out=call.out)
+    while (again := next_try(call.client, run, given["example_id"])) is not None:
+        call.out.note(f"{run['version']} did not pass its gate; the correction is taught again, more gently")
+        run = follow(call.client, again, out=call.out)
+    return verdict(run, took_s=time.monotonic() - started_s)
 
 
 def last_turn_id(call: Call) -> str:

@@ -20,6 +20,7 @@ from homefire.errors import HomefireError, ServerUnreachable
 ENDED = frozenset({"done", "failed", "skipped", "stopped"})
 _RECONNECT_S = 0.5
 _QUEUE_POLL_S = 0.2
+_NEXT_TRY_POLLS = 5
 MAX_REASONS = 3
 _MAX_RECONNECTS = 20
 
@@ -155,6 +156,18 @@ def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
                 seen.show(step)
     found: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
     return found
+
+
+def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
+    """The run in which a refused correction is taught again, more gently; None when there is none."""
+    if run["state"] != "done" or run["promoted"] or not run["gate_reasons"]:
+        return None
+    for _ in range(_NEXT_TRY_POLLS):
+        for newest in client.get("/v1/runs", example_id=example_id, limit=1)["runs"]:
+            if newest["run_id"] != run["run_id"]:
+                return str(newest["run_id"])
+        time.sleep(_QUEUE_POLL_S)
+    return None
 
 
 def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
