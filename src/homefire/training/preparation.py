@@ -67,7 +67,7 @@ class Parents:
         if not self.parent.trainable:
             reason = self.parent.why_not_trainable or "it cannot be trained here"
             raise NotTrainable(
-                f"The live model {self.parent.name} cannot be taught: {reason}",
+                f"The live model {self.parent.name} cannot be taught: {reason}.",
                 hint="Corrections are kept; they are learned when a trainable model is live.",
                 name=self.parent.name,
             )

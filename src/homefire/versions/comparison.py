@@ -1,7 +1,8 @@
 """What changed from one model to another: metrics, gate scores, skills, and tensors layer by layer.
 
 Two tensors are the same when their hashes are. A version's hashes stand in its manifest; a base's are taken
-from its file on the spot, which reads all of it once.
+from its file on the spot, which reads all of it once. What an adapter does not hold it takes from its base, so its
+tensors are the base's and its own.
 """
 
 from __future__ import annotations
@@ -80,8 +81,11 @@ def _content(library: Library, store: Store, name: str) -> _Content:
     row = store.versions.get(name)
     if row is not None:
         manifest = library.manifest(name)
+        tensors = {key: tensor.sha256 for key, tensor in manifest.tensors.items()}
+        if manifest.kind == "adapter":
+            tensors = {**_content(library, store, manifest.base.name).tensors, **tensors}
         return _Content(
-            tensors={key: tensor.sha256 for key, tensor in manifest.tensors.items()},
+            tensors=tensors,
             metrics=manifest.metrics,
             scores=row.gate_scores or {},
             examples=set(manifest.lineage.example_ids),
