@@ -12,7 +12,7 @@ from homefire.catalog.catalog import Catalog
 from homefire.catalog.convert import convert
 from homefire.errors import BadModel, Conflict, CorruptData, InvalidRequest, ModelNotFound
 from homefire.home import Home
-from homefire.store.events import AliasMoved
+from homefire.store.events import AliasMoved, DatasetCreated, RunMoved, RunQueued
 from homefire.store.store import Store
 
 
@@ -181,6 +181,31 @@ async def test_a_removed_model_leaves_nothing(catalog: Catalog, home: Home, embe
     assert names_in(home.base_models) == set()
     with pytest.raises(ModelNotFound):
         catalog.resolve("mine")
+
+
+async def test_what_was_made_of_a_model_goes_with_its_last_name(
+    catalog: Catalog, home: Home, ember_copy: Path
+) -> None:
+    for name in ("mine", "again"):
+        await catalog.add(ember_copy, name=name)
+    await catalog.files(catalog.resolve("mine").model)
+    assert len(names_in(home.cache / "gguf")) == 2  # the file and its hash
+    await catalog.remove("mine")
+    assert len(names_in(home.cache / "gguf")) == 2
+    await catalog.remove("again")
+    assert names_in(home.cache / "gguf") == set()
+
+
+async def test_a_base_that_a_run_starts_from_stays(catalog: Catalog, ember_copy: Path, store: Store) -> None:
+    await catalog.add(ember_copy, name="mine")
+    await store.append(
+        DatasetCreated(dataset_id="d", name="d", example_ids=()),
+        RunQueued(run_id="run_1", dataset_id="d", base="mine", parent="mine", recipe={}, priority="normal"),
+    )
+    with pytest.raises(Conflict, match="run_1"):
+        await catalog.remove("mine")
+    await store.append(RunMoved(run_id="run_1", state="skipped", epoch=0, who="me", why="x"))
+    await catalog.remove("mine")
 
 
 async def test_a_broken_model_cannot_be_added(catalog: Catalog, home: Home, ember_copy: Path) -> None:

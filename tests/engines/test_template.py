@@ -112,3 +112,17 @@ def test_the_fingerprint_is_of_everything_that_decides_the_text() -> None:
     assert (
         len({first, ChatTemplate(MARKED, eos_token="b").fingerprint, ChatTemplate(UNMARKED).fingerprint}) == 3
     )
+
+
+def test_a_model_that_can_think_aloud_is_asked_and_taught_the_answer_alone() -> None:
+    thinks = (
+        "{% for m in messages %}<{{ m.role }}>"
+        "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }};{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>"
+        "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}{% endif %}"
+    )
+    template = ChatTemplate(thinks, eos_token=";")
+    question, answer = Message("user", "Hi"), Message("assistant", "Hello.")
+    assert template.render([question]).endswith("<assistant><think></think>")
+    rendered = template.render_with_spans([question, answer])
+    assert [rendered.text[start:end] for start, end in rendered.spans] == ["Hello.;"]

@@ -227,3 +227,22 @@ async def test_the_check_notices_when_the_two_facts_are_written_apart(
     await corrections.correct([user("q")], answer="a")
     assert calls == [2]  # both were handed over together; written apart, the example is missing:
     assert store.examples.pending() == []
+
+
+async def test_an_example_holds_the_system_prompt_that_its_question_is_served_with(store: Store) -> None:
+    corrections = Corrections(store, store.world, system_prompt="Be kind.")
+    system = Message("system", "Be kind.")
+    turn_id = record_turn(store, ("user", "Where is the key?"), ("assistant", "I do not know."))
+    own = record_turn(
+        store, ("system", "Be brief."), ("user", "And the cat?"), ("assistant", "No."), number=2
+    )
+    await corrections.give(turn_id, verdict="correction", text="Under the pot.")
+    await corrections.give(own, verdict="correction", text="On the mat.")
+    await corrections.correct([user("Where is the dog?")], answer="Outside.")
+    first, second, third = (example.messages for example in store.examples.pending())
+    assert first == (system, user("Where is the key?"), Message("assistant", "Under the pot."))
+    assert second[0] == Message("system", "Be brief.")
+    assert third[0] == system
+    # without the setting nothing is put in front
+    await Corrections(store, store.world).correct([user("Where is the bird?")], answer="Gone.")
+    assert store.examples.pending()[-1].messages[0] == user("Where is the bird?")

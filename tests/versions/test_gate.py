@@ -210,6 +210,21 @@ def test_without_a_known_answer_the_parents_sense_is_the_reference() -> None:
     assert not judge(GateInput(probes=asked, candidate=other, parent=parent)).passed
 
 
+def test_many_small_moves_away_from_the_bases_own_answers_add_up() -> None:
+    asked = tuple(
+        Probe(
+            probe_id=f"general-{n}", group="protected", skill=f"s{n}", messages=(Message("user", f"q{n}"),)
+        )
+        for n in range(20)
+    )  # fmt: skip
+    base = {probe.probe_id: said("The capital of France is Paris.") for probe in asked}
+    moved = {**base, **{f"general-{n}": said("zzzzz qqqq") for n in range(3)}}
+    assert judge(GateInput(probes=asked, candidate=moved, parent=moved)).passed
+    verdict = judge(GateInput(probes=asked, candidate=moved, parent=moved, anchor=base))
+    assert not verdict.passed
+    assert verdict.scores["anchor_ratio"] == 0.85
+
+
 @pytest.mark.parametrize(
     ("score", "passes"), [(1.0, False), (0.95, True)], ids=["all must be right", "one in twenty may be wrong"]
 )

@@ -7,7 +7,7 @@ import pytest
 from homefire.catalog.models import ModelInfo
 from homefire.errors import Conflict, EngineCrashed, ModelNotFound
 from homefire.home import Home
-from homefire.store.events import GateJudged
+from homefire.store.events import AliasMoved, GateJudged
 from homefire.store.store import Store
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
@@ -130,6 +130,15 @@ class TestPromotion:
         assert live(store) == "v003"
         await promotion.rollback(to="small", who="me", why="clean")
         assert live(store) == "small"
+
+    async def test_an_alias_is_nothing_to_go_back_to(
+        self, promotion: Promotion, store: Store, catalog: SmallCatalog
+    ) -> None:
+        await store.append(AliasMoved(alias="default", target="live", previous=None, who="me", why="x"))
+        for name in ("default", "live"):
+            with pytest.raises(Conflict, match="alias"):
+                await promotion.rollback(to=name, who="me", why="x")
+        assert catalog.resolve("default").model.name == "small"
 
     async def test_a_version_that_is_gone_is_skipped(
         self, promotion: Promotion, store: Store, library: Library
