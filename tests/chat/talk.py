@@ -38,7 +38,7 @@ class Talk:
         return check_order([event async for event in self.turns.run(request(*messages, **fields))])
 
     def recorded(self) -> list[TurnRecorded]:
-        return [one.event for one in self.store.events(kinds=["turn.recorded"])]  # type: ignore[misc]
+        return [one.event for one in self.store.events() if isinstance(one.event, TurnRecorded)]
 
     def last_turn(self) -> TurnRow:
         turn = self.store.turns.get(self.recorded()[-1].turn_id)

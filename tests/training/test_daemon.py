@@ -81,7 +81,7 @@ class Server:
         return self.catalog.resolve("live").model.name
 
     def moves(self, run_id: str) -> list[str]:
-        events = [recorded.event for recorded in self.store.events(kinds=["run.moved"])]
+        events = [recorded.event for recorded in self.store.events()]
         return [event.state for event in events if isinstance(event, RunMoved) and event.run_id == run_id]
 
 

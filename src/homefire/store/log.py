@@ -8,10 +8,10 @@ event.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Integer, bindparam, false, insert, or_, select
+from sqlalchemy import Integer, bindparam, insert, select
 
 from homefire.errors import CorruptData, InvalidRequest
 from homefire.store.driver import Connection
@@ -63,13 +63,12 @@ class EventLog:
     def __init__(self) -> None:
         self._insert = Statement(insert(events))
         self._tail = Statement(select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1))
-        self._after = (
+        self._after = Statement(
             select(events.c.seq, events.c.at_s, events.c.kind, events.c.payload)
             .where(events.c.seq > bindparam("after_seq"))
             .order_by(events.c.seq)
             .limit(bindparam("limit", type_=Integer))
         )
-        self._after_statement = Statement(self._after)
         self._chain = Statement(
             select(events)
             .where(events.c.seq > bindparam("after_seq"))
@@ -100,14 +99,9 @@ class EventLog:
         row = self._tail.one(connection)
         return LogTail(0, FIRST_PREV_HASH) if row is None else LogTail(row[0], row[1])
 
-    def read(
-        self, connection: Connection, *, after_seq: int, kinds: Sequence[str] | None, limit: int
-    ) -> list[Recorded]:
-        """Up to `limit` events after `after_seq`, oldest first, of these kinds (None: of all)."""
-        statement = self._after_statement
-        if kinds is not None:
-            statement = Statement(self._after.where(or_(false(), *(events.c.kind == kind for kind in kinds))))
-        rows = statement.all(connection, {"after_seq": after_seq, "limit": limit})
+    def read(self, connection: Connection, *, after_seq: int, limit: int) -> list[Recorded]:
+        """Up to `limit` events after `after_seq`, oldest first."""
+        rows = self._after.all(connection, {"after_seq": after_seq, "limit": limit})
         return [
             Recorded(seq, at_s, self.decode(payload, seq=seq, kind=kind)) for seq, at_s, kind, payload in rows
         ]
@@ -115,7 +109,7 @@ class EventLog:
     def replay(self, connection: Connection) -> Iterator[Recorded]:
         """All events, oldest first, a few hundred in memory at a time."""
         after_seq = 0
-        while batch := self.read(connection, after_seq=after_seq, kinds=None, limit=_BATCH_ROWS):
+        while batch := self.read(connection, after_seq=after_seq, limit=_BATCH_ROWS):
             yield from batch
             after_seq = batch[-1].seq
 

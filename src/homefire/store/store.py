@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from concurrent.futures import Future
 
 from homefire.config.schema import StoreSettings
@@ -119,12 +118,10 @@ class Store:
             subscription.fall_behind()
         return subscription
 
-    def events(
-        self, *, after_seq: int = 0, kinds: Sequence[str] | None = None, limit: int = 1000
-    ) -> list[Recorded]:
+    def events(self, *, after_seq: int = 0, limit: int = 1000) -> list[Recorded]:
         """Events after `after_seq`, oldest first."""
         with self._connections.use() as connection:
-            return self._log.read(connection, after_seq=after_seq, kinds=kinds, limit=limit)
+            return self._log.read(connection, after_seq=after_seq, limit=limit)
 
     @property
     def last_seq(self) -> int:

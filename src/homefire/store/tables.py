@@ -19,7 +19,6 @@ events = Table(
     Column("payload", Text, nullable=False),
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
-    Index("events_by_kind", "kind", "seq"),
     sqlite_autoincrement=True,
 )
 

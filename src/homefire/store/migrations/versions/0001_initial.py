@@ -27,7 +27,6 @@ def _create_log() -> None:
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("events_by_kind", "events", ["kind", "seq"])
     op.create_table(
         "fence",
         sa.Column("epoch", sa.Integer(), nullable=False),
