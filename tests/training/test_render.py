@@ -134,3 +134,14 @@ def test_a_tokenizer_that_asks_for_cutting_is_not_obeyed(tmp_path: Path) -> None
     (folder / "tokenizer.json").write_text(json.dumps(settings))
     messages = row("q", "a long answer").messages
     assert load_renderer(folder).encode(messages) == EMBER_RENDERER.encode(messages)
+
+
+def test_a_template_with_a_date_renders_the_same_on_another_day(tmp_path: Path) -> None:
+    folder = shutil.copytree(EMBER, tmp_path / "dated")
+    template = folder / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %b %Y') }}\n" + template.read_text())
+    messages = [Message("user", "Hello"), Message("assistant", "Hi.")]
+    day_s = 86_400.0
+    first, again, other = (load_renderer(folder, at_s=at_s) for at_s in (0.0, 60.0, 40 * day_s))
+    assert first.encode(messages) == again.encode(messages)
+    assert first.encode(messages) != other.encode(messages)

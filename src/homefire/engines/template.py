@@ -100,17 +100,13 @@ def _to_json(
     )
 
 
-def _now(format_string: str) -> str:
-    return datetime.now().strftime(format_string)
-
-
-def _environment() -> tuple[jinja2.Environment, _GenerationMarks]:
+def _environment(now: Callable[[], datetime]) -> tuple[jinja2.Environment, _GenerationMarks]:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationMarks, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _now
+    environment.globals["strftime_now"] = lambda form: now().strftime(form)
     environment.globals["namespace"] = _Namespace
     marks = next(item for item in environment.extensions.values() if isinstance(item, _GenerationMarks))
     return environment, marks
@@ -119,7 +115,8 @@ def _environment() -> tuple[jinja2.Environment, _GenerationMarks]:
 class ChatTemplate:
     """A compiled template with the special tokens it may name. Threads may share one.
 
-    A source that does not compile, and messages the template refuses, raise BadModel.
+    A source that does not compile, and messages the template refuses, raise BadModel. `now` is the day that
+    templates with a date in them show.
     """
 
     def __init__(
@@ -129,6 +126,7 @@ class ChatTemplate:
         bos_token: str = "",
         eos_token: str = "",
         special_tokens: Mapping[str, str] | None = None,
+        now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self.source = source
         self.eos_token = eos_token
@@ -138,7 +136,7 @@ class ChatTemplate:
             "bos_token": bos_token,
             "eos_token": eos_token,
         }
-        self._environment, self._marks = _environment()
+        self._environment, self._marks = _environment(now)
         self._lock = threading.Lock()
         try:
             self._template = self._environment.from_string(source)

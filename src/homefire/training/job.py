@@ -56,6 +56,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     replay: str | None = None
     """JSONL of rows with `messages`: old skills, rehearsed likewise."""
     seed: int = 0
+    began_at_s: float | None = None
+    """When the run was first leased: the date that chat templates with one show; None: now."""
     num_threads: int = 1
     checkpoint_every_steps: int = 20
     keep_checkpoints: int = 2

@@ -62,7 +62,7 @@ def load_lessons(job: Job) -> Lessons:
     folder = Path(
         job.base_folder if (Path(job.model_folder) / "adapter_config.json").exists() else job.model_folder
     )
-    renderer = load_renderer(folder)
+    renderer = load_renderer(folder, at_s=job.began_at_s)
     new = read_rows(Path(job.examples))
     if not new:
         raise InvalidRequest("The run has no examples: there is nothing to learn.")

@@ -162,6 +162,7 @@ def write_job(
         kept=str(run_dir / KEPT_FILE) if (run_dir / KEPT_FILE).stat().st_size else None,
         replay=str(run_dir / REPLAY_ROWS_FILE) if (run_dir / REPLAY_ROWS_FILE).stat().st_size else None,
         seed=settings.seed + num_tries,
+        began_at_s=world.clock.now_s(),
         num_threads=settings.num_threads,
         checkpoint_every_steps=settings.checkpoint_every_steps,
         keep_checkpoints=settings.keep_checkpoints,
@@ -170,7 +171,12 @@ def write_job(
     if (run_dir / JOB_FILE).exists():
         first = read_job(run_dir)
         job = msgspec.structs.replace(
-            job, mode=first.mode, recipe=first.recipe, seed=first.seed, num_threads=first.num_threads
+            job,
+            mode=first.mode,
+            recipe=first.recipe,
+            seed=first.seed,
+            began_at_s=first.began_at_s,
+            num_threads=first.num_threads,
         )
     write_file(run_dir / JOB_FILE, msgspec.json.encode(job), world)
     return job

@@ -13,6 +13,7 @@ import itertools
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,10 @@ def _messages_of_spans(messages: Sequence[Message], rendered: Rendered) -> list[
     return owners
 
 
-def load_renderer(folder: Path) -> Renderer:
+def load_renderer(folder: Path, *, at_s: float | None = None) -> Renderer:
     """Template, tokenizer, stop tokens and context length of a model folder.
+
+    A template that shows a date shows that of `at_s`: a run resumed on another day renders the same rows.
 
     Raises:
         BadModel: one of them is missing or broken.
@@ -197,6 +200,7 @@ def load_renderer(folder: Path) -> Renderer:
         bos_token=special.get("bos_token", ""),
         eos_token=special.get("eos_token", ""),
         special_tokens=special,
+        now=datetime.now if at_s is None else lambda: datetime.fromtimestamp(at_s),
     )
     return Renderer(template, tokenizer, _stop_ids(folder, config, tokenizer, special), context_tokens)
 
