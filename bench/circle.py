@@ -79,7 +79,8 @@ def main() -> None:
             print(f"round {number + 1}: {rounds[-1]}")
     middle = statistics.median
     record("20 corrections: trained, gated, promoted and served, unattended (median)",
-           middle(r["took_s"] for r in rounds), "s", reach="<= 60", better="lower", command=COMMAND, peer="nobody has it")  # fmt: skip
+           middle(r["took_s"] for r in rounds), "s", reach="<= 60", better="lower", command=COMMAND,
+           peer="nobody has it")  # fmt: skip
     record("corrections that are now right, of 20 (worst round)", min(r["num_right"] for r in rounds),
            "of 20", reach="20", better="higher", command=COMMAND)  # fmt: skip
     record("protected skills, share of before (worst round)", min(r["kept"] for r in rounds),

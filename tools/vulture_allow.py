@@ -22,7 +22,7 @@ _ = (_.cache_creation_input_tokens, _.cache_read_input_tokens, _.content_block, 
 _ = (_.embedding, _.eval_count, _.eval_duration, _.expires_at, _.families, _.finish_reason, _.first_id)
 _ = (_.has_more, _.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
 _ = (_.modelfile, _.modified_at, _.output_tokens, _.owned_by, _.parameter_size, _.parent_model)
-_ = (_.prompt_eval_count, _.prompt_eval_duration, _.prompt_tokens_details, _.quantization_level, _.refusal)
+_ = (_.prompt_eval_count, _.prompt_eval_duration, _.prompt_tokens_details, _.quantization_level)
 _ = (_.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
 
 # What those clients send and is accepted where it asks for nothing this server does not do; a name that is

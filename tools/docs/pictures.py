@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
-
 from tests.support.server import running_server
 from tests.web.conftest import QUIET
 
