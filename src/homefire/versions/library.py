@@ -282,7 +282,7 @@ class Library:
             manifest = self._manifest(row)
             folder = self._home.versions / manifest.folder_name
             if folder.is_dir():
-                return self._restore_manifest(manifest, folder)
+                return _tidy(manifest, folder) + self._restore_manifest(manifest, folder)
             aside = folder.with_name(f".{folder.name}.{self._world.random_bytes(6).hex()}.new")
             assemble(manifest, self._store.blobs, aside, world=self._world)
             replace_directory(aside, folder, self._world)
@@ -295,6 +295,18 @@ class Library:
             return []
         write_file(folder / MANIFEST_NAME, encode_manifest(manifest), self._world)
         return [f"Put the manifest of {manifest.version} back into its folder."]
+
+
+def _tidy(manifest: Manifest, folder: Path) -> list[str]:
+    """Remove what a repair, or an earlier recovery, wrote aside in a version's folder when it was killed."""
+    leftovers = [
+        path
+        for path in sorted(folder.rglob(".*.tmp"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in manifest.files
+    ]
+    for leftover in leftovers:
+        leftover.unlink()
+    return [f"Removed the unfinished {leftover.name} of {manifest.version}." for leftover in leftovers]
 
 
 def _published(manifest: Manifest) -> VersionPublished:
