@@ -8,13 +8,6 @@ from homefire.errors import StoreError
 from homefire.home import Home
 
 
-def test_the_home_is_named_by_the_environment_or_lies_in_the_users_folder(tmp_path: Path) -> None:
-    assert Home.default({"HOMEFIRE_HOME": str(tmp_path)}).root == tmp_path
-    assert Home.default({}).root == Path("~/.homefire").expanduser()
-    assert Home.default({"HOMEFIRE_HOME": ""}).root == Path("~/.homefire").expanduser()
-    assert Home.default({"HOMEFIRE_HOME": "relative"}).root.is_absolute()
-
-
 def test_every_place_is_made_private(tmp_path: Path) -> None:
     home = Home(tmp_path / "deep" / "home").create()
     home.create()

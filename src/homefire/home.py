@@ -6,8 +6,6 @@ A `Home` is a value: it computes paths and touches the disk only in `create`.
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +17,6 @@ class Home:
     """The home directory at `root` (absolute). Everything below is readable by its owner only."""
 
     root: Path
-
-    @classmethod
-    def default(cls, environ: Mapping[str, str] | None = None) -> Home:
-        """`$HOMEFIRE_HOME`, or `~/.homefire`."""
-        named = (os.environ if environ is None else environ).get("HOMEFIRE_HOME", "")
-        return cls((Path(named) if named else Path("~/.homefire")).expanduser().absolute())
 
     @property
     def settings_file(self) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from homefire.cli.address import find_server, read_server_file, url_of
+from homefire.cli.address import find_server, home_root, read_server_file, url_of
 from homefire.errors import ConfigError
 
 
@@ -56,3 +56,9 @@ def test_a_url_without_a_scheme_is_refused(tmp_path: Path) -> None:
 )
 def test_a_wildcard_address_is_reached_on_loopback(host: str, url: str) -> None:
     assert url_of(host, 1) == url
+
+
+def test_the_home_is_named_by_the_environment_or_lies_in_the_users_folder(tmp_path: Path) -> None:
+    assert home_root(None, {"HOMEFIRE_HOME": str(tmp_path)}) == tmp_path
+    assert home_root(None, {}) == home_root(None, {"HOMEFIRE_HOME": ""}) == Path("~/.homefire").expanduser()
+    assert home_root(None, {"HOMEFIRE_HOME": "relative"}).is_absolute()

@@ -7,7 +7,7 @@ from homefire.store.store import Store
 
 HOT = [
     ("sessions", "_get"), ("sessions", "_list"),
-    ("messages", "_get"), ("messages", "_path"), ("messages", "_by_digest"), ("messages", "_list"),
+    ("messages", "_path"), ("messages", "_by_digest"), ("messages", "_list"),
     ("turns", "_get"), ("turns", "_list"), ("feedback", "_list"), ("keys", "_find"),
     ("aliases", "_get"), ("aliases", "_history"), ("models", "_get"), ("versions", "_get"), ("runs", "_get"),
     ("runs", "_in_state"), ("examples", "_get"),

@@ -79,7 +79,6 @@ class MessageReader:
             .join(path, path.c.message_id == messages.c.message_id)
             .order_by(path.c.depth.desc()),
         )
-        self._get = Query(connections, shape, shape.select().where(messages.c.message_id == bindparam("id")))
         self._by_digest = Query(
             connections,
             shape,
@@ -96,9 +95,6 @@ class MessageReader:
             .where(messages.c.session_id == bindparam("id"))
             .order_by(messages.c.seq, messages.c.message_id),
         )
-
-    def get(self, message_id: str) -> MessageRow | None:
-        return self._get.one(id=message_id)
 
     def path(self, message_id: str) -> list[MessageRow]:
         """Root to leaf; empty when there is no such message."""
@@ -145,10 +141,6 @@ class FeedbackReader:
             .where(feedback.c.turn_id == bindparam("id"))
             .order_by(feedback.c.seq, feedback.c.feedback_id),
         )
-        self._get = Query(connections, shape, shape.select().where(feedback.c.feedback_id == bindparam("id")))
-
-    def get(self, feedback_id: str) -> FeedbackRow | None:
-        return self._get.one(id=feedback_id)
 
     def list(self, turn_id: str) -> list[FeedbackRow]:
         """What was said of a turn, oldest first."""

@@ -8,7 +8,7 @@ from sqlalchemy import Integer, Text, bindparam, cast, func, select
 
 from homefire.store.connections import ReadConnections
 from homefire.store.reading import Query, Shape
-from homefire.store.rows import AliasRow, GateRow, ModelRow, VersionRow
+from homefire.store.rows import AliasRow, ModelRow, VersionRow
 from homefire.store.sql import Statement
 from homefire.store.tables import alias_moves, aliases, gates, models, versions
 
@@ -74,18 +74,6 @@ class VersionReader:
         self._get = Query(connections, shape, query.where(versions.c.version == bindparam("version")))
         newest_first = query.order_by(versions.c.seq.desc(), versions.c.version.desc())
         self._list = Query(connections, shape, newest_first.where(versions.c.removed_at_s.is_(None)))
-        self._list_all = Query(connections, shape, newest_first)
-        past = Shape(
-            GateRow,
-            gates,
-            json={"reasons": tuple[str, ...], "scores": dict[str, Any], "passed": bool},
-            computed={"passed": func.iif(gates.c.passed == 1, "true", "false")},
-        )
-        self._gates = Query(
-            connections,
-            past,
-            past.select().where(gates.c.version == bindparam("version")).order_by(gates.c.seq.desc()),
-        )
         number = cast(func.substr(versions.c.version, 2), Integer)
         self._connections = connections
         self._last_number = Statement(
@@ -98,10 +86,6 @@ class VersionReader:
         """A version, also one that was removed (`removed_at_s`)."""
         return self._get.one(version=version)
 
-    def gates(self, version: str) -> list[GateRow]:
-        """All verdicts on a version, newest first."""
-        return self._gates.all(version=version)
-
     def next_name(self) -> str:
         """`v001`, `v002`, …: one more than the greatest number ever given."""
         with self._connections.use() as connection:
@@ -109,6 +93,6 @@ class VersionReader:
         assert row is not None
         return f"v{int(row[0]) + 1:03d}"
 
-    def list(self, *, include_removed: bool = False) -> list[VersionRow]:
-        """All versions, newest first."""
-        return self._list_all.all() if include_removed else self._list.all()
+    def list(self) -> list[VersionRow]:
+        """All versions that were not removed, newest first."""
+        return self._list.all()

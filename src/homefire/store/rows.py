@@ -168,15 +168,3 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     gate_passed: bool | None
     gate_reasons: tuple[str, ...]
     gate_scores: dict[str, Any]
-
-
-class GateRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One verdict of the gate on a version."""
-
-    seq: int
-    version: str
-    run_id: str | None
-    passed: bool
-    reasons: tuple[str, ...]
-    scores: dict[str, Any]
-    judged_at_s: float

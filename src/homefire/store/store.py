@@ -133,11 +133,6 @@ class Store:
         """Why nothing can be recorded any more (poisoned, fenced, closed); None while all is well."""
         return self._writer.failure
 
-    @property
-    def sqlite_version(self) -> str:
-        """The version of the linked SQLite library."""
-        return driver.sqlite_version
-
     def check(self, *, full: bool = False) -> CheckReport:
         """Compare everything with the log (and every blob with its name, with `full`); see `check.py`."""
         return check_store(

@@ -49,10 +49,6 @@ class Append:
     waiter: asyncio.Future[tuple[Recorded, ...]] | Future[tuple[Recorded, ...]]
     outcome: Outcome = ()
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        return self.waiter.get_loop() if isinstance(self.waiter, asyncio.Future) else None
-
 
 @dataclass(slots=True, eq=False)
 class Job:
