@@ -113,11 +113,28 @@ def test_a_failed_write_is_typed_and_changes_nothing(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failed_flush_is_not_tried_again(tmp_path: Path) -> None:
+def num_flushes_of_a_failing_write(path: Path) -> int:
     files = FailingFiles("fsync_file", errno.EIO)
     with pytest.raises(StoreError):
-        write_file(tmp_path / "file", b"new", World(files=files))
-    assert files.num_flushes == 1
+        durable.write_file(path, b"new", World(files=files))
+    return files.num_flushes
+
+
+def test_a_failed_flush_is_not_tried_again(tmp_path: Path) -> None:
+    assert num_flushes_of_a_failing_write(tmp_path / "file") == 1
+
+
+def test_planted_bug_a_write_that_is_tried_again_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stubborn(path: Path, data: bytes, world: World) -> None:
+        try:
+            write_file(path, data, world)
+        except StoreError:
+            write_file(path, data, world)
+
+    monkeypatch.setattr(durable, "write_file", stubborn)
+    assert num_flushes_of_a_failing_write(tmp_path / "file") == 2
 
 
 def test_written_files_are_private(tmp_path: Path) -> None:

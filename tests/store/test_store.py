@@ -16,7 +16,6 @@ from homefire.errors import (
     StoreError,
     StoreFenced,
     StoreFull,
-    StorePoisoned,
 )
 from homefire.home import Home
 from homefire.store import connections
@@ -29,7 +28,6 @@ from homefire.store.subscription import Subscription
 from homefire.world import World
 from tests.store.conftest import Opener
 from tests.store.samples import (
-    IOERR_FSYNC,
     FaultyConnection,
     LimitedFiles,
     alias,
@@ -38,7 +36,7 @@ from tests.store.samples import (
     version,
 )
 
-SQLITE_FULL, SQLITE_BUSY, SQLITE_READONLY = 13, 5, 8
+SQLITE_BUSY, SQLITE_READONLY = 5, 8
 
 
 def num_events(store: Store) -> int:
@@ -242,59 +240,6 @@ def test_planted_bug_without_the_epoch_check_the_older_one_commits(
 
 
 # Failing disks
-
-
-@pytest.mark.parametrize("statement", ["COMMIT", "INSERT INTO events", "BEGIN"])
-def test_a_failed_flush_stops_the_store_and_is_never_retried(
-    open_here: Opener, faulty: list[FaultyConnection], statement: str
-) -> None:
-    async def append_many(store: Store) -> list[object]:
-        return list(
-            await asyncio.gather(
-                *(store.append(turn(str(n), session=f"s{n}")) for n in range(10)), return_exceptions=True
-            )
-        )
-
-    store = open_here()
-    store.append_sync(turn("before"))
-    faulty[0].fail(statement, IOERR_FSYNC, num_times=1000)
-    results = asyncio.run(append_many(store))
-    assert {type(one) for one in results} == {StorePoisoned}
-    faulty[0].fail("", 0, num_times=0)
-    num_executed = len(faulty[0].executed)
-    with pytest.raises(StorePoisoned, match="restart"):
-        store.append_sync(turn("after", session="s2"))
-    assert len(faulty[0].executed) == num_executed, "nothing is tried again"
-    assert store.turns.get("turn-before") is not None, "reads go on"
-    store.close()
-    again = open_here()
-    again.append_sync(turn("after", session="s2"))
-    assert again.check().is_sound
-
-
-def test_a_checkpoint_that_fails_stops_the_store(
-    open_here: Opener, faulty: list[FaultyConnection], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("homefire.store.writer.CHECKPOINT_BATCHES", 1)
-    store = open_here()
-    faulty[0].fail("PRAGMA wal_checkpoint", IOERR_FSYNC)
-    store.append_sync(turn("1"))
-    store.close()
-    assert isinstance(store.failure, StorePoisoned)
-
-
-@pytest.mark.parametrize("statement", ["COMMIT", "INSERT INTO events"])
-def test_a_full_disk_refuses_and_recovers(
-    open_here: Opener, faulty: list[FaultyConnection], statement: str
-) -> None:
-    store = open_here()
-    faulty[0].fail(statement, SQLITE_FULL)
-    with pytest.raises(StoreFull):
-        store.append_sync(turn("1"))
-    assert store.failure is None
-    store.append_sync(turn("1"))
-    assert num_events(store) == 1
-    assert store.check().is_sound
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ whatever `except` and `finally` would still like to do. Operations are what chan
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -26,28 +27,33 @@ class KillSwitch:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self.num_done = 0
+        self.done: list[str] = []
+        """The kinds of the operations that were done."""
         self.has_killed = False
 
-    def point(self) -> None:
+    def point(self, kind: str) -> None:
         """An operation is about to be done."""
-        if self.num_done == self._number:
+        if len(self.done) == self._number:
             self.has_killed = True
             raise Killed
-        self.num_done += 1
+        self.done.append(kind)
+
+    def retire(self) -> None:
+        """What was to be killed is over: kill nothing any more."""
+        self._number = -1
 
     def watch_files(self, patch: pytest.MonkeyPatch) -> None:
         """Count what changes a directory or flushes, in the whole process."""
 
-        def watched(real: Any) -> Any:
+        def watched(name: str, real: Any) -> Any:
             def run(*args: Any, **kwargs: Any) -> Any:
-                self.point()
+                self.point(name)
                 return real(*args, **kwargs)
 
             return run
 
         for name in CHANGES:
-            patch.setattr(os, name, watched(getattr(os, name)))
+            patch.setattr(os, name, watched(name, getattr(os, name)))
 
     def watch_database(self, patch: pytest.MonkeyPatch, *, autocommit: bool = False) -> None:
         """Count every statement of connections made from now on. `autocommit`: their transactions are none."""
@@ -55,8 +61,9 @@ class KillSwitch:
 
         class Cursor(driver.Cursor):
             def execute(self, sql: str, *parameters: Any) -> Any:
-                switch.point()
-                if autocommit and sql.split()[0] in ("BEGIN", "COMMIT", "ROLLBACK"):
+                kind = sql.split()[0]
+                switch.point(kind)
+                if autocommit and kind in ("BEGIN", "COMMIT", "ROLLBACK"):
                     sql, parameters = "SELECT 1", ()
                 return super().execute(sql, *parameters)
 
@@ -68,3 +75,14 @@ class KillSwitch:
             return connect(*args, **{"factory": Connection, **kwargs})
 
         patch.setattr(driver, "connect", watched)
+
+
+def telling_moments(kinds: list[str]) -> list[int]:
+    """The numbers of these operations; of more than three of one kind in a row the first, a middle one and
+    the last. One more stands for no kill at all."""
+    moments, start = [], 0
+    for _, alike in itertools.groupby(kinds):
+        end = start + len(list(alike)) - 1
+        moments.extend(sorted({start, (start + end) // 2, end}))
+        start = end + 1
+    return [*moments, len(kinds)]

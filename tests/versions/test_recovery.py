@@ -120,9 +120,9 @@ def watch_appends(patch: pytest.MonkeyPatch, switch: KillSwitch) -> None:
     real = Store.append
 
     async def watched(self: Store, *events: Event) -> Any:
-        switch.point()
+        switch.point("append")
         recorded = await real(self, *events)
-        switch.point()
+        switch.point("appended")
         return recorded
 
     patch.setattr(Store, "append", watched)
