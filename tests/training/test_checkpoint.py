@@ -248,23 +248,6 @@ def test_the_check_notices_missing_flushes(tmp_path: Path, monkeypatch: pytest.M
     assert "weights.safetensors" in unflushed(files, path)
 
 
-def operations_of_a_first_save(run_dir: Path) -> list[tuple[str, str]]:
-    files = RecordingFiles()
-    Trained(run_dir, files=files).save(1)
-    return files.operations
-
-
-def test_a_failed_flush_is_not_tried_again(tmp_path: Path) -> None:
-    operations = operations_of_a_first_save(tmp_path / "good")
-    flushes = [number for number, (name, _) in enumerate(operations) if name.startswith("fsync")]
-    assert len(flushes) == 6
-    for number in flushes:
-        files = RecordingFiles(number, OSError(errno.EIO, "Input/output error"))
-        with pytest.raises(StorePoisoned):
-            Trained(tmp_path / str(number), files=files).save(1)
-        assert len(files.operations) == number, "nothing is done to the disk after a failed flush"
-
-
 def test_a_flush_that_finds_no_room_is_a_failed_flush(tmp_path: Path) -> None:
     files = RecordingFiles(0, OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(StorePoisoned):

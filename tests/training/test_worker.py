@@ -118,21 +118,6 @@ def test_a_lost_lease_commits_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "final").exists()
 
 
-def test_a_full_disk_is_waited_out_and_nothing_is_lost(tmp_path: Path) -> None:
-    make_run(tmp_path / "straight")
-    straight = Worker(tmp_path / "straight")
-    assert straight.finish() == ExitCode.DONE
-    make_run(tmp_path / "full")
-    worker = Worker(tmp_path / "full")
-    worker.wait_for(Started)
-    worker.limit_file_size(200_000)
-    worker.wait_for(DiskFull)
-    assert list((tmp_path / "full" / "checkpoints").iterdir()) == []
-    worker.limit_file_size(1 << 30)
-    assert worker.finish() == ExitCode.DONE
-    assert final_digest(worker) == final_digest(straight)
-
-
 def test_a_pause_while_the_disk_is_full_goes_back_to_the_last_checkpoint(tmp_path: Path) -> None:
     make_run(tmp_path)
     worker = Worker(tmp_path)
