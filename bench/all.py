@@ -12,6 +12,7 @@ PROGRAMS = (
     "bench.beside_training",
     "bench.exact_resume",
     "bench.gate_regressions",
+    "bench.clean_checkout",
 )
 
 
