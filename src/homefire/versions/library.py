@@ -174,7 +174,8 @@ class Library:
         """Bring folders and log together after a crash; returns what was done, in sentences.
 
         Half-written folders go, a whole folder without an event becomes its version, a version without a
-        folder (or its manifest) gets it back from its blobs. Doing it again changes nothing.
+        folder (or its manifest) gets it back from its blobs, and what a killed repair wrote aside goes. Doing
+        it again changes nothing.
         """
         async with self._lock:
             done = await asyncio.to_thread(self._sweep)
