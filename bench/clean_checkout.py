@@ -1,6 +1,6 @@
 """How long a stranger waits: `make test` in a fresh clone, and the installation in it.
 
-    python -m bench.clean_checkout
+python -m bench.clean_checkout
 """
 
 from __future__ import annotations
