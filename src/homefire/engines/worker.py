@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import functools
 import os
 import queue
@@ -30,9 +29,9 @@ from homefire.engines.base import Delta, ModelFiles
 from homefire.engines.llama import LlamaModel
 from homefire.engines.llama_stream import Job
 from homefire.errors import EngineCrashed, EngineOutOfMemory, HomefireError
+from homefire.machine.parent import die_with_parent
 
 GATHER_S = 0.004
-_PR_SET_PDEATHSIG = 1
 _READ_BYTES = 1 << 16
 
 
@@ -181,20 +180,14 @@ def guarded(call: int, work: Callable[[], protocol.ToServer]) -> protocol.ToServ
         return protocol.failed(call, EngineCrashed(f"The engine failed: {type(error).__name__}: {error}."))
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends; leave if it has ended already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def main() -> None:
     """The child process."""
     parser = argparse.ArgumentParser(prog="python -m homefire.engines.worker", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
-    die_with(options.parent)
+    if not die_with_parent(options.parent):
+        return
     # Interrupting the server in a terminal reaches its children too; the server says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o177)

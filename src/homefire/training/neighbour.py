@@ -1,5 +1,4 @@
-"""Being a good neighbour: a trainer takes the processor time that nobody else wants, and ends with its
-server.
+"""Being a good neighbour: a trainer takes the processor time that nobody else wants.
 
 Without this an answer beside a run waits several times longer; with one thread, the lowest priority and
 idle scheduling it waits hardly at all. Linux; what the system does not permit is left as it was.
@@ -8,19 +7,9 @@ idle scheduling it waits hardly at all. Linux; what the system does not permit i
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 
-_PR_SET_PDEATHSIG = 1
 LOWEST_PRIORITY = 19
-
-
-def die_with_parent(parent_pid: int) -> bool:
-    """Ask the kernel to kill this process when its parent ends; False if it has ended already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have gone before the request took effect.
-    return os.getppid() == parent_pid
 
 
 def step_back(nice: int) -> None:

@@ -26,9 +26,10 @@ from homefire.errors import (
     StoreError,
     StoreFenced,
 )
+from homefire.machine.parent import die_with_parent
 from homefire.training.control import Control
 from homefire.training.job import ExitCode, Failed, Job, Paused, Skipped, Stopped, read_job
-from homefire.training.neighbour import die_with_parent, limit_threads, stay_offline, step_back
+from homefire.training.neighbour import limit_threads, stay_offline, step_back
 from homefire.world import World
 
 Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
