@@ -8,7 +8,6 @@ load. Small files are hashed here too, so that a damaged one is quietly made aga
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from homefire import errors
 from homefire.catalog.inspect import hash_file
 from homefire.config.secrets import without_secrets
+from homefire.machine.children import kill_child
 
 _log = logging.getLogger(__name__)
 SMALL_FILE_BYTES = 64 * 1024 * 1024
@@ -73,8 +73,7 @@ class DerivedFiles:
         try:
             output, complaints = await process.communicate()
         except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            kill_child(process)
             await process.communicate()
             raise
         return _read_outcome(output, complaints, process.returncode)

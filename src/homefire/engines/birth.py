@@ -7,7 +7,6 @@ taken.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from homefire.engines.base import ModelFiles
 from homefire.engines.life import WorkerLife
 from homefire.errors import EngineCrashed, EngineError, EngineTimeout, HomefireError
+from homefire.machine.children import kill_child
 from homefire.world import Clock
 
 _PRIVATE_VARIABLES = ("HOMEFIRE_API_KEY", "CREDENTIALS_DIRECTORY", "OMP_WAIT_POLICY")
@@ -85,8 +85,7 @@ async def _spawn(
         try:
             return process, await _accept(listener, process, timeout_s=timeout_s)
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            kill_child(process)
             # Read to the end: a pipe left open would warn when it is collected.
             await process.communicate()
             raise

@@ -17,6 +17,7 @@ from typing import Final
 from homefire.engines import protocol
 from homefire.engines.base import EngineRequest, Generated, ModelFiles
 from homefire.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
+from homefire.machine.children import kill_child
 from homefire.types import Message
 from homefire.world import Clock
 
@@ -131,8 +132,7 @@ class WorkerLife:
 
     def kill(self) -> None:
         """SIGKILL, which also ends a stopped process."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        kill_child(self.process)
 
     # Frames
 

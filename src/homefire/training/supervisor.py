@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from homefire.config.secrets import without_secrets
+from homefire.machine.children import kill_child
 from homefire.training.failures import Failure, from_event, from_exit, num_oom_kills
 from homefire.training.job import (
     Command,
@@ -126,9 +127,8 @@ class TrainerProcess:
 
     def kill(self) -> None:
         """End the worker at once, by its process id. What it committed stays."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            process.kill()
+        if self._process is not None:
+            kill_child(self._process)
 
     async def _listen(
         self,
