@@ -64,11 +64,14 @@ class Homefire:
             for done in await self.library.recover():
                 logger.warning("%s", done)
             self.promotion.repair_live_link()
+            if num_left := await self.turns.recover():
+                logger.warning("%d turns were left unfinished and are recorded as interrupted", num_left)
             warming = asyncio.create_task(self._warm_live(), name="warm live")
             await self.training.start()
             yield
             warming.cancel()
         finally:
+            await self.turns.stop(grace_s=self.loaded.settings.server.drain_timeout_s)
             await self.training.stop()
             await self.serving.stop()
             await self.catalog.stop()

@@ -2,20 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 
-Role = Literal["system", "user", "assistant"]
-StopReason = Literal["stop", "length", "cancelled"]
-"""`stop`: the model ended its answer or a stop string was met; `length`: the token limit was met."""
+Role = Literal["system", "user", "assistant", "tool"]
+StopReason = Literal["stop", "length", "context", "tool_call", "cancelled"]
+"""`stop`: the model ended its answer or a stop string was met; `length`: `max_tokens` was met; `context`: the
+model's context is full; `tool_call`: the model waits for a tool's result; `cancelled`: somebody ended it."""
+
+
+class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+    """What is said."""
+
+    text: str
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
+    """What the model wrote for itself before its answer. `signature` is a remote model's proof of it."""
+
+    text: str
+    signature: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):
+    """The model asks for a tool. `arguments` is a JSON object."""
+
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+    def __hash__(self) -> int:
+        return hash((self.call_id, self.name))  # a dictionary has no hash
+
+
+class Attachment(msgspec.Struct, frozen=True, tag="attachment", tag_field="type", omit_defaults=True):
+    """A picture, a sound or a document, by the name of its blob."""
+
+    sha256: str
+    media_type: str
+    size_bytes: int
+    name: str | None = None
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type", omit_defaults=True):
+    """What a tool answered to the call `call_id`."""
+
+    call_id: str
+    content: tuple[Text | Attachment, ...]
+    is_error: bool = False
+
+    @property
+    def text(self) -> str:
+        """Its text parts, joined."""
+        return "".join(part.text for part in self.content if isinstance(part, Text))
+
+
+Part = Text | Reasoning | ToolCall | ToolResult | Attachment
+Content = str | tuple[Part, ...]
+"""What a message holds: text alone, or several parts in their order. `canonical` makes it one or the other."""
+
+
+def canonical(parts: Iterable[Part]) -> Content:
+    """The one form that stands for these parts: neighbouring texts joined, empty ones left out, text alone
+    as a string. Two messages with the same content are equal and have the same digest."""
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, Text):
+            if not part.text:
+                continue
+            if joined and isinstance(joined[-1], Text):
+                joined[-1] = Text(joined[-1].text + part.text)
+                continue
+        joined.append(part)
+    if not joined:
+        return ""
+    if len(joined) == 1 and isinstance(joined[0], Text):
+        return joined[0].text
+    return tuple(joined)
+
+
+def text_of(content: Content) -> str:
+    """What is said in a content: its text parts, joined; not its reasoning, calls, results or attachments."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text for part in content if isinstance(part, Text))
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message of a conversation."""
+    """One message of a conversation: who says it, and its content in canonical form."""
 
     role: Role
-    content: str
+    content: Content
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, str):
+            msgspec.structs.force_setattr(self, "content", canonical(self.content))
+
+    @property
+    def text(self) -> str:
+        """What is said: the text parts, joined."""
+        return text_of(self.content)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content as parts; none for an empty message."""
+        if isinstance(self.content, str):
+            return (Text(self.content),) if self.content else ()
+        return self.content
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,7 +23,7 @@ class Counter:
 
     async def __call__(self, messages: Sequence[Message]) -> int:
         self.num_calls += 1
-        return sum(1 + len(message.content.split()) for message in messages)
+        return sum(1 + len(message.text.split()) for message in messages)
 
 
 def user(text: str) -> Message:

@@ -38,7 +38,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None = None
     """A raw prompt that bypasses the chat template (then `messages` is empty)."""
     replaces_turn_id: str | None = None
-    """Regenerate: answer again what this turn answered, as a sibling of its answer."""
+    """Regenerate: answer again what this turn asked, as a sibling of its answer (if it has one)."""
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """Last event of a turn. When it is seen, the turn is durable."""
+    """Last event of a turn that was answered. When it is seen, the turn is durable."""
 
     turn_id: str
     message_id: str
@@ -68,4 +68,16 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     num_trimmed_messages: int = 0
 
 
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """Last event of a turn that somebody stopped, or that the end of the server cut off. It is durable."""
+
+    turn_id: str
+    message_id: str | None
+    """Of what was written; None where nothing was."""
+    text: str
+    outcome: Literal["cancelled", "interrupted"]
+
+
 TurnEvent = Started | Delta | Ended
+StreamEvent = TurnEvent | Stopped
+"""What a watcher may meet; `Turns.run` makes an error of Stopped."""

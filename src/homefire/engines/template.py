@@ -24,8 +24,8 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from homefire.errors import BadModel
-from homefire.types import Message
+from homefire.errors import BadModel, InvalidRequest
+from homefire.types import Attachment, Message, Reasoning, ToolCall, ToolResult
 
 _TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises out of a template's own expressions."""
@@ -143,6 +143,7 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise BadModel(f"The model's chat template does not compile: {error}.") from error
         self.has_generation_marks = bool(_GENERATION_TAG.search(source))
+        self._shows_tools = "tool_calls" in source
 
     @property
     def fingerprint(self) -> str:
@@ -186,7 +187,7 @@ class ChatTemplate:
             self._marks.recorder = None
 
     def _blocks(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> Iterator[str]:
-        conversation = [{"role": message.role, "content": message.content} for message in messages]
+        conversation = [entry for message in messages for entry in self._entries(message)]
         try:
             yield from self._template.generate(
                 messages=conversation,
@@ -200,6 +201,45 @@ class ChatTemplate:
                 f"The model's chat template refused this conversation: {error}.",
                 hint="Some templates demand that user and assistant alternate, or know no system message.",
             ) from error
+
+    def _entries(self, message: Message) -> list[dict[str, Any]]:
+        """A message as templates know it (transformers' form): one entry, or one for each result of a tool.
+
+        Raises InvalidRequest for what this template, or any template, cannot show: nothing is left out unseen.
+        """
+        if isinstance(message.content, str):
+            return [{"role": message.role, "content": message.content}]
+        results = [part for part in message.content if isinstance(part, ToolResult)]
+        calls = [part for part in message.content if isinstance(part, ToolCall)]
+        if any(
+            isinstance(part, Attachment)
+            for part in (*message.content, *(piece for result in results for piece in result.content))
+        ):
+            raise InvalidRequest("This model reads text only, not attachments.", param="messages")
+        if (calls or results) and not self._shows_tools:
+            raise InvalidRequest(
+                "This model's chat template has no place for tool calls and their results.",
+                hint="Use a model that was made for tools.",
+                param="messages",
+            )
+        if results:
+            return [
+                {"role": "tool", "content": result.text, "tool_call_id": result.call_id} for result in results
+            ]
+        entry: dict[str, Any] = {"role": message.role, "content": message.text}
+        reasoning = "".join(part.text for part in message.content if isinstance(part, Reasoning))
+        if reasoning:
+            entry["reasoning_content"] = reasoning
+        if calls:
+            entry["tool_calls"] = [
+                {
+                    "id": call.call_id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in calls
+            ]
+        return [entry]
 
     def _spans_by_prefix(self, messages: Sequence[Message]) -> Rendered:
         text = self.render(messages, add_generation_prompt=False)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.types import Message, StopReason, Timings, Usage
+from homefire.types import Content, Message, Role, StopReason, Timings, Usage
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -74,13 +74,16 @@ class RecordedMessage(msgspec.Struct, frozen=True):
     """A message with its place: `digest` chains over all messages of its conversation so far."""
 
     message_id: str
-    role: str
-    content: str
+    role: Role
+    content: Content
     digest: str
 
 
-class TurnRecorded(_Event, frozen=True, kw_only=True, tag="turn.recorded"):
-    """One turn, whole. `messages` are those the log did not hold yet, the answer last (if one came)."""
+class TurnAsked(_Event, frozen=True, kw_only=True, tag="turn.asked"):
+    """A turn begins: what is asked is on record before anything is generated.
+
+    `messages` are those the log did not hold yet; none where an earlier question is answered again.
+    """
 
     turn_id: str
     session_id: str
@@ -93,12 +96,25 @@ class TurnRecorded(_Event, frozen=True, kw_only=True, tag="turn.recorded"):
     served_model: str
     served_digest: str
     route_reason: str
-    outcome: Literal["answered", "cancelled", "failed"]
-    stop_reason: StopReason | None
-    usage: Usage | None
-    timings: Timings | None
+
+
+Outcome = Literal["answered", "cancelled", "failed", "interrupted"]
+"""How a turn ended. `interrupted`: the server stopped, or was killed, before the answer was finished."""
+
+
+class TurnEnded(_Event, frozen=True, kw_only=True, tag="turn.ended"):
+    """A turn is over. `answer` is what was written, whole or not; None when nothing was."""
+
+    turn_id: str
+    outcome: Outcome
+    answer: RecordedMessage | None
+    stop_reason: StopReason | None = None
+    usage: Usage | None = None
+    timings: Timings | None = None
     num_trimmed_messages: int = 0
     error_code: str | None = None
+    error: str | None = None
+    """What went wrong, for people."""
 
 
 class FeedbackGiven(_Event, frozen=True, kw_only=True, tag="feedback.given"):
@@ -198,7 +214,8 @@ Event = (
     | ModelRegistered
     | ModelRemoved
     | AliasMoved
-    | TurnRecorded
+    | TurnAsked
+    | TurnEnded
     | FeedbackGiven
     | ExampleCreated
     | DatasetCreated

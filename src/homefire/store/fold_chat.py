@@ -1,6 +1,6 @@
 """Folds of what people said: keys, turns, messages, sessions, feedback.
 
-`TurnRecorded` is on the path of every request: four statements, about 0.1 ms.
+`TurnAsked` and `TurnEnded` are on the path of every request: three statements each.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from homefire.errors import Conflict, Forbidden, NotFound
 from homefire.store.driver import Connection
-from homefire.store.events import FeedbackGiven, KeyCreated, KeyRevoked, RecordedMessage, TurnRecorded
+from homefire.store.events import (
+    FeedbackGiven,
+    KeyCreated,
+    KeyRevoked,
+    RecordedMessage,
+    TurnAsked,
+    TurnEnded,
+)
 from homefire.store.sql import Statement
 from homefire.store.tables import feedback, keys, messages, sessions, turns
+from homefire.types import text_of
 
 MAX_TITLE_LENGTH = 80
 
@@ -50,8 +58,26 @@ class ChatFolds:
         )
         self._insert_message = Statement(insert(messages))
         self._insert_turn = Statement(insert(turns))
+        self._turn_under_way = Statement(
+            select(turns.c.outcome, turns.c.session_id, turns.c.user_message_id).where(
+                turns.c.turn_id == bindparam("id")
+            )
+        )
+        self._end_turn = Statement(
+            update(turns)
+            .where(turns.c.turn_id == bindparam("id"))
+            .values(
+                {
+                    name: bindparam(f"new_{name}")
+                    for name in (
+                        "answer_message_id", "outcome", "stop_reason", "usage_json", "timings_json",
+                        "num_trimmed_messages", "error_code", "error",
+                    )
+                }
+            )
+        )  # fmt: skip
         self._message_place = Statement(
-            select(messages.c.session_id, messages.c.role, sessions.c.principal)
+            select(messages.c.session_id, sessions.c.principal)
             .join(sessions, sessions.c.session_id == messages.c.session_id)
             .where(messages.c.message_id == bindparam("id"))
         )
@@ -64,7 +90,8 @@ class ChatFolds:
         return {
             KeyCreated: self.key_created,
             KeyRevoked: self.key_revoked,
-            TurnRecorded: self.turn_recorded,
+            TurnAsked: self.turn_asked,
+            TurnEnded: self.turn_ended,
             FeedbackGiven: self.feedback_given,
         }
 
@@ -84,34 +111,46 @@ class ChatFolds:
         if not self._revoke_key.run(connection, {"id": event.key_id, "at_s": at_s}):
             raise NotFound(f"There is no key {event.key_id}, or it is revoked already.", key_id=event.key_id)
 
-    def turn_recorded(self, connection: Connection, event: TurnRecorded, seq: int, at_s: float) -> None:
-        parent_role = None
+    def turn_asked(self, connection: Connection, event: TurnAsked, seq: int, at_s: float) -> None:
         if event.parent_message_id is not None:
-            parent_role = self._check_parent(connection, event, event.parent_message_id)
-        answer = _answer_of(event)
+            self._check_parent(connection, event, event.parent_message_id)
         self._touch_session(connection, event, seq=seq, at_s=at_s)
         parent_id = event.parent_message_id
         rows = []
         for message in event.messages:
-            rows.append(
-                {
-                    "message_id": message.message_id,
-                    "session_id": event.session_id,
-                    "parent_id": parent_id,
-                    "role": message.role,
-                    "content": message.content,
-                    "digest": message.digest,
-                    "created_at_s": at_s,
-                    "seq": seq,
-                }
-            )
+            rows.append(_message_row(message, event.session_id, parent_id=parent_id, seq=seq, at_s=at_s))
             parent_id = message.message_id
         if rows:
             self._insert_message.run_many(connection, rows)
-        if answer is not None and event.outcome != "failed":
-            self._move_tip.run(connection, {"id": event.session_id, "message_id": answer.message_id})
-        self._insert_turn.run(
-            connection, _turn_row(event, seq=seq, at_s=at_s, answer=answer, parent_role=parent_role)
+        self._insert_turn.run(connection, _turn_row(event, seq=seq, at_s=at_s))
+
+    def turn_ended(self, connection: Connection, event: TurnEnded, seq: int, at_s: float) -> None:
+        turn = self._turn_under_way.one(connection, {"id": event.turn_id})
+        if turn is None:
+            raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
+        outcome, session_id, question_id = turn
+        if outcome is not None:
+            raise Conflict(f"Turn {event.turn_id} ended already.", turn_id=event.turn_id)
+        answer = event.answer
+        if answer is not None:
+            self._insert_message.run(
+                connection, _message_row(answer, session_id, parent_id=question_id, seq=seq, at_s=at_s)
+            )
+            if event.outcome != "failed":
+                self._move_tip.run(connection, {"id": session_id, "message_id": answer.message_id})
+        self._end_turn.run(
+            connection,
+            {
+                "id": event.turn_id,
+                "new_answer_message_id": answer.message_id if answer else None,
+                "new_outcome": event.outcome,
+                "new_stop_reason": event.stop_reason,
+                "new_usage_json": _json_or_none(event.usage),
+                "new_timings_json": _json_or_none(event.timings),
+                "new_num_trimmed_messages": event.num_trimmed_messages,
+                "new_error_code": event.error_code,
+                "new_error": event.error,
+            },
         )
 
     def feedback_given(self, connection: Connection, event: FeedbackGiven, seq: int, at_s: float) -> None:
@@ -132,12 +171,12 @@ class ChatFolds:
             },
         )
 
-    def _check_parent(self, connection: Connection, event: TurnRecorded, parent_id: str) -> str:
-        """The parent's role. A turn continues only its own session."""
+    def _check_parent(self, connection: Connection, event: TurnAsked, parent_id: str) -> None:
+        """A turn continues only its own session."""
         place = self._message_place.one(connection, {"id": parent_id})
         if place is None:
             raise NotFound(f"There is no message {parent_id} to continue.", message_id=parent_id)
-        session_id, role, principal = place
+        session_id, principal = place
         if principal != event.principal:
             raise Forbidden("This conversation belongs to someone else.")
         if session_id != event.session_id:
@@ -146,9 +185,8 @@ class ChatFolds:
                 message_id=parent_id,
                 session_id=session_id,
             )
-        return str(role)
 
-    def _touch_session(self, connection: Connection, event: TurnRecorded, *, seq: int, at_s: float) -> None:
+    def _touch_session(self, connection: Connection, event: TurnAsked, *, seq: int, at_s: float) -> None:
         touched = self._open_session.run(
             connection,
             {
@@ -170,26 +208,32 @@ class ChatFolds:
             )
 
 
-def _answer_of(event: TurnRecorded) -> RecordedMessage | None:
-    if event.messages and event.messages[-1].role == "assistant":
-        return event.messages[-1]
-    return None
+def _message_row(
+    message: RecordedMessage, session_id: str, *, parent_id: str | None, seq: int, at_s: float
+) -> dict[str, Any]:
+    return {
+        "message_id": message.message_id,
+        "session_id": session_id,
+        "parent_id": parent_id,
+        "role": message.role,
+        "content_json": msgspec.json.encode(message.content).decode(),
+        "digest": message.digest,
+        "created_at_s": at_s,
+        "seq": seq,
+    }
 
 
 def _title_of(new_messages: tuple[RecordedMessage, ...]) -> str:
     """The first thing a person said, on one line, cut to a readable length."""
     for message in new_messages:
         if message.role == "user":
-            line = " ".join(message.content[: 4 * MAX_TITLE_LENGTH].split())
+            line = " ".join(text_of(message.content)[: 4 * MAX_TITLE_LENGTH].split())
             return line if len(line) <= MAX_TITLE_LENGTH else line[: MAX_TITLE_LENGTH - 1] + "…"
     return ""
 
 
-def _turn_row(
-    event: TurnRecorded, *, seq: int, at_s: float, answer: RecordedMessage | None, parent_role: str | None
-) -> dict[str, Any]:
-    asked = [message.message_id for message in event.messages if message.role == "user"]
-    user_message_id = asked[-1] if asked else event.parent_message_id if parent_role == "user" else None
+def _turn_row(event: TurnAsked, *, seq: int, at_s: float) -> dict[str, Any]:
+    """`user_message_id` is what the answer follows: a user's message, or the result of a tool."""
     return {
         "turn_id": event.turn_id,
         "seq": seq,
@@ -199,18 +243,19 @@ def _turn_row(
         "principal": event.principal,
         "channel": event.channel,
         "parent_message_id": event.parent_message_id,
-        "user_message_id": user_message_id,
-        "answer_message_id": answer.message_id if answer else None,
+        "user_message_id": event.messages[-1].message_id if event.messages else event.parent_message_id,
+        "answer_message_id": None,
         "requested_model": event.requested_model,
         "served_model": event.served_model,
         "served_digest": event.served_digest,
         "route_reason": event.route_reason,
-        "outcome": event.outcome,
-        "stop_reason": event.stop_reason,
-        "usage_json": _json_or_none(event.usage),
-        "timings_json": _json_or_none(event.timings),
-        "num_trimmed_messages": event.num_trimmed_messages,
-        "error_code": event.error_code,
+        "outcome": None,
+        "stop_reason": None,
+        "usage_json": None,
+        "timings_json": None,
+        "num_trimmed_messages": 0,
+        "error_code": None,
+        "error": None,
         "verdict": None,
     }
 

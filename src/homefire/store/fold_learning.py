@@ -21,9 +21,7 @@ from homefire.types import Message
 def prompt_digest(messages: tuple[Message, ...]) -> str:
     """SHA-256 (hex) over role and content of all messages but the last: two examples with the same one
     answer the same question."""
-    return hashlib.sha256(
-        msgspec.json.encode([[message.role, message.content] for message in messages[:-1]])
-    ).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(messages[:-1], order="deterministic")).hexdigest()
 
 
 class LearningFolds:

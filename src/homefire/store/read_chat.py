@@ -8,7 +8,7 @@ from homefire.store.connections import ReadConnections
 from homefire.store.reading import Query, Shape
 from homefire.store.rows import FeedbackRow, KeyRow, MessageRow, SessionRow, TurnRow
 from homefire.store.tables import feedback, keys, messages, sessions, turns
-from homefire.types import Timings, Usage
+from homefire.types import Content, Timings, Usage
 
 _BIGGEST = 2**63 - 1
 
@@ -60,7 +60,7 @@ class MessageReader:
     """Messages form a tree: a path from the root to a leaf is a conversation."""
 
     def __init__(self, connections: ReadConnections) -> None:
-        shape = Shape(MessageRow, messages)
+        shape = Shape(MessageRow, messages, json={"content": Content})
         path = (
             select(messages.c.message_id, messages.c.parent_id, literal(0).label("depth"))
             .where(messages.c.message_id == bindparam("id"))
@@ -122,9 +122,16 @@ class TurnReader:
             .where(turns.c.session_id == bindparam("id"))
             .order_by(turns.c.seq, turns.c.turn_id),
         )
+        self._under_way = Query(
+            connections, shape, shape.select().where(turns.c.outcome.is_(None)).order_by(turns.c.seq)
+        )
 
     def get(self, turn_id: str) -> TurnRow | None:
         return self._get.one(id=turn_id)
+
+    def under_way(self) -> list[TurnRow]:
+        """Turns that were asked and have not ended; after a start: those that the last server left."""
+        return self._under_way.all()
 
     def list(self, session_id: str) -> list[TurnRow]:
         """All turns of a session, oldest first."""

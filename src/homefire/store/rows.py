@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.store.events import RunState
-from homefire.types import Message, StopReason, Timings, Usage
+from homefire.store.events import Outcome, RunState
+from homefire.types import Content, Message, Role, StopReason, Timings, Usage
 
 Verdict = Literal["good", "bad", "correction"]
 
@@ -48,7 +48,7 @@ class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One conversation. `tip_message_id` is its newest answer; None before the first."""
+    """One conversation. `tip_message_id` is its newest answer, from which it goes on; None before the first."""
 
     session_id: str
     key: str
@@ -67,14 +67,19 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     session_id: str
     parent_id: str | None
-    role: str
-    content: str
+    role: Role
+    content: Content
     digest: str
     created_at_s: float
 
+    @property
+    def message(self) -> Message:
+        """What was said, without its place."""
+        return Message(self.role, self.content)
+
 
 class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn. `verdict` is the latest feedback on it."""
+    """One turn. `outcome` is None while it is under way; `verdict` is the latest feedback on it."""
 
     turn_id: str
     seq: int
@@ -90,12 +95,13 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
     served_model: str
     served_digest: str
     route_reason: str
-    outcome: Literal["answered", "cancelled", "failed"]
+    outcome: Outcome | None
     stop_reason: StopReason | None
     usage: Usage | None
     timings: Timings | None
     num_trimmed_messages: int
     error_code: str | None
+    error: str | None
     verdict: Verdict | None
 
 

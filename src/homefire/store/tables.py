@@ -6,7 +6,7 @@ copies of these definitions (a migration never changes); a test compares the two
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData()
 
@@ -97,7 +97,7 @@ messages = Table(
     Column("session_id", Text, ForeignKey("sessions.session_id"), nullable=False),
     Column("parent_id", Text, ForeignKey("messages.message_id")),
     Column("role", Text, nullable=False),
-    Column("content", Text, nullable=False),
+    Column("content_json", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("created_at_s", Float, nullable=False),
     Column("seq", Integer, nullable=False),
@@ -122,14 +122,16 @@ turns = Table(
     Column("served_model", Text, nullable=False),
     Column("served_digest", Text, nullable=False),
     Column("route_reason", Text, nullable=False),
-    Column("outcome", Text, nullable=False),
+    Column("outcome", Text),
     Column("stop_reason", Text),
     Column("usage_json", Text),
     Column("timings_json", Text),
     Column("num_trimmed_messages", Integer, nullable=False),
     Column("error_code", Text),
+    Column("error", Text),
     Column("verdict", Text),
     Index("turns_by_session", "session_id", "seq"),
+    Index("turns_under_way", "seq", sqlite_where=text("outcome IS NULL")),
 )
 
 feedback = Table(

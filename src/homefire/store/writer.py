@@ -21,7 +21,15 @@ from typing import Any, Literal, TypeVar
 from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned
 from homefire.home import Home
 from homefire.store.driver import Connection, driver
-from homefire.store.events import AliasMoved, Event, KeyRevoked, ModelRemoved, RunMoved, VersionRemoved
+from homefire.store.events import (
+    AliasMoved,
+    Event,
+    KeyRevoked,
+    ModelRemoved,
+    RunMoved,
+    TurnEnded,
+    VersionRemoved,
+)
 from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error, to_refusal
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
@@ -34,8 +42,9 @@ logger = logging.getLogger(__name__)
 HomefireErrorT = TypeVar("HomefireErrorT", bound=HomefireError)
 
 Outcome = tuple[Recorded, ...] | BaseException
-ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, VersionRemoved)
-"""Small events that free space or bring a home to safety: written until the disk is truly full."""
+ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, TurnEnded, VersionRemoved)
+"""Small events that free space, bring a home to safety, or end what was begun: written until the disk is
+truly full."""
 CHECKPOINT_BATCHES = 200
 CHECKPOINT_CHANGES = 4000
 

@@ -182,7 +182,7 @@ class Completion:
 
 def describe(examples: list[ExampleRow]) -> str:
     """`3 corrections: 'Where is the key?', …`"""
-    shown = [example.messages[-2].content for example in examples[:2] if len(example.messages) > 1]
+    shown = [example.messages[-2].text for example in examples[:2] if len(example.messages) > 1]
     questions = ", ".join(repr(text if len(text) <= 48 else text[:47] + "…") for text in shown)
     more = ", …" if len(examples) > len(shown) else ""
     return f"{len(examples)} correction{'s' if len(examples) != 1 else ''}: {questions}{more}"

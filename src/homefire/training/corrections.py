@@ -97,7 +97,7 @@ class Corrections:
         return await self._record(fitted, turn_id=None, principal=principal)
 
     async def _record(self, messages: tuple[Message, ...], *, turn_id: str | None, principal: str) -> Given:
-        text = messages[-1].content
+        text = messages[-1].text
         feedback = self._feedback(turn_id, verdict="correction", text=text, principal=principal)
         example_id = example_id_of(PROFILE, messages)
         is_new = not self._is_on_its_way(example_id)
@@ -141,7 +141,7 @@ class Corrections:
     def _context(self, turn: TurnRow) -> tuple[Message, ...]:
         """The conversation up to the corrected question, as the model saw it."""
         path = self._store.messages.path(turn.user_message_id) if turn.user_message_id else []
-        messages = [_message(row.role, row.content) for row in path]
+        messages = [row.message for row in path]
         if not messages or messages[-1].role != "user":
             raise InvalidRequest(
                 "This turn has no question that could be answered otherwise (it was a raw prompt).",
@@ -200,19 +200,19 @@ def checked_answer(text: str | None) -> Message:
 
 def checked_context(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The messages when they are a conversation that waits for an answer; InvalidRequest otherwise."""
-    if not messages or messages[-1].role != "user" or not messages[-1].content.strip():
+    if not messages or messages[-1].role != "user" or not messages[-1].text.strip():
         raise InvalidRequest(
             "A correction needs the question it answers: the last message must be the user's and not empty.",
             param="messages",
         )
     if any(message.role == "system" for message in messages[1:]):
         raise InvalidRequest("A system message can only be the first one.", param="messages")
-    if len(messages[-1].content) > MAX_QUESTION_CHARS:
+    if len(messages[-1].text) > MAX_QUESTION_CHARS:
         raise InvalidRequest(
-            f"The question has {len(messages[-1].content)} characters; at most {MAX_QUESTION_CHARS} "
+            f"The question has {len(messages[-1].text)} characters; at most {MAX_QUESTION_CHARS} "
             "can be learned.",
             param="messages",
-            num_chars=len(messages[-1].content),
+            num_chars=len(messages[-1].text),
             limit=MAX_QUESTION_CHARS,
         )
     return tuple(messages)
@@ -231,8 +231,12 @@ def trimmed(messages: Sequence[Message], *, limit_bytes: int) -> tuple[Message, 
 
 def size_of(messages: Sequence[Message]) -> int:
     """Bytes of the messages with what a template puts around them; never fewer than their tokens."""
-    return sum(len(message.content.encode()) + MESSAGE_BYTES for message in messages)
-
-
-def _message(role: str, content: str) -> Message:
-    return msgspec.convert({"role": role, "content": content}, Message)
+    return sum(
+        MESSAGE_BYTES
+        + (
+            len(message.content.encode())
+            if isinstance(message.content, str)
+            else len(msgspec.json.encode(message.content))
+        )
+        for message in messages
+    )

@@ -33,7 +33,7 @@ def dataset_id_of(example_ids: Sequence[str]) -> str:
 
 def question_of(messages: Sequence[Message]) -> str:
     """The last question, normalised: what decides whether two examples answer the same thing."""
-    return normalise(messages[-2].content) if len(messages) > 1 else ""
+    return normalise(messages[-2].text) if len(messages) > 1 else ""
 
 
 def rows_to_learn(examples: Sequence[ExampleRow]) -> list[TrainingRow]:
@@ -43,7 +43,7 @@ def rows_to_learn(examples: Sequence[ExampleRow]) -> list[TrainingRow]:
     """
     answers: dict[str, set[str]] = {}
     for example in examples:
-        answers.setdefault(question_of(example.messages), set()).add(normalise(example.messages[-1].content))
+        answers.setdefault(question_of(example.messages), set()).add(normalise(example.messages[-1].text))
     rows = []
     seen = {example.messages for example in examples}
     for example in examples:
@@ -78,7 +78,7 @@ def rows_to_replay(rows: Iterable[TrainingRow], corrections: Iterable[ExampleRow
     """Old-skill rows, without those in which a corrected question is answered otherwise."""
     right: dict[str, set[str]] = {}
     for example in corrections:
-        right.setdefault(question_of(example.messages), set()).add(normalise(example.messages[-1].content))
+        right.setdefault(question_of(example.messages), set()).add(normalise(example.messages[-1].text))
     return [row for row in rows if not _contradicts(row, right)]
 
 
@@ -95,7 +95,7 @@ def read_replay(folder: Path) -> list[TrainingRow]:
 def _contradicts(row: TrainingRow, right: dict[str, set[str]]) -> bool:
     for asked, said in zip(row.messages, row.messages[1:], strict=False):
         if asked.role == "user" and said.role == "assistant":
-            answers = right.get(normalise(asked.content))
-            if answers is not None and normalise(said.content) not in answers:
+            answers = right.get(normalise(asked.text))
+            if answers is not None and normalise(said.text) not in answers:
                 return True
     return False

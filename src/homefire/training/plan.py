@@ -192,9 +192,9 @@ def without_conflicts(replay: Sequence[TrainingRow], new: Sequence[TrainingRow])
     return tuple(
         row
         for row in replay
-        if not any(m.role == "user" and normalize_prompt(m.content) in taught for m in row.messages)
+        if not any(m.role == "user" and normalize_prompt(m.text) in taught for m in row.messages)
     )
 
 
 def _question(row: TrainingRow) -> str:
-    return next((m.content for m in reversed(row.messages) if m.role == "user"), "")
+    return next((m.text for m in reversed(row.messages) if m.role == "user"), "")

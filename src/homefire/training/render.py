@@ -159,7 +159,7 @@ def _messages_of_spans(messages: Sequence[Message], rendered: Rendered) -> list[
             (
                 index
                 for index in range(position, len(messages))
-                if messages[index].role == "assistant" and messages[index].content.strip() in text
+                if messages[index].role == "assistant" and messages[index].text.strip() in text
             ),
             -1,
         )

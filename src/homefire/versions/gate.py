@@ -63,7 +63,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def question(self) -> str:
         """The last message, for people."""
-        return self.messages[-1].content
+        return self.messages[-1].text
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -110,7 +110,7 @@ def build_probes(
             group="protected",
             skill="earlier corrections",
             messages=tuple(example.messages[:-1]),
-            answer=example.messages[-1].content,
+            answer=example.messages[-1].text,
             example_id=example.example_id,
         )
         for example in earlier[-MAX_EARLIER:]
@@ -208,7 +208,7 @@ def _target_probes(target: Taught) -> list[Probe]:
             group="target",
             skill="new corrections",
             messages=tuple(messages),
-            answer=answer.content,
+            answer=answer.text,
             place=place,
             example_id=target.example_id,
         )
@@ -251,7 +251,11 @@ async def _collect(engine: Engine, probe: Probe, *, max_tokens: int) -> ProbeAns
 def _question_key(messages: Sequence[Message]) -> tuple[str, ...]:
     """Two questions are one when their conversations are, white space and system messages aside."""
     return tuple(
-        f"{message.role}:{normalise(message.content)}" for message in messages if message.role != "system"
+        f"{message.role}:{normalise(message.text)}"
+        if isinstance(message.content, str)
+        else msgspec.json.encode(message, order="deterministic").decode()
+        for message in messages
+        if message.role != "system"
     )
 
 

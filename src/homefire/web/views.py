@@ -106,7 +106,7 @@ class Views:
             self._store.examples.get(example_id) for example_id in (dataset.example_ids if dataset else ())
         ]
         return [
-            {"question": example.messages[-2].content, "answer": example.messages[-1].content}
+            {"question": example.messages[-2].text, "answer": example.messages[-1].text}
             for example in found
             if example and len(example.messages) > 1
         ]

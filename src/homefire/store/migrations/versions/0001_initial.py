@@ -118,7 +118,7 @@ def _create_chat() -> None:
         sa.Column("session_id", sa.Text(), sa.ForeignKey("sessions.session_id"), nullable=False),
         sa.Column("parent_id", sa.Text(), sa.ForeignKey("messages.message_id")),
         sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("content_json", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("created_at_s", sa.Float(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
@@ -141,15 +141,17 @@ def _create_chat() -> None:
         sa.Column("served_model", sa.Text(), nullable=False),
         sa.Column("served_digest", sa.Text(), nullable=False),
         sa.Column("route_reason", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text()),
         sa.Column("stop_reason", sa.Text()),
         sa.Column("usage_json", sa.Text()),
         sa.Column("timings_json", sa.Text()),
         sa.Column("num_trimmed_messages", sa.Integer(), nullable=False),
         sa.Column("error_code", sa.Text()),
+        sa.Column("error", sa.Text()),
         sa.Column("verdict", sa.Text()),
     )
     op.create_index("turns_by_session", "turns", ["session_id", "seq"])
+    op.create_index("turns_under_way", "turns", ["seq"], sqlite_where=sa.text("outcome IS NULL"))
     op.create_table(
         "feedback",
         sa.Column("feedback_id", sa.Text(), primary_key=True),

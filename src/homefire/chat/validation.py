@@ -6,11 +6,15 @@ is InvalidRequest with `details["param"]`. A few microseconds.
 
 from __future__ import annotations
 
+from typing import get_args
+
+import msgspec
+
 from homefire.chat.request import ChatRequest
 from homefire.errors import InvalidRequest
-from homefire.types import Message, Sampling
+from homefire.types import Attachment, Message, Reasoning, Role, Sampling, Text, ToolCall, ToolResult
 
-ROLES = frozenset({"system", "user", "assistant"})
+ROLES = frozenset(get_args(Role))
 
 
 def check_request(request: ChatRequest) -> None:
@@ -26,7 +30,7 @@ def check_request(request: ChatRequest) -> None:
 
 
 def check_messages(messages: tuple[Message, ...]) -> None:
-    """A conversation that ends with what a user said."""
+    """A conversation that ends with what a user said, or with the result of a tool."""
     if not messages:
         raise _refusal("messages", "There is no message to answer.")
     for index, message in enumerate(messages):
@@ -36,11 +40,37 @@ def check_messages(messages: tuple[Message, ...]) -> None:
             raise _refusal(where, f"{where} has the role {message.role!r}; known are {known}.")
         if message.role == "user" and not message.content:
             raise _refusal(where, f"{where} is empty: a user's message needs text.")
-        _check_text(where, message.content)
-    if messages[-1].role != "user":
+        if isinstance(message.content, str):
+            if message.role == "tool":
+                raise _refusal(where, f"{where} holds no result of a tool.")
+            _check_text(where, message.content)
+        else:
+            _check_parts(where, message)
+    if messages[-1].role not in ("user", "tool"):
         raise _refusal(
-            "messages", f"The last message must be the user's; it has the role {messages[-1].role!r}."
+            "messages",
+            f"The last message must be the user's or a tool's; it has the role {messages[-1].role!r}.",
         )
+
+
+_PARTS_OF: dict[str, tuple[type, ...]] = {
+    "system": (Text,),
+    "user": (Text, Attachment),
+    "assistant": (Text, Reasoning, ToolCall),
+    "tool": (ToolResult,),
+}
+"""Which parts a role's message may have."""
+
+
+def _check_parts(where: str, message: Message) -> None:
+    for number, part in enumerate(message.parts):
+        place = f"{where}.content[{number}]"
+        if not isinstance(part, _PARTS_OF[message.role]):
+            raise _refusal(place, f"{place} cannot be part of a message of the role {message.role!r}.")
+        try:
+            msgspec.json.encode(part)
+        except UnicodeEncodeError:
+            raise _half_a_pair(place) from None
 
 
 def check_sampling(sampling: Sampling) -> None:
@@ -74,7 +104,11 @@ def _check_text(where: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _refusal(where, f"{where} holds half of a surrogate pair, which is no character.") from None
+        raise _half_a_pair(where) from None
+
+
+def _half_a_pair(where: str) -> InvalidRequest:
+    return _refusal(where, f"{where} holds half of a surrogate pair, which is not a character.")
 
 
 def _check_range(param: str, value: float | None, *, low: float, high: float = float("inf")) -> None:

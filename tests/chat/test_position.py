@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from homefire.chat import place
+from homefire.chat import position
 from homefire.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from homefire.store.rows import MessageRow
 from homefire.types import Message
@@ -94,12 +94,12 @@ async def test_control_a_place_in_somebody_elses_session_is_refused_by_the_store
         assert anns.tip_message_id is not None
         tip = talk.store.messages.path(anns.tip_message_id)[-1]
 
-        def leaky(store: object, asked: object) -> place.Place:
-            return place.Place(
+        def leaky(store: object, asked: object) -> position.TurnPosition:
+            return position.TurnPosition(
                 anns.session_id, anns.key, tip.message_id, tip.digest, (), (Message("user", "x"),)
             )
 
-        monkeypatch.setattr(place, "_recognised", leaky)
+        monkeypatch.setattr(position, "_recognised", leaky)
         with pytest.raises(Forbidden):
             await talk.say("Hi", ANSWER, "And?", principal=BOB)
         assert len(talk.recorded()) == 1
@@ -110,7 +110,7 @@ async def test_control_a_lookup_that_leaks_lets_nobody_into_a_session(
 ) -> None:
     async with talking(tmp_path) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        monkeypatch.setattr(place.digest, "root", lambda principal: "0" * 64)
+        monkeypatch.setattr(position.digest, "root", lambda principal: "0" * 64)
         found: list[MessageRow] = talk.store.messages.path(talk.last_turn().answer_message_id or "")
         monkeypatch.setattr(type(talk.store.messages), "by_digest", lambda self, principal, digest: found[-1])
         second, _, _ = await talk.say("Hi", ANSWER, "And?", principal=BOB)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from homefire.chat.checks import check_request
+from homefire.chat.validation import check_request
 from homefire.chat.request import ChatRequest
 from homefire.errors import InvalidRequest
 from homefire.types import Message, Sampling

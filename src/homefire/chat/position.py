@@ -1,7 +1,8 @@
 """Where in which session a turn goes: continued by its id, recognised by its messages, regenerated, or new.
 
 A session is only ever found for the principal it belongs to; somebody else's does not exist for a caller,
-and the error does not tell. Costs two reads for a conversation that may go on, none for a new one.
+and the error does not tell. Costs two reads for a conversation that may go on, none for a new one, and a
+microsecond or two for each of its messages.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from homefire.chat.request import ChatRequest, Principal
 from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.sessions import digest
 from homefire.sessions.keys import session_key
-from homefire.store.rows import MessageRow, TurnRow
+from homefire.store.rows import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
 from homefire.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A turn's place: `conversation` is all that was said so far, of which `new` is not recorded yet."""
+class TurnPosition:
+    """`conversation` is all that was said so far, of which `new` is not recorded yet."""
 
     session_id: str
     session_key: str
@@ -30,14 +31,18 @@ class Place:
     new: tuple[Message, ...]
 
 
-def queue_of(store: Store, request: ChatRequest) -> str | None:
-    """The session whose turns must be taken one at a time for this request; None: it shares nothing."""
+def session_of(store: Store, request: ChatRequest) -> SessionRow | None:
+    """The session that the request names, whose turns are taken one at a time; None: it names none.
+
+    Raises NotFound for one that the principal does not have.
+    """
+    session_id = request.session_id
     if request.replaces_turn_id is not None:
-        return _turn_of(store, request).session_id
-    return request.session_id
+        session_id = _turn_of(store, request).session_id
+    return _owned_session(store, request, session_id) if session_id is not None else None
 
 
-def find_place(store: Store, world: World, request: ChatRequest) -> Place:
+def find_position(store: Store, world: World, request: ChatRequest) -> TurnPosition:
     """Raises NotFound for a session or turn that the principal does not have."""
     if request.prompt is not None:
         return _new_session(world, request.principal, (Message("user", request.prompt),))
@@ -48,18 +53,16 @@ def find_place(store: Store, world: World, request: ChatRequest) -> Place:
     return _recognised(store, request) or _new_session(world, request.principal, request.messages)
 
 
-def _new_session(world: World, principal: Principal, messages: tuple[Message, ...]) -> Place:
+def _new_session(world: World, principal: Principal, messages: tuple[Message, ...]) -> TurnPosition:
     session_id = world.new_id("ses")
     key = session_key(principal=principal.id, conversation=session_id)
-    return Place(session_id, key, None, digest.root(principal.id), messages, messages)
+    return TurnPosition(session_id, key, None, digest.root(principal.id), messages, messages)
 
 
-def _continued(store: Store, request: ChatRequest, session_id: str) -> Place:
-    session = store.sessions.get(session_id)
-    if session is None or session.principal != request.principal.id:
-        raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+def _continued(store: Store, request: ChatRequest, session_id: str) -> TurnPosition:
+    session = _owned_session(store, request, session_id)
     path = store.messages.path(session.tip_message_id) if session.tip_message_id is not None else []
-    return Place(
+    return TurnPosition(
         session_id=session_id,
         session_key=session.key,
         parent_message_id=path[-1].message_id if path else None,
@@ -69,7 +72,7 @@ def _continued(store: Store, request: ChatRequest, session_id: str) -> Place:
     )
 
 
-def _recognised(store: Store, request: ChatRequest) -> Place | None:
+def _recognised(store: Store, request: ChatRequest) -> TurnPosition | None:
     """After the answer of the same principal that ends exactly what the client says was said before."""
     messages = request.messages
     num_known = max((index + 1 for index, it in enumerate(messages) if it.role == "assistant"), default=0)
@@ -80,7 +83,7 @@ def _recognised(store: Store, request: ChatRequest) -> Place | None:
     session = store.sessions.get(parent.session_id) if parent is not None else None
     if parent is None or session is None or session.principal != request.principal.id:
         return None
-    return Place(
+    return TurnPosition(
         session_id=session.session_id,
         session_key=session.key,
         parent_message_id=parent.message_id,
@@ -90,7 +93,7 @@ def _recognised(store: Store, request: ChatRequest) -> Place | None:
     )
 
 
-def _regenerated(store: Store, request: ChatRequest) -> Place:
+def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
     turn = _turn_of(store, request)
     if request.session_id is not None and request.session_id != turn.session_id:
         raise InvalidRequest(
@@ -99,7 +102,7 @@ def _regenerated(store: Store, request: ChatRequest) -> Place:
     if turn.user_message_id is None:
         raise Conflict(f"Turn {turn.turn_id} holds no message to answer again.", turn_id=turn.turn_id)
     path = store.messages.path(turn.user_message_id)
-    return Place(
+    return TurnPosition(
         session_id=turn.session_id,
         session_key=turn.session_key,
         parent_message_id=turn.user_message_id,
@@ -107,6 +110,13 @@ def _regenerated(store: Store, request: ChatRequest) -> Place:
         conversation=_said(path),
         new=(),
     )
+
+
+def _owned_session(store: Store, request: ChatRequest, session_id: str) -> SessionRow:
+    session = store.sessions.get(session_id)
+    if session is None or session.principal != request.principal.id:
+        raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+    return session
 
 
 def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
@@ -118,4 +128,4 @@ def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:
-    return tuple(Message(row.role, row.content) for row in path)  # type: ignore[arg-type]
+    return tuple(row.message for row in path)
