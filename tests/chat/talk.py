@@ -14,7 +14,7 @@ from homefire.engines.base import Delta
 from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import QueueStatus, Serving
-from homefire.store.events import TurnRecorded
+from homefire.store.events import TurnAsked
 from homefire.store.rows import TurnRow
 from homefire.store.store import Store, open_store
 from homefire.types import Message
@@ -37,13 +37,24 @@ class Talk:
         """Started, the streamed text, Ended; raises what the turn raises."""
         return check_order([event async for event in self.turns.run(request(*messages, **fields))])
 
-    def recorded(self) -> list[TurnRecorded]:
-        return [one.event for one in self.store.events() if isinstance(one.event, TurnRecorded)]
+    def asked(self) -> list[TurnAsked]:
+        return [one.event for one in self.store.events() if isinstance(one.event, TurnAsked)]
+
+    def recorded(self) -> list[TurnRow]:
+        """All turns, in the order in which they were asked."""
+        rows = [self.store.turns.get(event.turn_id) for event in self.asked()]
+        return [row for row in rows if row is not None]
 
     def last_turn(self) -> TurnRow:
-        turn = self.store.turns.get(self.recorded()[-1].turn_id)
-        assert turn is not None
-        return turn
+        return self.recorded()[-1]
+
+    def said_in(self, turn: TurnRow) -> list[Message]:
+        """What a turn added to its conversation: its question and its answer."""
+        (event,) = [event for event in self.asked() if event.turn_id == turn.turn_id]
+        said = [Message(message.role, message.content) for message in event.messages]
+        if turn.answer_message_id is not None:
+            said.append(self.store.messages.path(turn.answer_message_id)[-1].message)
+        return said
 
     def prompts(self) -> list[tuple[Message, ...]]:
         """What the engines were given, oldest first (of one engine)."""
@@ -92,6 +103,8 @@ async def talking(
         yield talk
         assert serving.queue() == QueueStatus(num_active=0, num_waiting=0)
         assert talk.turns._queues == {}
+        assert talk.turns._running == {}
+        assert all(turn.outcome is not None for turn in talk.recorded()), "a turn was left without its end"
         assert all(engine.num_active == 0 for engine in catalog.engines)
     finally:
         await serving.stop()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homefire.chat.context import Context, compose, room_for_prompt, surely_fits, trim
+from homefire.chat.context import Context, compose, room_for_prompt, surely_fits, surely_too_long, trim
 from homefire.errors import ContextOverflow
 from homefire.types import Message
 from tests.chat.talk import answered, system
@@ -129,4 +129,23 @@ async def test_trimming_is_honest_and_minimal(
 def test_surely_fits_is_never_wrong_for_a_byte_level_tokenizer(texts: list[str]) -> None:
     context = Context(tuple(user(text) for text in texts))
     worst = sum(len(text.encode()) + 8 for text in texts) + 8
-    assert not surely_fits(context, room=worst - 1) or worst <= 1
+    assert not surely_fits(context.messages, room=worst - 1) or worst <= 1
+
+
+@given(st.lists(st.text(max_size=20), max_size=5), st.integers(0, 8))
+def test_surely_too_long_is_never_wrong_for_a_tokenizer_of_long_tokens(texts: list[str], room: int) -> None:
+    messages = tuple(user(text) for text in texts)
+    best = sum(1 + len(text.encode()) // 256 for text in texts)
+    assert not surely_too_long(messages, room=room) or best > room
+
+
+async def test_trimming_costs_what_the_model_holds_and_not_what_was_sent() -> None:
+    counted: list[int] = []
+
+    async def count(messages: Sequence[Message]) -> int:
+        counted.append(len(messages))
+        return 2 * len(messages)
+
+    kept = await trim(Context(talk(100_000, words=1)), limit=100, max_tokens=10, count=count)
+    assert len(kept.messages) == 45
+    assert sum(counted) < 500, "each count is of about what fits, however long the conversation is"

@@ -38,7 +38,7 @@ async def test_a_client_that_sends_the_whole_conversation_continues_it(tmp_path:
         second, _, _ = await talk.say(rules, "Hi", ANSWER, "And?", principal=ANN)
         third, _, _ = await talk.say(rules, "Hi", ANSWER, "And?", ANSWER, "So?", principal=ANN)
         assert first.session_id == second.session_id == third.session_id
-        assert [[message.role for message in turn.messages] for turn in talk.recorded()] == [
+        assert [[message.role for message in talk.said_in(turn)] for turn in talk.recorded()] == [
             ["system", "user", "assistant"],
             ["user", "assistant"],
             ["user", "assistant"],
@@ -61,7 +61,7 @@ async def test_a_conversation_that_differs_in_anything_opens_its_own_session(
         first, _, _ = await talk.say(system("Be brief."), "Hi")
         second, _, _ = await talk.say(*changed)
         assert second.session_id != first.session_id
-        assert len(talk.recorded()[-1].messages) == len(changed) + 1
+        assert len(talk.said_in(talk.last_turn())) == len(changed) + 1
 
 
 async def test_the_same_words_of_someone_else_are_their_own_conversation(tmp_path: Path) -> None:
@@ -209,7 +209,10 @@ async def test_a_raw_prompt_is_recorded_as_a_conversation_of_its_own(tmp_path: P
         await talk.say(prompt="Once upon")
         (engine,) = talk.catalog.engines
         assert (engine.requests[0].prompt, engine.requests[0].messages) == ("Once upon", ())
-        assert [message.content for message in talk.recorded()[0].messages] == ["Once upon", ANSWER.content]
+        assert [message.content for message in talk.said_in(talk.recorded()[0])] == [
+            "Once upon",
+            ANSWER.content,
+        ]
 
 
 def test_requests_are_built_from_plain_words() -> None:

@@ -22,6 +22,7 @@ from homefire.errors import (
     RequestTimeout,
     StoreFull,
 )
+from homefire.store.events import TurnEnded
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
 from tests.chat.talk import Talk, answered, check_order, request, system, talking
@@ -65,7 +66,9 @@ async def recorded_when_ended(talk: Talk) -> None:
     """Raises AssertionError where Ended is shown before the record is there."""
     async for event in talk.turns.run(request("Hi")):
         if isinstance(event, Ended):
-            assert talk.store.turns.get(event.turn_id) is not None, "Ended before it was durable"
+            row = talk.store.turns.get(event.turn_id)
+            assert row is not None
+            assert row.outcome == "answered", "Ended before it was durable"
 
 
 async def test_the_record_is_there_before_ended(tmp_path: Path) -> None:
@@ -74,12 +77,19 @@ async def test_the_record_is_there_before_ended(tmp_path: Path) -> None:
 
 
 class RecordsLater(Turns):
-    async def _record(self, turn: Any, finish: Finish) -> Ended:
-        text = turn.text
+    later: asyncio.Task[Ended] | None = None
+
+    async def _record_answer(self, turn: Any, finish: Finish) -> Ended:
+        async def record() -> Ended:
+            await asyncio.sleep(0.01)
+            return await whole(turn, finish)
+
+        whole = super()._record_answer
+        self.later = asyncio.create_task(record())
         return Ended(
             turn_id=turn.turn_id,
             message_id="msg",
-            text=text,
+            text=turn.text,
             stop_reason=finish.stop_reason,
             stop_string=None,
             usage=finish.usage,
@@ -91,6 +101,9 @@ async def test_control_a_record_after_ended_is_noticed(tmp_path: Path) -> None:
     async with talking(tmp_path, turns=RecordsLater) as talk:
         with pytest.raises(AssertionError, match="before it was durable"):
             await recorded_when_ended(talk)
+        assert isinstance(talk.turns, RecordsLater)
+        assert talk.turns.later is not None
+        await talk.turns.later
 
 
 async def test_a_turn_that_cannot_be_recorded_is_an_error_and_never_ends_well(
@@ -111,15 +124,43 @@ async def test_a_turn_that_cannot_be_recorded_is_an_error_and_never_ends_well(
             patch.setattr(Store, "append", full)
             with pytest.raises(StoreFull):
                 await read()
+        assert seen == [], "nothing is generated for a question that is not on record"
+        assert talk.recorded() == []
+        assert talk.catalog.engines == []
+        await talk.say("Hi")
+
+
+async def test_an_answer_that_cannot_be_recorded_is_an_error_and_never_ends_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Store.append
+
+    async def full_for_answers(self: Store, *events: Any) -> Any:
+        if isinstance(events[0], TurnEnded):
+            raise StoreFull("The disk is full.")
+        return await whole(self, *events)
+
+    async with talking(tmp_path) as talk:
+        seen: list[TurnEvent] = []
+
+        async def read() -> None:
+            async for event in talk.turns.run(request("Hi")):
+                seen.append(event)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "append", full_for_answers)
+            with pytest.raises(StoreFull):
+                await read()
         assert isinstance(seen[0], Started)
         assert not any(isinstance(event, Ended) for event in seen)
-        assert talk.recorded() == []
-        await talk.say("Hi")
+        assert talk.last_turn().outcome is None
+        assert await talk.turns.recover() == 1
+        assert talk.last_turn().outcome == "interrupted"
 
 
 @pytest.mark.parametrize("num_deltas", [0, 1, 3])
 async def test_closing_the_iterator_stops_and_records_what_was_said(tmp_path: Path, num_deltas: int) -> None:
-    async with talking(tmp_path) as talk:
+    async with talking(tmp_path, catalog=scripted(delay_s=0.005)) as talk:
         async with aclosing(talk.turns.run(request("Hi"))) as turn:
             said = ""
             assert isinstance(await anext(turn), Started)
@@ -130,9 +171,10 @@ async def test_closing_the_iterator_stops_and_records_what_was_said(tmp_path: Pa
         assert talk.catalog.engines[0].num_cancelled == 1
         row = talk.last_turn()
         assert (row.outcome, row.stop_reason, row.usage) == ("cancelled", "cancelled", None)
-        recorded = [message.content for message in talk.recorded()[0].messages]
-        # The first delta was made before Started could be shown: it was not seen, and is not recorded.
-        assert recorded == (["Hi", said] if said else ["Hi"])
+        recorded = [message.content for message in talk.said_in(row)]
+        # What was made is recorded, though nobody has seen all of it.
+        assert recorded[0] == "Hi"
+        assert "".join(recorded[1:]).startswith(said)
 
 
 @pytest.mark.parametrize("stage", ["queue", "load", "decode"])
@@ -176,11 +218,19 @@ class LosesCancels(Turns):
         """Forgotten."""
 
 
+async def leave_after_the_first_event(root: Path, turns: type[Turns]) -> None:
+    """Raises AssertionError where that leaves a turn without its end."""
+    async with (
+        talking(root, catalog=scripted(delay_s=0.005), turns=turns) as talk,
+        aclosing(talk.turns.run(request("Hi"))) as turn,
+    ):
+        await anext(turn)
+
+
 async def test_control_a_lost_cancel_is_noticed(tmp_path: Path) -> None:
-    async with talking(tmp_path, turns=LosesCancels) as talk:
-        async with aclosing(talk.turns.run(request("Hi"))) as turn:
-            await anext(turn)
-        assert talk.recorded() == [], "the record of the cancel is what the tests above look for"
+    await leave_after_the_first_event(tmp_path / "kept", Turns)
+    with pytest.raises(AssertionError, match="left without its end"):
+        await leave_after_the_first_event(tmp_path / "lost", LosesCancels)
 
 
 async def test_a_cancel_that_cannot_be_recorded_is_logged_and_still_cancels(
@@ -192,13 +242,15 @@ async def test_a_cancel_that_cannot_be_recorded_is_logged_and_still_cancels(
         async def full(self: Store, *events: object) -> None:
             raise StoreFull("The disk is full.")
 
-        monkeypatch.setattr(Store, "append", full)
         leaver = asyncio.create_task(talk.say("Hi"))
         await until(lambda: bool(talk.catalog.engines) and talk.catalog.engines[0].num_active == 1)
-        leaver.cancel()
-        await asyncio.wait([leaver])
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "append", full)
+            leaver.cancel()
+            await asyncio.wait([leaver])
         assert leaver.cancelled()
         assert "could not be recorded" in caplog.text
+        await talk.turns.recover()
 
 
 @pytest.mark.parametrize("num_given", [0, 2])
@@ -209,7 +261,8 @@ async def test_a_failed_engine_is_recorded_as_failed_then_raised(tmp_path: Path,
             await talk.say("Hi")
         row = talk.last_turn()
         assert (row.outcome, row.error_code, row.usage) == ("failed", "engine_crashed", None)
-        assert len(talk.recorded()[0].messages) == (2 if num_given else 1)
+        assert len(talk.said_in(row)) == (2 if num_given else 1)
+        assert row.error == "It is gone."
         session = talk.store.sessions.get(row.session_id)
         assert session is not None
         assert session.tip_message_id is None, "a failed answer is nothing to go on from"
@@ -227,21 +280,30 @@ async def test_a_load_that_fails_and_a_request_that_takes_too_long_are_failed_tu
         assert talk.last_turn().error_code == "request_timeout"
 
 
-async def test_what_is_refused_is_no_turn(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-    catalog = scripted(gate=gate)
-    async with talking(tmp_path, catalog=catalog, serving={"num_parallel": 1, "max_queue": 1}) as talk:
+async def test_what_is_refused_before_it_is_taken_is_not_a_turn(tmp_path: Path) -> None:
+    async with talking(tmp_path) as talk:
         with pytest.raises(InvalidRequest):
             await talk.say(answered("I begin"))
         with pytest.raises(ModelNotFound):
             await talk.say("Hi", model="unknown")
+        assert talk.recorded() == []
+
+
+async def test_a_question_that_found_the_queue_full_is_kept_as_failed(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    catalog = scripted(gate=gate)
+    async with talking(tmp_path, catalog=catalog, serving={"num_parallel": 1, "max_queue": 1}) as talk:
         taken = [asyncio.create_task(talk.say("Hi")) for _ in range(2)]
         await until(lambda: talk.serving.queue().num_waiting == 1)
         with pytest.raises(QueueFull):
-            await talk.say("Hi")
-        assert talk.recorded() == []
+            await talk.say("Later")
+        row = talk.last_turn()
+        assert (row.outcome, row.error_code) == ("failed", "queue_full")
         gate.set()
         await asyncio.gather(*taken)
+        again, _, _ = await talk.say(replaces_turn_id=row.turn_id)
+        assert again.session_id == row.session_id
+        assert talk.prompts()[-1] == (Message("user", "Later"),)
 
 
 async def test_a_conversation_that_does_not_fit_is_trimmed_and_says_so_everywhere(tmp_path: Path) -> None:
@@ -298,7 +360,7 @@ async def test_with_refuse_nothing_is_trimmed(tmp_path: Path, where: str) -> Non
         with pytest.raises(ContextOverflow) as caught:
             await talk.say("word " * 40, answered("ok"), "word " * 40, **fields)
         assert (caught.value.details["prompt_tokens"], caught.value.details["limit"]) == (87, 64)
-        assert talk.recorded() == []
+        assert talk.last_turn().error_code == "context_length_exceeded"
 
 
 async def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
@@ -310,7 +372,7 @@ async def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(tmp_path: Pa
             assert caught.value.details["prompt_tokens"] == 83
             with pytest.raises(ContextOverflow):
                 await talk.say(prompt="word " * 80)
-        assert talk.recorded() == []
+        assert {turn.outcome for turn in talk.recorded()} == {"failed"}
 
 
 async def test_settings_fill_in_what_the_client_leaves_open(tmp_path: Path) -> None:

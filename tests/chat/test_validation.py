@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from homefire.chat.validation import check_request
 from homefire.chat.request import ChatRequest
+from homefire.chat.validation import check_request
 from homefire.errors import InvalidRequest
 from homefire.types import Message, Sampling
 from tests.chat.talk import answered, request, system

@@ -20,7 +20,7 @@ from homefire.store.store import open_store
 from homefire.world import World
 from tests.cli.conftest import Command, Result
 from tests.cli.fake_server import FakeServer
-from tests.store.samples import alias, dataset, example, model, turn, version
+from tests.store.samples import alias, dataset, example, model, version, whole_turn
 
 
 def test_config_shows_every_setting_and_where_it_comes_from(
@@ -134,7 +134,7 @@ def test_doctor_notices_a_flipped_byte_in_the_bundled_model(
 def filled(home: Path) -> Path:
     """A home that holds data and that no server uses."""
     with open_store(Home(home), StoreSettings(), World()) as store:
-        store.append_sync(model(), alias("live", "ember"), turn("1"), example("a"), dataset("1", "a"))
+        store.append_sync(model(), alias("live", "ember"), *whole_turn("1"), example("a"), dataset("1", "a"))
         store.blobs.put_bytes(b"something")
     return home
 

@@ -15,7 +15,8 @@ from homefire.store.events import (
     RecordedMessage,
     RunMoved,
     RunQueued,
-    TurnRecorded,
+    TurnAsked,
+    TurnEnded,
     VersionPublished,
 )
 from homefire.types import Message, Timings, Usage
@@ -24,8 +25,8 @@ from homefire.world import Files
 IOERR_FSYNC = 1034
 
 
-def turn(name: str, *, session: str = "s1", principal: str = "local", **changes: Any) -> TurnRecorded:
-    """A turn `name` with a question and an answer; `changes` replace fields."""
+def turn(name: str, *, session: str = "s1", principal: str = "local", **changes: Any) -> TurnAsked:
+    """A turn `name` that was asked; `changes` replace fields."""
     fields: dict[str, Any] = {
         "turn_id": f"turn-{name}",
         "session_id": session,
@@ -33,20 +34,31 @@ def turn(name: str, *, session: str = "s1", principal: str = "local", **changes:
         "principal": principal,
         "channel": "api",
         "parent_message_id": None,
-        "messages": (
-            RecordedMessage(f"{name}-q", "user", f"question {name}", f"digest-{name}-q"),
-            RecordedMessage(f"{name}-a", "assistant", f"answer {name}", f"digest-{name}-a"),
-        ),
+        "messages": (RecordedMessage(f"{name}-q", "user", f"question {name}", f"digest-{name}-q"),),
         "requested_model": "default",
         "served_model": "ember",
         "served_digest": "sha256:0",
         "route_reason": "alias",
+    }
+    return TurnAsked(**{**fields, **changes})
+
+
+def ended(name: str, **changes: Any) -> TurnEnded:
+    """The end of that turn, answered; `changes` replace fields."""
+    fields: dict[str, Any] = {
+        "turn_id": f"turn-{name}",
         "outcome": "answered",
+        "answer": RecordedMessage(f"{name}-a", "assistant", f"answer {name}", f"digest-{name}-a"),
         "stop_reason": "stop",
         "usage": Usage(prompt_tokens=10, completion_tokens=3, cached_tokens=2),
         "timings": Timings(queue_ms=0.5),
     }
-    return TurnRecorded(**{**fields, **changes})
+    return TurnEnded(**{**fields, **changes})
+
+
+def whole_turn(name: str, **changes: Any) -> tuple[TurnAsked, TurnEnded]:
+    """A turn that was asked and answered."""
+    return turn(name, **changes), ended(name)
 
 
 def model(name: str = "ember", *, digest: str = "sha256:aa", path: str = "/models/ember") -> ModelRegistered:

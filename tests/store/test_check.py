@@ -10,14 +10,14 @@ from homefire.store import tables
 from homefire.store.driver import driver
 from homefire.store.store import Store
 from tests.store.conftest import Opener
-from tests.store.samples import alias, dataset, example, model, run, turn, version
+from tests.store.samples import alias, dataset, example, model, run, turn, version, whole_turn
 
 
 @pytest.fixture
 def filled(store: Store) -> Store:
     manifest = store.blobs.put_bytes(b"manifest")
     store.append_sync(model(), alias("live", "ember"), version(manifest_sha256=manifest))
-    store.append_sync(turn("1"), example("a"), dataset("1", "a"), run("1", "1"))
+    store.append_sync(*whole_turn("1"), example("a"), dataset("1", "a"), run("1", "1"))
     return store
 
 
@@ -32,7 +32,7 @@ def test_a_sound_store_is_found_sound(filled: Store) -> None:
     digest = filled.blobs.put_bytes(b"one")
     report = filled.check(full=True)
     assert report.is_sound
-    assert (report.num_events, report.num_blobs, report.blob_bytes) == (7, 2, 11)
+    assert (report.num_events, report.num_blobs, report.blob_bytes) == (8, 2, 11)
     assert report.num_rows == 12
     assert filled.blobs.exists(digest)
 

@@ -124,7 +124,7 @@ def test_the_end_of_the_log_is_verified_at_open(home: Home, open_here: Opener) -
     store = open_here()
     store.append_sync(turn("1"))
     store.close()
-    tamper(home.database, "UPDATE events SET payload = replace(payload, 'answer', 'Answer')")
+    tamper(home.database, "UPDATE events SET payload = replace(payload, 'question', 'Question')")
     with pytest.raises(CorruptData, match="Event 1 of the log"):
         open_here()
 

@@ -23,7 +23,7 @@ from homefire.store.projections import Projector
 from homefire.store.run_states import ALLOWED_MOVES
 from homefire.store.store import Store, open_store
 from homefire.world import World
-from tests.store.samples import alias, dataset, example, model, moved, run, turn, version
+from tests.store.samples import alias, dataset, ended, example, model, moved, run, turn, version, whole_turn
 
 
 def feedback(name: str, turn_id: str | None, verdict: str = "good") -> FeedbackGiven:
@@ -52,7 +52,7 @@ def test_every_kind_of_event_has_a_fold() -> None:
 
 
 def test_a_turn_makes_session_messages_and_turn(store: Store) -> None:
-    (recorded,) = store.append_sync(turn("1"))
+    recorded, _ = store.append_sync(*whole_turn("1"))
     session = store.sessions.get("s1")
     assert session is not None
     assert (session.tip_message_id, session.num_turns) == ("1-a", 1)
@@ -64,23 +64,18 @@ def test_a_turn_makes_session_messages_and_turn(store: Store) -> None:
     row = store.turns.get("turn-1")
     assert row is not None
     assert (row.seq, row.user_message_id, row.answer_message_id, row.verdict) == (1, "1-q", "1-a", None)
-    event = turn("1")
-    for name in event.__struct_fields__:
-        if name != "messages":
-            assert getattr(row, name) == getattr(event, name), name
+    for event in whole_turn("1"):
+        for name in event.__struct_fields__:
+            if name not in ("messages", "answer"):
+                assert getattr(row, name) == getattr(event, name), name
     assert store.turns.get("turn-1") == row
     assert store.turns.list("s1") == [row]
 
 
 def test_turns_continue_and_branch(store: Store) -> None:
-    store.append_sync(turn("1"))
-    store.append_sync(turn("2", parent_message_id="1-a"))
-    again = turn(
-        "3",
-        parent_message_id="2-q",
-        messages=(RecordedMessage("3-a", "assistant", "another answer", "digest-3-a"),),
-    )
-    store.append_sync(again)
+    store.append_sync(*whole_turn("1"))
+    store.append_sync(*whole_turn("2", parent_message_id="1-a"))
+    store.append_sync(*whole_turn("3", parent_message_id="2-q", messages=()))
     assert [row.message_id for row in store.messages.path("2-a")] == ["1-q", "1-a", "2-q", "2-a"]
     assert [row.message_id for row in store.messages.path("3-a")] == ["1-q", "1-a", "2-q", "3-a"]
     regenerated = store.turns.get("turn-3")
@@ -98,29 +93,27 @@ def test_turns_continue_and_branch(store: Store) -> None:
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
 def test_a_turn_without_an_answer_leaves_the_conversation_where_it_was(store: Store, outcome: str) -> None:
-    store.append_sync(turn("1"))
-    question = (RecordedMessage("2-q", "user", "question 2", "digest-2-q"),)
-    unanswered = turn(
-        "2",
-        parent_message_id="1-a",
-        messages=question,
-        outcome=outcome,
-        stop_reason=None,
-        usage=None,
-        timings=None,
+    store.append_sync(*whole_turn("1"))
+    store.append_sync(turn("2", parent_message_id="1-a"))
+    under_way = store.turns.get("turn-2")
+    assert under_way is not None
+    assert (under_way.outcome, store.turns.under_way()) == (None, [under_way])
+    store.append_sync(
+        ended("2", outcome=outcome, answer=None, stop_reason=None, usage=None, timings=None, error="why")
     )
-    store.append_sync(unanswered)
+    assert store.turns.under_way() == []
     session = store.sessions.get("s1")
     row = store.turns.get("turn-2")
     assert session is not None
     assert row is not None
     assert session.tip_message_id == "1-a"
     assert (row.answer_message_id, row.usage, row.timings) == (None, None, None)
+    assert (row.user_message_id, row.outcome, row.error) == ("2-q", outcome, "why")
 
 
 def test_a_cancelled_answer_counts_and_a_failed_one_does_not(store: Store) -> None:
-    store.append_sync(turn("1", outcome="cancelled"))
-    store.append_sync(turn("2", parent_message_id="1-a", outcome="failed"))
+    store.append_sync(turn("1"), ended("1", outcome="cancelled"))
+    store.append_sync(turn("2", parent_message_id="1-a"), ended("2", outcome="failed"))
     session = store.sessions.get("s1")
     assert session is not None
     assert session.tip_message_id == "1-a"
@@ -128,8 +121,8 @@ def test_a_cancelled_answer_counts_and_a_failed_one_does_not(store: Store) -> No
 
 def test_sessions_are_found_by_digest_and_recency_within_their_principal(store: Store) -> None:
     for number in range(3):
-        store.append_sync(turn(f"{number}", session=f"s{number}", session_key="web"))
-    store.append_sync(turn("x", session="sx", principal="guest", session_key="web"))
+        store.append_sync(*whole_turn(f"{number}", session=f"s{number}", session_key="web"))
+    store.append_sync(*whole_turn("x", session="sx", principal="guest", session_key="web"))
     found = store.messages.by_digest("local", "digest-1-a")
     assert found is not None
     assert found.session_id == "s1"
@@ -148,16 +141,18 @@ def test_sessions_are_found_by_digest_and_recency_within_their_principal(store: 
         (turn("2", principal="guest", session="s2", parent_message_id="1-a"), Forbidden),
         (turn("1"), Conflict),
         (turn("2", messages=turn("1").messages), Conflict),
+        (ended("2"), NotFound),
+        (ended("1"), Conflict),
         (feedback("1", "nothing"), NotFound),
     ],
 )
 def test_an_impossible_event_is_refused_and_leaves_no_trace(
     store: Store, event: Event, error: type[HomefireError]
 ) -> None:
-    store.append_sync(turn("1"))
+    store.append_sync(*whole_turn("1"))
     with pytest.raises(error):
         store.append_sync(event)
-    assert store.last_seq == 1
+    assert store.last_seq == 2
     assert store.turns.get("turn-2") is None
     assert store.check().is_sound
 
@@ -428,6 +423,11 @@ _any_event = st.one_of(
         st.sampled_from(["s1", "s2"]),
         st.sampled_from(["local", "guest"]),
         _maybe(st.sampled_from(["a-a", "b-a", "c-q"])),
+    ),
+    st.builds(
+        lambda name, outcome: ended(name, outcome=outcome),
+        st.text("abcdef", min_size=1, max_size=2),
+        st.sampled_from(["answered", "cancelled", "failed", "interrupted"]),
     ),
     st.builds(lambda name, about: feedback(name, f"turn-{about}"), _names, _names),
     st.builds(lambda name, prompt: example(name, prompt=prompt), _names, _maybe(st.sampled_from(["x", "y"]))),

@@ -8,7 +8,7 @@ import pytest
 from homefire.config.schema import StoreSettings
 from homefire.errors import InvalidRequest, NotFound
 from homefire.home import Home
-from homefire.store.events import DatasetCreated, RecordedMessage, RunQueued, TurnRecorded
+from homefire.store.events import DatasetCreated, RecordedMessage, RunQueued, TurnAsked, TurnEnded
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
 from homefire.training.corrections import Corrections, example_id_of, size_of, trimmed
@@ -33,28 +33,32 @@ def user(text: str) -> Message:
 
 def record_turn(store: Store, *messages: tuple[str, str], number: int = 1, trimmed: int = 0) -> str:
     """A turn whose whole conversation is new."""
+    recorded = [
+        RecordedMessage(f"m{number}-{place}", role, content, f"digest{number}-{place}")
+        for place, (role, content) in enumerate(messages)
+    ]
+    answer = recorded.pop() if messages[-1][0] == "assistant" else None
     store.append_sync(
-        TurnRecorded(
+        TurnAsked(
             turn_id=f"turn_{number}",
             session_id=f"session_{number}",
             session_key=f"key_{number}",
             principal="local",
             channel="api",
             parent_message_id=None,
-            messages=tuple(
-                RecordedMessage(f"m{number}-{place}", role, content, f"digest{number}-{place}")
-                for place, (role, content) in enumerate(messages)
-            ),
+            messages=tuple(recorded),
             requested_model="default",
             served_model="small",
             served_digest="sha256:00",
             route_reason="",
+        ),
+        TurnEnded(
+            turn_id=f"turn_{number}",
             outcome="answered",
+            answer=answer,
             stop_reason="stop",
-            usage=None,
-            timings=None,
             num_trimmed_messages=trimmed,
-        )
+        ),
     )
     return f"turn_{number}"
 

@@ -71,8 +71,9 @@ class RunningTurn:
     sampling: Sampling
     asked: TurnAsked
     stream: TurnStream = field(default_factory=TurnStream)
-    durable: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """Done when the question is on disk, or cannot be."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the question is on disk (`is_asked`), or cannot be (`stream` then says why)."""
+    is_asked: bool = False
     answer: list[str] = field(default_factory=list)
     has_started: bool = False
     is_cancelled: bool = False
@@ -154,11 +155,13 @@ class Turns:
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn, queue), name=f"turn {turn.turn_id}")
         try:
-            await asyncio.shield(turn.durable)
+            await turn.settled.wait()
         except asyncio.CancelledError:
             turn.cancel()
             await _until_done(turn)
             raise
+        if not turn.is_asked:
+            turn.stream.raise_error()
         return turn
 
     def is_busy(self, session_id: str) -> bool:
@@ -274,7 +277,8 @@ class Turns:
             if turn.is_cancelled:
                 return
             await self._store.append(turn.asked)
-            turn.durable.set_result(None)
+            turn.is_asked = True
+            turn.settled.set()
             finish = await self._answer(turn)
             turn.stream.publish(await self._record_answer(turn, finish))
         except asyncio.CancelledError:
@@ -283,10 +287,8 @@ class Turns:
             error = failure
             await self._record_failed(turn, failure)
         finally:
-            if not turn.durable.done():
-                turn.durable.set_exception(error or HomefireError("The turn was cancelled."))
-                turn.durable.exception()  # perhaps nobody waits for it any more
             turn.stream.close(error)
+            turn.settled.set()
             self._leave_session(queue)
             del self._running[turn.turn_id]
             self._ended[turn.turn_id] = turn
@@ -371,7 +373,7 @@ class Turns:
         return None
 
     async def _record_failed(self, turn: RunningTurn, failure: Exception) -> None:
-        if not turn.durable.done() or turn.is_recording:
+        if not turn.is_asked or turn.is_recording:
             return  # it is the store that failed: there is no question on record, or no room for its answer
         if not isinstance(failure, HomefireError):
             log.error("Turn %s failed unexpectedly.", turn.turn_id, exc_info=failure)

@@ -54,12 +54,16 @@ class TurnStream:
                 position += 1
                 yield position, self._events[position - 1]
             if self._is_closed:
-                if self._error is not None:
-                    raise self._error.copy() if isinstance(self._error, HomefireError) else self._error
+                self.raise_error()
                 return
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
+
+    def raise_error(self) -> None:
+        """Raise what the turn failed with, if it did."""
+        if self._error is not None:
+            raise self._error.copy() if isinstance(self._error, HomefireError) else self._error
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
