@@ -33,7 +33,7 @@ from homefire.config.schema import Settings
 from homefire.engines.base import ModelFiles
 from homefire.engines.process import LlamaCppEngine
 from homefire.home import Home
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import open_store
 from homefire.training.judging import Judging
 from homefire.training.preparation import Parents

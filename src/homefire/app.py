@@ -28,7 +28,7 @@ from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key, keep_api_key, key_sha256
-from homefire.store.events import KeyCreated
+from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.versions.library import Library

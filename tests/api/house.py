@@ -30,8 +30,10 @@ from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key
-from homefire.store.events import DatasetCreated, ExampleCreated, RunQueued
-from homefire.store.rows import AliasRow
+from homefire.store.nouns.aliases import AliasRow
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
 from homefire.training.corrections import Corrections
 from homefire.training.progress import Progress

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from homefire.store.events import RunMoved
+from homefire.store.nouns.runs import RunMoved
 from homefire.training.progress import Progress
 from homefire.types import Message
 from tests.api.house import LOCAL, RUN, House, close_house, open_house, queue_run

@@ -16,7 +16,7 @@ from homefire.api import auth
 from homefire.api.policy import Policy, check_exposure, check_media_type, host_name
 from homefire.errors import ConfigError, Forbidden, UnsupportedMediaType
 from homefire.store.api_keys import KeyRing, create_key
-from homefire.store.events import KeyRevoked
+from homefire.store.nouns.keys import KeyRevoked
 from homefire.web.routes import add_pages
 from homefire.world import World
 from tests.api.house import REMOTE, House, close_house, open_house

@@ -12,7 +12,9 @@ from homefire.catalog.catalog import Catalog
 from homefire.catalog.convert import convert
 from homefire.errors import BadModel, Conflict, CorruptData, InvalidRequest, ModelNotFound
 from homefire.home import Home
-from homefire.store.events import AliasMoved, DatasetCreated, RunMoved, RunQueued
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.runs import RunMoved, RunQueued
 from homefire.store.store import Store
 
 

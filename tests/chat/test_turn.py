@@ -22,7 +22,7 @@ from homefire.errors import (
     RequestTimeout,
     StoreFull,
 )
-from homefire.store.events import TurnEnded
+from homefire.store.nouns.conversations import TurnEnded
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
 from tests.chat.talk import Talk, answered, check_order, request, system, talking

@@ -15,7 +15,7 @@ from homefire.chat.turn import Turns
 from homefire.chat.turn_stream import TurnStream
 from homefire.engines.base import Delta
 from homefire.errors import AnswerStopped, Conflict, EngineCrashed, NotFound, RequestTimeout
-from homefire.store.events import TurnAsked
+from homefire.store.nouns.conversations import TurnAsked
 from tests.chat.talk import ANN, BOB, Talk, request, talking
 from tests.serving.models import FakeCatalog, until
 from tests.support.scripted_engine import ScriptedEngine

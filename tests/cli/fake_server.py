@@ -18,7 +18,7 @@ import msgspec
 
 from homefire.api import native_types as native
 from homefire.errors import HomefireError, ModelNotFound, NotFound
-from homefire.store.rows import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
 from homefire.types import Timings, Usage

@@ -14,7 +14,8 @@ from homefire.config.logs import configure_logging
 from homefire.config.redaction import Redactor
 from homefire.errors import HomefireError, StoreFull
 from homefire.home import Home
-from homefire.store.events import ExampleCreated, KeyCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import open_store
 from homefire.types import Message
 from homefire.world import Files, World

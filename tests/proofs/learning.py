@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from homefire.catalog.models import ModelInfo
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.training.job import read_job
 from homefire.training.judging import Judging
 from homefire.training.preparation import Parents

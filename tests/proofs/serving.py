@@ -22,7 +22,7 @@ from homefire.errors import EngineTimeout, HomefireError, QueueFull
 from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
-from homefire.store.events import ModelRegistered
+from homefire.store.nouns.models import ModelRegistered
 from homefire.store.store import open_store
 from homefire.types import Message, Sampling
 from homefire.world import World

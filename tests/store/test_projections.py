@@ -9,17 +9,13 @@ from hypothesis import strategies as st
 from homefire.config.schema import StoreSettings
 from homefire.errors import Conflict, Forbidden, HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
-from homefire.store.events import (
-    Event,
-    FeedbackGiven,
-    GateJudged,
-    KeyCreated,
-    KeyRevoked,
-    ModelRemoved,
-    RecordedMessage,
-    VersionRemoved,
-)
-from homefire.store.projections import Projector
+from homefire.store.events import Event
+from homefire.store.nouns.conversations import RecordedMessage
+from homefire.store.nouns.feedback import FeedbackGiven
+from homefire.store.nouns.keys import KeyCreated, KeyRevoked
+from homefire.store.nouns.models import ModelRemoved
+from homefire.store.nouns.versions import GateJudged, VersionRemoved
+from homefire.store.projections import FOLDS
 from homefire.store.run_states import ALLOWED_MOVES
 from homefire.store.store import Store, open_store
 from homefire.world import World
@@ -45,7 +41,7 @@ def taught(store: Store, *names: str) -> list[str]:
 
 
 def test_every_kind_of_event_has_a_fold() -> None:
-    assert set(Projector()._folds) == set(Event.__args__)
+    assert set(FOLDS) == set(Event.__args__)
 
 
 # Turns, messages and sessions

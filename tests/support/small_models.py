@@ -17,7 +17,8 @@ from typing import Any
 from homefire.catalog.models import ModelInfo, Resolved
 from homefire.engines.base import EngineRequest, ModelFiles
 from homefire.errors import BadModel, ModelNotFound
-from homefire.store.events import AliasMoved, ModelRegistered
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.models import ModelRegistered
 from homefire.store.store import Store
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine

@@ -18,8 +18,10 @@ from homefire.catalog.models import ModelInfo
 from homefire.config.schema import GateSettings, Settings, StoreSettings, TrainingSettings
 from homefire.errors import Conflict, NotFound, NotTrainable, StoreFull
 from homefire.home import Home
-from homefire.store.events import AliasMoved, Event, GateJudged, RunMoved
-from homefire.store.rows import RunRow
+from homefire.store.events import Event
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.runs import RunMoved, RunRow
+from homefire.store.nouns.versions import GateJudged
 from homefire.store.store import Store, open_store
 from homefire.training import completion as completion_module
 from homefire.training.daemon import TrainingDaemon

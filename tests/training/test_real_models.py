@@ -21,7 +21,7 @@ from homefire.engines.base import Delta, EngineRequest
 from homefire.engines.process import LlamaCppEngine
 from homefire.errors import Conflict
 from homefire.home import Home
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.training.job import read_job, read_rows

@@ -8,8 +8,9 @@ import pytest
 
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, StoreFull
 from homefire.home import Home
-from homefire.store.events import AliasMoved, Event, VersionPublished
-from homefire.store.rows import VersionRow
+from homefire.store.events import Event
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.versions import VersionPublished, VersionRow
 from homefire.store.store import Store
 from homefire.versions import assembly
 from homefire.versions import library as library_module

@@ -7,7 +7,8 @@ import pytest
 from homefire.catalog.models import ModelInfo
 from homefire.errors import Conflict, EngineCrashed, ModelNotFound
 from homefire.home import Home
-from homefire.store.events import AliasMoved, GateJudged
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.versions import GateJudged
 from homefire.store.store import Store
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage

@@ -27,8 +27,8 @@ from homefire.api.native_types import (
     StartRunBody,
 )
 from homefire.errors import NotFound
-from homefire.store.events import RunState
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import RunState
 from homefire.training.corrections import Given
 from homefire.types import Message
 

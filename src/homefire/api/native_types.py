@@ -9,7 +9,9 @@ from msgspec import Meta, Struct
 from homefire.api.openai_types import Positive, Probability, Seed, Temperature
 from homefire.chat.request import Overflow
 from homefire.machine.probe import Machine
-from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow, Verdict, VersionRow
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, Verdict
+from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import VersionRow
 from homefire.training.progress import Progress
 from homefire.types import Message, StopReason, Timings, Usage
 

@@ -21,7 +21,8 @@ from homefire.api.native_types import (
     VersionView,
 )
 from homefire.errors import CorruptData
-from homefire.store.rows import AliasRow, VersionRow
+from homefire.store.nouns.aliases import AliasRow
+from homefire.store.nouns.versions import VersionRow
 from homefire.versions.comparison import Comparison, compare
 
 VersionName = Annotated[str, Path(max_length=100)]

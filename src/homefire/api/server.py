@@ -43,7 +43,7 @@ from homefire.api.policy import Policy
 from homefire.app import Homefire
 from homefire.errors import HomefireError, InvalidRequest, MethodNotAllowed, NotFound
 from homefire.store.api_keys import KeyRing
-from homefire.store.events import KeyCreated, KeyRevoked
+from homefire.store.nouns.keys import KeyCreated, KeyRevoked
 from homefire.types import Message
 
 HOT_ROUTES: Mapping[str, tuple[Dialect, type[Any], str]] = {

@@ -13,7 +13,7 @@ from homefire.chat.request import ChatRequest, Principal
 from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.sessions import digest
 from homefire.sessions.keys import session_key
-from homefire.store.rows import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
 from homefire.world import World

@@ -43,8 +43,14 @@ from homefire.errors import AnswerStopped, Conflict, ContextOverflow, HomefireEr
 from homefire.serving.router import Route, Router
 from homefire.serving.serving import Serving
 from homefire.sessions import digest
-from homefire.store.events import Outcome, RecordedMessage, TurnAsked, TurnEnded
-from homefire.store.rows import SessionRow, TurnRow
+from homefire.store.nouns.conversations import (
+    Outcome,
+    RecordedMessage,
+    SessionRow,
+    TurnAsked,
+    TurnEnded,
+    TurnRow,
+)
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
 from homefire.world import World

@@ -16,7 +16,7 @@ from homefire.config.secrets import API_KEY_FILE, Secret, check_api_key
 from homefire.errors import AuthenticationRequired
 from homefire.home import Home
 from homefire.store.durable import write_file
-from homefire.store.events import KeyCreated
+from homefire.store.nouns.keys import KeyCreated
 from homefire.world import World
 
 KEY_PREFIX = "hf-"

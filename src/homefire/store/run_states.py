@@ -9,10 +9,11 @@ other move must carry the epoch of the lease it speaks for: a worker that lost i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from homefire.errors import Conflict
-from homefire.store.events import RunState
+
+RunState = Literal["queued", "running", "paused", "done", "failed", "skipped", "stopped"]
 
 ALLOWED_MOVES: dict[RunState, frozenset[RunState]] = {
     "queued": frozenset({"running", "skipped", "stopped"}),

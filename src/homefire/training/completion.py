@@ -16,8 +16,9 @@ import homefire
 from homefire.config.schema import Settings
 from homefire.errors import EngineError
 from homefire.home import Home
-from homefire.store.events import GateJudged
-from homefire.store.rows import ExampleRow, RunRow, VersionRow
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
 from homefire.training.job import FINAL, read_job, read_rows
 from homefire.training.judging import Judging

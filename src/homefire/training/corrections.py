@@ -22,8 +22,10 @@ from typing import Any, Literal
 import msgspec
 
 from homefire.errors import InvalidRequest, NotFound
-from homefire.store.events import Event, ExampleCreated, FeedbackGiven
-from homefire.store.rows import TurnRow, Verdict
+from homefire.store.events import Event
+from homefire.store.nouns.conversations import TurnRow, Verdict
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.store import Store
 from homefire.types import Message
 from homefire.versions.manifest import canonical_json

@@ -17,8 +17,10 @@ import msgspec
 from homefire.config.schema import Settings
 from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.home import Home
-from homefire.store.events import RunState
-from homefire.store.rows import ExampleRow, RunRow, Verdict
+from homefire.store.nouns.conversations import Verdict
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.asking import Asking, MakeEngine
 from homefire.training.completion import Completion

@@ -15,8 +15,9 @@ from typing import Literal
 import msgspec
 
 from homefire.errors import HomefireError, NotTrainable
-from homefire.store.events import DatasetCreated, RunMoved, RunQueued
-from homefire.store.rows import ExampleRow, RunRow
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.training.datasets import dataset_id_of
 from homefire.training.preparation import recipe_from_settings

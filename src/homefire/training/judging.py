@@ -15,7 +15,7 @@ import msgspec
 
 from homefire.config.schema import GateSettings
 from homefire.errors import HomefireError
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.training.asking import Asking, MakeEngine
 from homefire.training.preparation import Parents
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files

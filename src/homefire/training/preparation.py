@@ -21,7 +21,8 @@ import msgspec
 from homefire.config.schema import TrainingSettings
 from homefire.errors import NotTrainable
 from homefire.store.durable import make_directory, write_file
-from homefire.store.rows import ExampleRow, RunRow
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
 from homefire.training.datasets import rows_to_keep, rows_to_learn, rows_to_replay
 from homefire.training.job import (
     CHECKPOINTS,

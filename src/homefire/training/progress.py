@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.store.events import RunState
-from homefire.store.rows import RunRow
-from homefire.store.run_states import ENDED
+from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import ENDED, RunState
 from homefire.training.job import METRICS_FILE, Stepped
 
 Phase = Literal["waiting", "preparing", "training", "publishing", "gating", "promoting", "done"]

@@ -19,8 +19,8 @@ import msgspec
 from homefire.config.schema import TrainingSettings
 from homefire.errors import Conflict, CorruptData, EngineError, HomefireError, NotTrainable, StoreError
 from homefire.home import Home
-from homefire.store.events import RunMoved, RunState
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunMoved, RunRow
+from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.completion import WHO, Completion
 from homefire.training.failures import Failure, Retry, decide

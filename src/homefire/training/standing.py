@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from homefire.store.rows import ExampleRow, RunRow
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store
 from homefire.training.recipe import Recipe
 from homefire.versions.promotion import LIVE

@@ -20,8 +20,7 @@ from homefire.catalog.models import ModelInfo, Resolved
 from homefire.errors import Conflict, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.durable import translated_os_errors
-from homefire.store.events import AliasMoved
-from homefire.store.rows import AliasRow
+from homefire.store.nouns.aliases import AliasMoved, AliasRow
 from homefire.store.store import Store
 from homefire.world import World
 

@@ -6,8 +6,7 @@ import json
 from collections.abc import AsyncIterator
 
 from homefire.api.context import Context
-from homefire.store.events import RunQueued
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunQueued, RunRow
 from homefire.web.render import Renderer
 from homefire.web.sse import encode_event, until
 from homefire.web.views import Views

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from homefire.api.context import Context
 from homefire.errors import NotFound
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
 from homefire.web.learning import watch_run
 from homefire.web.render import Page, Renderer
 from homefire.web.sse import respond_with_events

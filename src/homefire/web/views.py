@@ -8,7 +8,8 @@ from typing import Any
 from homefire.app import Homefire
 from homefire.chat.request import Principal
 from homefire.errors import NotFound
-from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.runs import RunRow
 from homefire.training.progress import Progress
 
 NUM_SESSIONS = 100
