@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homefire.chat.request import ChatRequest, Principal
-from homefire.errors import Conflict, InvalidRequest, NotFound
+from homefire.errors import Conflict, InvalidRequest
 from homefire.sessions import digest
 from homefire.sessions.keys import session_key
+from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.rows import MessageRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
@@ -55,9 +56,7 @@ def _new_session(world: World, principal: Principal, messages: tuple[Message, ..
 
 
 def _continued(store: Store, request: ChatRequest, session_id: str) -> Place:
-    session = store.sessions.get(session_id)
-    if session is None or session.principal != request.principal.id:
-        raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+    session = session_of(store, request.principal.id, session_id)
     path = store.messages.path(session.tip_message_id) if session.tip_message_id is not None else []
     return Place(
         session_id=session_id,
@@ -111,10 +110,7 @@ def _regenerated(store: Store, request: ChatRequest) -> Place:
 
 def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
     assert request.replaces_turn_id is not None
-    turn = store.turns.get(request.replaces_turn_id)
-    if turn is None or turn.principal != request.principal.id:
-        raise NotFound(f"There is no turn {request.replaces_turn_id!r}.", turn_id=request.replaces_turn_id)
-    return turn
+    return turn_of(store, request.principal.id, request.replaces_turn_id)
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:
