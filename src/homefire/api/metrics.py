@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -121,7 +122,7 @@ class Metrics(Collector):
 
 
 def _counter(
-    name: str, about: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], int]
+    name: str, about: str, labels: tuple[str, ...], values: Mapping[Any, int]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(name, about, labels=labels)
     for key, value in values.items():

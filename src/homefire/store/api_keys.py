@@ -48,7 +48,7 @@ def create_key(world: World, *, name: str) -> tuple[str, KeyCreated]:
 def keep_api_key(home: Home, text: str, world: World) -> Secret:
     """Keep a key in `credentials/api_key`, readable by its owner only, where `load_api_key` finds it.
 
-    Raises ConfigError for what is no key, else as `durable.write_file`.
+    Raises ConfigError for what is not a key, else as `durable.write_file`.
     """
     path = home.credentials / API_KEY_FILE
     secret = check_api_key(text, f"file {path}")
