@@ -29,7 +29,7 @@ from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
-from homefire.store.api_keys import create_key
+from homefire.store.api_keys import create_key, keep_api_key
 from homefire.store.nouns.aliases import AliasRow
 from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.examples import ExampleCreated
@@ -172,6 +172,7 @@ async def open_house(
     *,
     answer: str | Callable[[EngineRequest], str] = "Hello there, I am scripted.",
     gate: asyncio.Event | None = None,
+    load_gate: asyncio.Event | None = None,
     fail_with: HomefireError | None = None,
     fail_after: int = 0,
     delay_s: float = 0.0,
@@ -186,13 +187,20 @@ async def open_house(
     store = open_store(home, settings.store, world)
     key, created = create_key(world, name="first")
     await store.append(created)
+    keep_api_key(home, key, world)
     catalog: Any = FakeCatalog()
     engines: list[ScriptedEngine] = []
 
     def make_engine(files: ModelFiles) -> ScriptedEngine:
         engines.append(
             ScriptedEngine(
-                files, answer=answer, gate=gate, fail_with=fail_with, fail_after=fail_after, delay_s=delay_s
+                files,
+                answer=answer,
+                gate=gate,
+                load_gate=load_gate,
+                fail_with=fail_with,
+                fail_after=fail_after,
+                delay_s=delay_s,
             )
         )
         return engines[-1]

@@ -33,16 +33,17 @@ from typing import Literal, TypeVar
 import msgspec
 
 from homefire.chat.context import Context, compose, room_for_prompt, surely_fits, trim
-from homefire.chat.position import TurnPosition, find_position, session_of
+from homefire.chat.position import TurnPosition, find_position, named_session
 from homefire.chat.request import ChatRequest, Ended, Principal, Started, Stopped, StreamEvent, TurnEvent
 from homefire.chat.turn_stream import TurnStream
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
 from homefire.engines.base import EngineRequest, Finish
-from homefire.errors import AnswerStopped, Conflict, ContextOverflow, HomefireError, NotFound, RequestTimeout
+from homefire.errors import AnswerStopped, Conflict, ContextOverflow, HomefireError, RequestTimeout
 from homefire.serving.router import Route, Router
 from homefire.serving.serving import Serving
 from homefire.sessions import digest
+from homefire.sessions.ownership import turn_of
 from homefire.store.nouns.conversations import (
     Outcome,
     RecordedMessage,
@@ -148,7 +149,7 @@ class Turns:
         Raises what `run` raises before its first event, except what the engine says. Cancelled while it
         waits, it leaves nothing behind, or a turn that is recorded as cancelled.
         """
-        session = session_of(self._store, request)
+        session = named_session(self._store, request)
         is_long = _is_long(request, session)
         await _on_thread_if(is_long, partial(check_request, request))
         route = self._router.route(request.model)
@@ -184,7 +185,7 @@ class Turns:
         Of a turn that ended long ago there is the last event alone, which holds its whole text. Raises
         NotFound for a turn that the principal does not have, and what the turn failed with.
         """
-        row = self._row(turn_id, principal)
+        row = turn_of(self._store, principal.id, turn_id)
         turn = self._running.get(turn_id) or self._ended.get(turn_id)
         if turn is None:
             yield after + 1, self._ended_of(row)
@@ -202,7 +203,7 @@ class Turns:
 
         Raises NotFound for a turn that the principal does not have.
         """
-        self._row(turn_id, principal)
+        turn_of(self._store, principal.id, turn_id)
         turn = self._running.get(turn_id)
         if turn is not None:
             turn.cancel()
@@ -422,12 +423,6 @@ class Turns:
         return RecordedMessage(self._world.new_id("msg"), message.role, message.content, link)
 
     # Reading turns that are over
-
-    def _row(self, turn_id: str, principal: Principal) -> TurnRow:
-        row = self._store.turns.get(turn_id)
-        if row is None or row.principal != principal.id:
-            raise NotFound(f"There is no turn {turn_id!r}.", turn_id=turn_id)
-        return row
 
     def _ended_of(self, row: TurnRow) -> Ended | Stopped:
         if row.outcome is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from homefire.api.context import Context
@@ -29,14 +29,18 @@ def create_login_router(context: Context, renderer: Renderer) -> APIRouter:
         return renderer.page("login.html", page="Sign in", live_model=None, wrong=False)
 
     @router.post("/login", response_class=Page)
-    async def sign_in(key: Annotated[str, Form()]) -> Response:
-        """Check the key and remember it in a cookie."""
+    async def sign_in(request: Request, key: Annotated[str, Form()]) -> Response:
+        """Check the key and remember it in a cookie, which https pages send over https only."""
         try:
             context.keys.recognise(key.strip())
         except AuthenticationRequired:
             return Page(renderer.page("_sign_in.html", wrong=True))
         response = Response(status_code=204, headers={"HX-Redirect": "/"})
-        response.set_cookie(KEY_COOKIE, key.strip(), httponly=True, samesite="strict", max_age=COOKIE_AGE_S)
+        # Behind a proxy that speaks https only the browser knows; its Origin was checked by the guard.
+        secure = request.headers.get("origin", "").startswith("https://")
+        response.set_cookie(
+            KEY_COOKIE, key.strip(), httponly=True, samesite="strict", secure=secure, max_age=COOKIE_AGE_S
+        )
         return response
 
     return router
