@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from homefire.catalog.catalog import Catalog
 from homefire.chat.turn import Turns
@@ -20,10 +21,10 @@ from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
 from homefire.config.secrets import API_KEY_FILE, load_api_key
 from homefire.engines import process
-from homefire.engines.base import Engine, ModelFiles
+from homefire.engines.base import Engine, ModelSpec, SourceKind
 from homefire.errors import ConfigError, HomefireError, NotFound
 from homefire.home import Home
-from homefire.plugins import Factory, Plugins, load_plugins
+from homefire.plugins import Plugins, load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
@@ -95,18 +96,26 @@ def build(
     redactor = Redactor()
     plugins = load_plugins(builtins={"llama.cpp": process})
 
-    factory = _engine_factory(plugins, settings.serving.engine)
+    _check_engine(plugins, settings.serving.engine)
 
-    def make_configured_engine(files: ModelFiles) -> Engine:
-        engine: Engine = factory(files, sockets=home.sockets, settings=settings.serving, world=world)
+    def make_engine_of_plugin(spec: ModelSpec) -> Engine:
+        factory = plugins.get("engines", spec.engine)
+        engine: Engine = factory(spec, sockets=home.sockets, settings=settings.serving, world=world)
         return engine
 
-    make_engine = make_engine or make_configured_engine
+    make_engine = make_engine or make_engine_of_plugin
     store = open_store(home, settings.store, world)
     try:
         _ensure_key(home, store, redactor, world)
         library = Library(home, store, world)
-        catalog = Catalog(home, store, settings, mend=library.repair)
+        catalog = Catalog(
+            home,
+            store,
+            settings,
+            engines=_source_kinds(plugins),
+            remotes={name: factory() for name, factory in plugins.all("models").items()},
+            repair=library.repair,
+        )
         serving = Serving(catalog, settings, make_engine=make_engine, world=world)
         router = Router(catalog)
         promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=serving.swap_to, world=world)
@@ -141,9 +150,24 @@ def build(
     )
 
 
-def _engine_factory(plugins: Plugins, name: str) -> Factory:
+def _source_kinds(plugins: Plugins) -> Mapping[str, SourceKind]:
+    """What each engine reads. Raises ConfigError for one that does not say."""
+    kinds: dict[str, SourceKind] = {}
+    for name, factory in plugins.all("engines").items():
+        kind: SourceKind | None = getattr(factory, "source_kind", None)
+        if kind is None or kind not in get_args(SourceKind):
+            raise ConfigError(
+                f"The engine {name} does not say what it reads.",
+                hint=f"Its factory needs an attribute source_kind: {', '.join(get_args(SourceKind))}.",
+                engine=name,
+            )
+        kinds[name] = kind
+    return kinds
+
+
+def _check_engine(plugins: Plugins, name: str) -> None:
     try:
-        return plugins.get("engines", name)
+        plugins.get("engines", name)
     except NotFound as error:
         raise ConfigError(
             error.message,
