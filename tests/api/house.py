@@ -24,7 +24,7 @@ from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
 from homefire.config.schema import Settings
-from homefire.engines.base import EngineRequest, ModelFiles
+from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.serving.router import Router
@@ -41,7 +41,7 @@ from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.world import World
 from tests.support.model_info import model_info
-from tests.support.scripted_engine import ScriptedEngine, scripted_files
+from tests.support.scripted_engine import ScriptedEngine, scripted_spec
 
 CONTEXT_LENGTH = 64
 RUN = "run_1"
@@ -71,8 +71,8 @@ class FakeCatalog:
             *(replace(means, name=name, kind="alias", target=target) for name, target in aliases),
         ]
 
-    async def files(self, model: ModelInfo, **_: Any) -> ModelFiles:
-        return scripted_files(model.name, context_length=CONTEXT_LENGTH)
+    async def spec(self, model: ModelInfo, **_: Any) -> ModelSpec:
+        return scripted_spec(model.name, context_length=CONTEXT_LENGTH)
 
     async def add(self, path: Path, *, name: str | None, in_place: bool) -> ModelInfo:
         model = self.models[name or path.name] = model_info(
@@ -84,7 +84,7 @@ class FakeCatalog:
         self.resolve(name)
         self.removed.append(name)
 
-    def prompt_format(self, model: ModelInfo) -> Any:
+    def chat_template(self, model: ModelInfo) -> Any:
         return SimpleNamespace(source="{{ messages }}")
 
 
@@ -191,10 +191,10 @@ async def open_house(
     catalog: Any = FakeCatalog()
     engines: list[ScriptedEngine] = []
 
-    def make_engine(files: ModelFiles) -> ScriptedEngine:
+    def make_engine(spec: ModelSpec) -> ScriptedEngine:
         engines.append(
             ScriptedEngine(
-                files,
+                spec,
                 answer=answer,
                 gate=gate,
                 load_gate=load_gate,

@@ -48,7 +48,7 @@ async def ends_at_max_tokens_and_says_so(engine: Engine) -> None:
 
 
 async def refuses_an_over_long_prompt_with_figures(engine: Engine) -> None:
-    request = asking("a b " * (2 * engine.files.context_length), max_tokens=5)
+    request = asking("a b " * (2 * engine.context_length), max_tokens=5)
     refusal: ContextOverflow | None = None
     try:
         await collect(engine, request)
@@ -56,12 +56,12 @@ async def refuses_an_over_long_prompt_with_figures(engine: Engine) -> None:
         refusal = error
     assert refusal is not None, "a prompt that cannot fit was answered"
     num_tokens = await engine.count_tokens(request.messages)
-    figures = {"prompt_tokens": num_tokens, "limit": engine.files.context_length, "max_tokens": 5}
+    figures = {"prompt_tokens": num_tokens, "limit": engine.context_length, "max_tokens": 5}
     assert refusal.details == figures
 
 
 async def frees_the_slot_of_a_closed_stream(engine: Engine) -> None:
-    for _ in range(3 * engine.files.num_parallel):
+    for _ in range(3 * engine.spec.num_parallel):
         stream = engine.generate(asking(QUESTION))
         assert isinstance(await anext(stream), Delta)
         await stream.aclose()  # type: ignore[attr-defined]
@@ -140,22 +140,51 @@ async def counts_what_it_will_read(engine: Engine) -> None:
 
 
 async def answers_requests_side_by_side(engine: Engine) -> None:
-    questions = [f"What is {index} + 1?" for index in range(2 * engine.files.num_parallel)]
+    questions = [f"What is {index} + 1?" for index in range(2 * engine.spec.num_parallel)]
     alone = [(await collect(engine, asking(text))).text for text in questions]
     together = await asyncio.gather(*(collect(engine, asking(text)) for text in questions))
     assert [answer.text for answer in together] == alone
 
 
 async def embeds_texts_as_unit_vectors(engine: Engine) -> None:
-    one, other, again = await engine.embed(["the cat sat", "17 + 4", "the cat sat"])
+    texts = ["the cat sat", "17 + 4", "the cat sat"]
+    embedded = await engine.embed(texts)
+    one, other, again = embedded.vectors
+    counts = [await engine.count_tokens([], prompt=text) for text in texts]
+    assert (embedded.usage.prompt_tokens, embedded.usage.completion_tokens) == (sum(counts), 0)
     for vector in (one, other):
         assert math.isclose(math.sqrt(sum(value * value for value in vector)), 1.0, abs_tol=1e-3)
     assert all(math.isclose(a, b, abs_tol=1e-4) for a, b in zip(one, again, strict=True))
     assert sum(a * b for a, b in zip(one, other, strict=True)) < 0.999
 
 
+async def refuses_an_over_long_text_with_figures(engine: Engine) -> None:
+    text = "a b " * (2 * engine.context_length)
+    refusal: ContextOverflow | None = None
+    try:
+        await engine.embed(["short", text])
+    except ContextOverflow as error:
+        refusal = error
+    assert refusal is not None, "a text that cannot fit was embedded"
+    num_tokens = await engine.count_tokens([], prompt=text)
+    assert (refusal.details["prompt_tokens"], refusal.details["limit"]) == (num_tokens, engine.context_length)
+    assert (await engine.embed(["short"])).vectors
+
+
+async def states_its_context_and_memory(engine: Engine) -> None:
+    assert 0 < engine.context_length <= engine.spec.context_length
+    assert await engine.estimate() >= 0
+
+
+async def answers_the_same_after_sleep(engine: Engine) -> None:
+    before = (await collect(engine, asking(QUESTION))).text
+    await engine.sleep()
+    await engine.wake()
+    assert (await collect(engine, asking(QUESTION))).text == before
+
+
 async def goes_on_after_a_cancellation_in_the_queue(engine: Engine) -> None:
-    running = [engine.generate(endless()) for _ in range(engine.files.num_parallel)]
+    running = [engine.generate(endless()) for _ in range(engine.spec.num_parallel)]
     for stream in running:
         await anext(stream)
     waiting = asyncio.ensure_future(collect(engine, asking(QUESTION)))
@@ -169,6 +198,7 @@ async def goes_on_after_a_cancellation_in_the_queue(engine: Engine) -> None:
 
 CASES: Final[dict[Capability, tuple[Case, ...]]] = {
     "stream": (
+        states_its_context_and_memory,
         streams_pieces_then_one_finish,
         reports_tokens_and_times,
         ends_at_max_tokens_and_says_so,
@@ -183,7 +213,8 @@ CASES: Final[dict[Capability, tuple[Case, ...]]] = {
     "logprobs": (reports_log_probabilities_of_what_it_says,),
     "count": (counts_what_it_will_read,),
     "batching": (answers_requests_side_by_side,),
-    "embeddings": (embeds_texts_as_unit_vectors,),
+    "embeddings": (embeds_texts_as_unit_vectors, refuses_an_over_long_text_with_figures),
     "adapters": (),
+    "sleep": (answers_the_same_after_sleep,),
 }
 """Adapters need files of their own: `tests/catalog/test_adapter_parity.py` holds engines to them."""

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from homefire.engines import birth, life
-from homefire.engines.base import Delta, Finish, ModelFiles
+from homefire.engines.base import Delta, Finish, GgufSource, ModelSpec
 from homefire.engines.process import LlamaCppEngine, pause_before
 from homefire.errors import (
     BadModel,
@@ -105,9 +105,9 @@ async def test_a_worker_killed_while_idle_is_replaced_without_an_error(engine: L
     assert (await collect(engine, asking())).text
 
 
-async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_files: ModelFiles, tmp_path: Path) -> None:
+async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_spec: ModelSpec, tmp_path: Path) -> None:
     settings = QuickSettings(stall_timeout_s=1.0)
-    engine = LlamaCppEngine(ember_files, sockets=tmp_path, settings=settings, world=World())
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=settings, world=World())
     try:
         stream = engine.generate(endless())
         await anext(stream)
@@ -122,7 +122,7 @@ async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_files: ModelFil
         await engine.stop()
 
 
-async def test_rest_is_no_stall(ember_files: ModelFiles, tmp_path: Path) -> None:
+async def test_rest_is_no_stall(ember_spec: ModelSpec, tmp_path: Path) -> None:
     clock = World().clock
     offset = [0.0]
 
@@ -133,7 +133,7 @@ async def test_rest_is_no_stall(ember_files: ModelFiles, tmp_path: Path) -> None
         def monotonic_s(self) -> float:
             return clock.monotonic_s() + offset[0]
 
-    engine = LlamaCppEngine(ember_files, sockets=tmp_path, settings=QUICK, world=World(clock=LeapingClock()))
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=QUICK, world=World(clock=LeapingClock()))
     try:
         await collect(engine, asking())
         offset[0] = 10_000.0
@@ -143,8 +143,8 @@ async def test_rest_is_no_stall(ember_files: ModelFiles, tmp_path: Path) -> None
         await engine.stop()
 
 
-async def test_closing_the_stream_frees_the_slot_at_once(ember_files: ModelFiles, tmp_path: Path) -> None:
-    one_slot = msgspec.structs.replace(ember_files, num_parallel=1)
+async def test_closing_the_stream_frees_the_slot_at_once(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    one_slot = msgspec.structs.replace(ember_spec, num_parallel=1)
     engine = LlamaCppEngine(one_slot, sockets=tmp_path, settings=QUICK, world=World())
     try:
         whole = await collect(engine, endless())
@@ -174,11 +174,13 @@ async def test_stop_ends_running_requests_with_a_typed_error(engine: LlamaCppEng
 
 
 async def test_a_flipped_byte_is_noticed_before_loading(
-    ember_files: ModelFiles, ember_gguf: Path, tmp_path: Path
+    ember_spec: ModelSpec, ember_gguf: Path, tmp_path: Path
 ) -> None:
     damaged = flip_a_bit(ember_gguf, tmp_path / "damaged.gguf")
-    files = msgspec.structs.replace(ember_files, gguf_path=str(damaged))
-    engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
+    assert isinstance(ember_spec.source, GgufSource)
+    source = GgufSource(str(damaged), ember_spec.source.sha256)
+    spec = msgspec.structs.replace(ember_spec, source=source)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
     with pytest.raises(CorruptData):
         await engine.ensure_ready()
     assert engine.status().state == "failed"
@@ -186,26 +188,21 @@ async def test_a_flipped_byte_is_noticed_before_loading(
 
 
 async def test_a_file_that_is_no_model_does_not_reach_native_code(
-    ember_files: ModelFiles, tmp_path: Path
+    ember_spec: ModelSpec, tmp_path: Path
 ) -> None:
     nonsense = tmp_path / "nonsense.gguf"
     nonsense.write_bytes(b"GGUF" + bytes(100))
-    files = msgspec.structs.replace(
-        ember_files,
-        gguf_path=str(nonsense),
-        gguf_sha256=hashlib.sha256(nonsense.read_bytes()).hexdigest(),
-    )
-    engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
+    source = GgufSource(str(nonsense), hashlib.sha256(nonsense.read_bytes()).hexdigest())
+    spec = msgspec.structs.replace(ember_spec, source=source)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
     with pytest.raises(BadModel):
         await engine.ensure_ready()
     await engine.stop()
 
 
-async def test_sockets_are_private_and_their_path_may_be_long(
-    ember_files: ModelFiles, tmp_path: Path
-) -> None:
+async def test_sockets_are_private_and_their_path_may_be_long(ember_spec: ModelSpec, tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 90) / ("e" * 90)
-    engine = LlamaCppEngine(ember_files, sockets=deep, settings=QUICK, world=World())
+    engine = LlamaCppEngine(ember_spec, sockets=deep, settings=QUICK, world=World())
     try:
         assert (await collect(engine, asking())).text
         assert await engine.count_tokens([], prompt="hello") > 0
@@ -251,10 +248,10 @@ import asyncio, sys
 from pathlib import Path
 from homefire.engines.process import LlamaCppEngine
 from homefire.world import World
-from tests.engines.support import QUICK, files_for
+from tests.engines.support import QUICK, spec_for
 async def main():
-    files, sockets = files_for(Path({str(ember_gguf)!r})), Path({str(tmp_path)!r})
-    engine = LlamaCppEngine(files, sockets=sockets, settings=QUICK, world=World())
+    spec, sockets = spec_for(Path({str(ember_gguf)!r})), Path({str(tmp_path)!r})
+    engine = LlamaCppEngine(spec, sockets=sockets, settings=QUICK, world=World())
     await engine.ensure_ready()
     print(engine.status().pid, flush=True)
     await asyncio.sleep(600)
@@ -294,10 +291,10 @@ async def test_an_over_long_prompt_is_refused_with_exact_numbers(engine: LlamaCp
 
 @pytest.mark.parametrize("context_length", [1024, 1000])
 async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
-    context_length: int, ember_files: ModelFiles, tmp_path: Path
+    context_length: int, ember_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    files = msgspec.structs.replace(ember_files, context_length=context_length)
-    engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
+    spec = msgspec.structs.replace(ember_spec, context_length=context_length)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
     try:
         text = "a" + " b" * (context_length - 2)
         assert await engine.count_tokens([], prompt=text) == context_length - 1
@@ -347,8 +344,8 @@ async def test_a_kill_by_the_kernel_for_memory_is_told_from_others(
     assert (await collect(engine, asking())).text
 
 
-async def test_memory_that_is_not_there_is_said_with_figures(ember_files: ModelFiles, tmp_path: Path) -> None:
-    huge = msgspec.structs.replace(ember_files, context_length=1 << 30, num_parallel=64)
+async def test_memory_that_is_not_there_is_said_with_figures(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    huge = msgspec.structs.replace(ember_spec, context_length=1 << 30, num_parallel=64)
     engine = LlamaCppEngine(huge, sockets=tmp_path, settings=QUICK, world=World())
     with pytest.raises(EngineOutOfMemory) as caught:
         await engine.ensure_ready()

@@ -14,7 +14,7 @@ from homefire.app import build
 from homefire.catalog.catalog import Catalog
 from homefire.config.loader import load_settings
 from homefire.engines import process as process_module
-from homefire.engines.base import EngineRequest
+from homefire.engines.base import EngineRequest, GgufSource
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.life import WorkerLife
 from homefire.engines.process import LlamaCppEngine
@@ -29,7 +29,7 @@ from homefire.world import World
 from tests.api.house import FakeCatalog
 from tests.proofs.bench import Bench, sees
 from tests.serving.models import settle
-from tests.support.scripted_engine import ScriptedEngine, scripted_files
+from tests.support.scripted_engine import ScriptedEngine, scripted_spec
 
 # serving
 
@@ -50,8 +50,9 @@ async def files_of_ember(bench: Bench) -> Any:
     with open_store(home, bench.settings.store, World()) as store:
         catalog = Catalog(home, store, bench.settings)
         await catalog.ensure_bundled()
-        files = await catalog.files(catalog.resolve("live").model)
-        return files, check_gguf(Path(files.gguf_path))
+        spec = await catalog.spec(catalog.resolve("live").model)
+        assert isinstance(spec.source, GgufSource)
+        return spec, check_gguf(Path(spec.source.path))
 
 
 async def files_of_a_gguf(bench: Bench) -> Any:
@@ -66,7 +67,7 @@ async def files_of_a_gguf(bench: Bench) -> Any:
             )
         )  # fmt: skip
         catalog = Catalog(home, store, bench.settings)
-        return await catalog.files(catalog.resolve("big").model)
+        return await catalog.spec(catalog.resolve("big").model)
 
 
 @sees("serving.num_threads", ("1", 1), ("3", 3))
@@ -82,8 +83,8 @@ async def context_of_an_engine(bench: Bench) -> Any:
 @sees("serving.gguf_dtype", ("f32", [0, "f32"]), ("q8_0", [7, "q8_0"]))
 async def number_format(bench: Bench) -> Any:
     """GGUF's general.file_type: 0 all f32, 7 mostly q8_0."""
-    files, header = await files_of_ember(bench)
-    return [header.metadata["general.file_type"], Path(files.gguf_path).stem.rpartition("-")[2]]
+    spec, header = await files_of_ember(bench)
+    return [header.metadata["general.file_type"], Path(spec.source.path).stem.rpartition("-")[2]]
 
 
 @dataclass
@@ -177,7 +178,7 @@ async def a_worker_that_says_nothing(bench: Bench) -> Any:
 
     bench.monkeypatch.setattr(process_module, "start_life", start_life)
     engine = LlamaCppEngine(
-        scripted_files(), sockets=bench.root, settings=bench.settings.serving, world=World()
+        scripted_spec(), sockets=bench.root, settings=bench.settings.serving, world=World()
     )
     counting = asyncio.create_task(engine.count_tokens((Message("user", "Hi"),)))
     try:

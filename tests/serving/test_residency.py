@@ -25,7 +25,7 @@ async def residency(
     stable: Stable, *, max_models: int = 2, load_timeout_s: float = 60
 ) -> AsyncIterator[Residency]:
     made = Residency(
-        stable.files,
+        stable.spec,
         stable.make_engine,
         max_models=max_models,
         load_timeout_s=load_timeout_s,
@@ -284,7 +284,7 @@ class ForgetsToLeave(Residency):
 @pytest.mark.parametrize("bug", [EvictsTheBusy, ForgetsToLeave])
 async def test_control_a_planted_bug_is_noticed(bug: type[Residency]) -> None:
     stable = Stable()
-    kept = bug(stable.files, stable.make_engine, max_models=2, load_timeout_s=60, clock=SystemClock())
+    kept = bug(stable.spec, stable.make_engine, max_models=2, load_timeout_s=60, clock=SystemClock())
     with pytest.raises(AssertionError):
         await run_storm(kept, stable, seed=1, max_models=2)
     await kept.stop()

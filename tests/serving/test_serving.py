@@ -239,7 +239,7 @@ class NoVectors(ScriptedEngine):
 async def test_embeddings_come_from_models_that_have_them() -> None:
     catalog = FakeCatalog()
     async with serving(catalog) as served:
-        (vector,) = await served.embed(route_to(catalog), ["hi"])
+        (vector,) = (await served.embed(route_to(catalog), ["hi"])).vectors
         assert sum(value * value for value in vector) == pytest.approx(1)
     catalog = FakeCatalog(make=NoVectors)
     async with serving(catalog) as served:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -60,14 +61,17 @@ def create_openai_router(context: Context) -> APIRouter:
         if not all(texts):
             raise invalid("input", "an empty text has no embedding")
         route = homefire.router.route(wanted.model)
-        vectors = await homefire.serving.embed(route, texts)
-        counts = [await homefire.serving.count_tokens(route, (), prompt=text) for text in texts]
+        embedded = await homefire.serving.embed(route, texts)
+        num_tokens = embedded.usage.prompt_tokens
         encode = _base64_vector if wanted.encoding_format == "base64" else list
         return JsonDocument(
             openai_types.Embeddings(
-                [openai_types.Embedding(encode(vector), index) for index, vector in enumerate(vectors)],
+                [
+                    openai_types.Embedding(encode(vector), index)
+                    for index, vector in enumerate(embedded.vectors)
+                ],
                 route.model.name,
-                openai_types.EmbeddingsUsage(sum(counts), sum(counts)),
+                openai_types.EmbeddingsUsage(num_tokens, num_tokens),
             )
         )
 
@@ -137,7 +141,7 @@ def create_ollama_router(context: Context) -> APIRouter:
             ollama_types.Shown(
                 modelfile=f"# Homefire keeps no Modelfile\nFROM {model.name}\n",
                 parameters="",
-                template=homefire.catalog.prompt_format(model).source,
+                template=homefire.catalog.chat_template(model).source,
                 details=_details(model),
                 model_info=info,
                 capabilities=["completion"],
@@ -187,5 +191,5 @@ def _parameter_size(number: int) -> str:
     return str(number)
 
 
-def _base64_vector(vector: list[float]) -> str:
+def _base64_vector(vector: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

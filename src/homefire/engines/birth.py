@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from homefire.engines.base import ModelFiles
+from homefire.engines.base import ModelSpec
 from homefire.engines.life import WorkerLife
 from homefire.errors import EngineCrashed, EngineError, EngineTimeout, HomefireError
 from homefire.machine.children import kill_child
@@ -27,7 +27,7 @@ _PRIVATE_VARIABLES = ("HOMEFIRE_API_KEY", "CREDENTIALS_DIRECTORY", "OMP_WAIT_POL
 
 
 async def start_life(
-    files: ModelFiles,
+    spec: ModelSpec,
     *,
     sockets: Path,
     load_timeout_s: float,
@@ -35,12 +35,12 @@ async def start_life(
     clock: Clock,
     environ: Mapping[str, str],
 ) -> WorkerLife:
-    """Spawn a worker and load `files`; raises what kept it from that, with nothing left behind."""
+    """Spawn a worker and load `spec`; raises what kept it from that, with nothing left behind."""
     remove_stale(sockets)
     directory = sockets / f"engine-{os.getpid()}-{secrets.token_hex(4)}"
     directory.mkdir(mode=0o700, parents=True)
     try:
-        process, connection = await _spawn(directory, files, environ, timeout_s=load_timeout_s)
+        process, connection = await _spawn(directory, spec, environ, timeout_s=load_timeout_s)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -49,12 +49,12 @@ async def start_life(
         process,
         streams,
         directory=directory,
-        name=files.name,
+        name=spec.name,
         stall_timeout_s=stall_timeout_s,
         clock=clock,
     )
     try:
-        await life.load(files, timeout_s=load_timeout_s)
+        await life.load(spec, timeout_s=load_timeout_s)
     except BaseException as error:
         life.kill()
         await life.end(error if isinstance(error, HomefireError) else EngineCrashed("Loading was given up."))
@@ -63,11 +63,11 @@ async def start_life(
 
 
 async def _spawn(
-    directory: Path, files: ModelFiles, environ: Mapping[str, str], *, timeout_s: float
+    directory: Path, spec: ModelSpec, environ: Mapping[str, str], *, timeout_s: float
 ) -> tuple[asyncio.subprocess.Process, socket.socket]:
     """A worker process and the connection it made to us."""
     environment = {name: value for name, value in environ.items() if name not in _PRIVATE_VARIABLES}
-    environment["OMP_NUM_THREADS"] = str(files.num_threads)
+    environment["OMP_NUM_THREADS"] = str(spec.num_threads)
     with _listen(directory / "server.sock") as listener:
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from homefire.engines import protocol
-from homefire.engines.base import EngineRequest, Generated, ModelFiles
+from homefire.engines.base import Embeddings, EngineRequest, Generated, ModelSpec
 from homefire.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
 from homefire.machine.children import kill_child
 from homefire.types import Message
@@ -78,9 +78,9 @@ class WorkerLife:
         """Generations that have not ended."""
         return len(self._calls)
 
-    async def load(self, files: ModelFiles, *, timeout_s: float) -> None:
+    async def load(self, spec: ModelSpec, *, timeout_s: float) -> None:
         """Have the model loaded, or raise why it could not be."""
-        self._send(protocol.Load(files))
+        self._send(protocol.Load(spec))
         try:
             async with asyncio.timeout(timeout_s):
                 self.load_ms = await self._ready
@@ -112,12 +112,12 @@ class WorkerLife:
         assert isinstance(reply, protocol.Counted)
         return reply.num_tokens
 
-    async def embed(self, texts: tuple[str, ...]) -> list[list[float]]:
+    async def embed(self, texts: tuple[str, ...]) -> Embeddings:
         """One vector for each text."""
         call = self._number()
         reply = await self._ask(call, protocol.Embed(call, texts))
         assert isinstance(reply, protocol.Embedded)
-        return [list(vector) for vector in reply.vectors]
+        return reply.embeddings
 
     async def end(self, why: HomefireError) -> None:
         """Kill the process and wait until everything of it is gone. Idempotent."""

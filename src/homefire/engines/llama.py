@@ -27,7 +27,7 @@ from typing import Any
 
 import xllamacpp
 
-from homefire.engines.base import EngineRequest, Finish, ModelFiles
+from homefire.engines.base import Embeddings, Finish, GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
@@ -41,7 +41,7 @@ from homefire.errors import (
     HomefireError,
     InvalidRequest,
 )
-from homefire.types import Message, Sampling
+from homefire.types import Message, Sampling, Usage
 
 PROMPT_BATCH_TOKENS = 256
 """A cancelled request stops between batches of its prompt; smaller is quicker to stop, larger is faster."""
@@ -52,26 +52,22 @@ _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
 class LlamaModel:
     """A loaded model. Any number of threads may call; `num_parallel` generations are decoded together."""
 
-    def __init__(self, files: ModelFiles, *, directory: Path) -> None:
-        self.files = files
+    def __init__(self, spec: ModelSpec, *, directory: Path) -> None:
+        self.spec = spec
         self._directory = directory
         self._embedder: xllamacpp.Server | None = None
         self._embedder_lock = threading.Lock()
-        for path, sha256 in self._files_to_verify():
-            verify_file(Path(path), sha256)
-        self.header = check_gguf(Path(files.gguf_path))
-        for adapter in files.adapters:
+        assert isinstance(spec.source, GgufSource)
+        self._source = spec.source
+        verify_file(Path(spec.source.path), spec.source.sha256)
+        for adapter in spec.source.adapters:
+            verify_file(Path(adapter.path), adapter.sha256)
+        self.header = check_gguf(Path(spec.source.path))
+        for adapter in spec.source.adapters:
             check_gguf(Path(adapter.path))
-        check_memory(files, self.header)
+        check_memory(spec)
         self.template = self._read_template()
-        self._server = self._start(self._parameters(num_parallel=files.num_parallel))
-
-    def _files_to_verify(self) -> list[tuple[str, str]]:
-        adapters = [adapter.path for adapter in self.files.adapters]
-        return [
-            (self.files.gguf_path, self.files.gguf_sha256),
-            *zip(adapters, self.files.adapter_sha256s, strict=True),
-        ]
+        self._server = self._start(self._parameters(num_parallel=spec.num_parallel))
 
     def _read_template(self) -> ChatTemplate | None:
         source = self.header.metadata.get("tokenizer.chat_template")
@@ -80,14 +76,14 @@ class LlamaModel:
         return ChatTemplate(source, bos_token=self.header.token("bos"), eos_token=self.header.token("eos"))
 
     def _parameters(self, *, num_parallel: int) -> xllamacpp.CommonParams:
-        files = self.files
+        spec = self.spec
         parameters = xllamacpp.CommonParams()
-        parameters.model.path = files.gguf_path
-        parameters.n_ctx = round_up(files.context_length) * num_parallel
+        parameters.model.path = self._source.path
+        parameters.n_ctx = round_up(spec.context_length) * num_parallel
         parameters.n_parallel = num_parallel
         parameters.kv_unified = False
         parameters.n_batch = parameters.n_ubatch = PROMPT_BATCH_TOKENS
-        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = files.num_threads
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = spec.num_threads
         if self.header.metadata.get("general.file_type") == ALL_F32:
             # Who serves f32 wants exactness; f16 in the cache, and in flash attention whatever the cache
             # holds, costs three digits (measured: errors of 5e-3 instead of 4e-6 in a log-probability).
@@ -108,7 +104,7 @@ class LlamaModel:
         parameters.hostnames = [str(self._directory / "http.sock")]
         parameters.port = 1  # a Unix socket has none; zero would make the library look for a free one
         adapters = []
-        for adapter in files.adapters:
+        for adapter in self._source.adapters:
             info = xllamacpp.CommonAdapterLoraInfo()
             info.path, info.scale = adapter.path, adapter.scale
             adapters.append(info)
@@ -119,12 +115,12 @@ class LlamaModel:
         try:
             return xllamacpp.Server(parameters)
         except MemoryError as error:
-            raise EngineOutOfMemory(f"There is not enough memory to load {self.files.name}.") from error
+            raise EngineOutOfMemory(f"There is not enough memory to load {self.spec.name}.") from error
         except RuntimeError as error:
             raise BadModel(
-                f"llama.cpp cannot load {self.files.name}: {error}",
+                f"llama.cpp cannot load {self.spec.name}: {error}",
                 hint="Its architecture may be unknown to this release of the engine.",
-                file=self.files.gguf_path,
+                file=self._source.path,
             ) from error
 
     # Text to tokens
@@ -137,7 +133,7 @@ class LlamaModel:
             raise InvalidRequest("There is nothing to answer: no messages and no prompt.", param="messages")
         if self.template is None:
             raise BadModel(
-                f"{self.files.name} has no chat template: it is no chat model.",
+                f"{self.spec.name} has no chat template: it is no chat model.",
                 hint="Send a raw prompt instead.",
             )
         return self._normalize(self.template.render(messages)), False
@@ -180,8 +176,6 @@ class LlamaModel:
         text, add_special = self.prompt_of(request.messages, request.prompt)
         body = self._sampling_body(request.sampling)
         body["prompt"] = self._checked_prompt(text, add_special, body, request.sampling.max_tokens)
-        if self.files.adapters:
-            body["lora"] = self._adapter_scales(request)
         stream = Stream(job, emit, num_logprobs=request.sampling.num_logprobs)
         self._server.handle_completions(body, stream.take)
         return stream.finish(self._library_error)
@@ -190,7 +184,7 @@ class LlamaModel:
         self, text: str, add_special: bool, body: dict[str, Any], max_tokens: int | None
     ) -> str | list[int]:
         """The prompt as the library is to get it: as text where that is exact, else as tokens."""
-        limit = self.files.context_length
+        limit = self.spec.context_length
         exact_as_text = add_special or not self.adds_bos
         if text and exact_as_text and limit % SLOT_MULTIPLE_TOKENS == 0:
             return text  # the library refuses an over-long one with the same numbers
@@ -205,9 +199,9 @@ class LlamaModel:
 
     def overflow(self, prompt_tokens: int, max_tokens: int | None) -> ContextOverflow:
         """The refusal of a prompt that leaves no room for an answer."""
-        limit = self.files.context_length
+        limit = self.spec.context_length
         return ContextOverflow(
-            f"The prompt has {prompt_tokens} tokens; {self.files.name} holds {limit}, the answer included.",
+            f"The prompt has {prompt_tokens} tokens; {self.spec.name} holds {limit}, the answer included.",
             hint="Shorten the conversation, or use a model with a longer context.",
             prompt_tokens=prompt_tokens,
             limit=limit,
@@ -232,7 +226,7 @@ class LlamaModel:
             "min_p": self._default(sampling.min_p, "min_p", 0.0),
             "repeat_penalty": self._default(sampling.repetition_penalty, "penalty_repeat", 1.0),
             # As in transformers: the penalty looks at everything, the prompt included.
-            "repeat_last_n": self.files.context_length,
+            "repeat_last_n": self.spec.context_length,
         }
         if sampling.seed is not None:
             body["seed"] = sampling.seed % (1 << 32)
@@ -252,37 +246,31 @@ class LlamaModel:
         stated = self.header.metadata.get(f"general.sampling.{key}")
         return float(stated) if isinstance(stated, int | float) else otherwise
 
-    def _adapter_scales(self, request: EngineRequest) -> list[dict[str, Any]]:
-        scales = request.adapter_scales
-        if scales is None:
-            scales = tuple(adapter.scale for adapter in self.files.adapters)
-        if len(scales) != len(self.files.adapters):
-            raise InvalidRequest(
-                f"{len(scales)} adapter strengths were given for {len(self.files.adapters)} adapters.",
-                param="adapter_scales",
-            )
-        return [{"id": index, "scale": scale} for index, scale in enumerate(scales)]
-
     # Embeddings
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors. The first call loads a second context beside the first; the weights are shared."""
+        texts = [self._normalize(text) for text in texts]
+        num_tokens = [len(self.tokenize(text, add_special=True)) for text in texts]
+        if max(num_tokens, default=0) > self.spec.context_length:
+            raise self.overflow(max(num_tokens), None)
         with self._embedder_lock:
             if self._embedder is None:
                 self._embedder = self._start(self._embedding_parameters())
-        body = {"input": [self._normalize(text) for text in texts], "embd_normalize": 2}
+        body = {"input": texts, "embd_normalize": 2}
         answer = self._embedder.handle_embeddings(body)
         if "error" in answer:
             raise self._library_error(answer["error"], None)
         rows = sorted(answer["data"], key=lambda row: int(row["index"]))
-        return [[float(value) for value in row["embedding"]] for row in rows]
+        vectors = tuple(tuple(float(value) for value in row["embedding"]) for row in rows)
+        return Embeddings(vectors, Usage(prompt_tokens=sum(num_tokens), completion_tokens=0))
 
     def _embedding_parameters(self) -> xllamacpp.CommonParams:
         parameters = self._parameters(num_parallel=1)
         parameters.embedding = True
         parameters.hostnames = [str(self._directory / "embed.sock")]
         # The library reads a text for its embedding in one batch.
-        parameters.n_batch = parameters.n_ubatch = round_up(self.files.context_length)
+        parameters.n_batch = parameters.n_ubatch = round_up(self.spec.context_length)
         if f"{self.header.architecture}.pooling_type" not in self.header.metadata:
             parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         return parameters

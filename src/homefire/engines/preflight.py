@@ -9,8 +9,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from homefire.engines.base import ModelFiles
-from homefire.engines.gguf_check import GgufHeader
+from homefire.engines.base import GgufSource, ModelSpec
+from homefire.engines.gguf_check import check_gguf
 from homefire.errors import CorruptData, EngineOutOfMemory
 
 SLOT_MULTIPLE_TOKENS = 256
@@ -39,8 +39,10 @@ def verify_file(path: Path, sha256: str) -> None:
         )
 
 
-def estimate_bytes(files: ModelFiles, header: GgufHeader) -> int:
+def estimate_bytes(spec: ModelSpec) -> int:
     """What loading will need at least: the weights and the key-value caches of all slots."""
+    assert isinstance(spec.source, GgufSource)
+    header = check_gguf(Path(spec.source.path))
     name = header.architecture
 
     def figure(key: str, otherwise: int) -> int:
@@ -53,18 +55,18 @@ def estimate_bytes(files: ModelFiles, header: GgufHeader) -> int:
     row = num_kv_heads * (
         figure("attention.key_length", head_dim) + figure("attention.value_length", head_dim)
     )
-    num_rows = figure("block_count", 0) * round_up(files.context_length) * files.num_parallel
+    num_rows = figure("block_count", 0) * round_up(spec.context_length) * spec.num_parallel
     weights = sum(tensor.size_bytes for tensor in header.tensors.values())
     number_bytes = 4 if header.metadata.get("general.file_type") == ALL_F32 else 2
     return weights + num_rows * row * number_bytes
 
 
-def check_memory(files: ModelFiles, header: GgufHeader) -> None:
+def check_memory(spec: ModelSpec) -> None:
     """EngineOutOfMemory with the figures when a model surely does not fit, before the machine swaps."""
-    needed, available = estimate_bytes(files, header), available_bytes()
+    needed, available = estimate_bytes(spec), available_bytes()
     if needed > available:
         raise EngineOutOfMemory(
-            f"{files.name} needs about {needed >> 20} MiB with {files.num_parallel} × {files.context_length} "
+            f"{spec.name} needs about {needed >> 20} MiB with {spec.num_parallel} × {spec.context_length} "
             f"tokens of context; {available >> 20} MiB are free.",
             hint="Lower serving.context_length or serving.num_parallel, or unload another model.",
             needed_bytes=needed,

@@ -13,18 +13,22 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 from homefire.engines.base import (
     Capability,
+    Embeddings,
     EngineRequest,
     EngineStatus,
     Finish,
     Generated,
-    ModelFiles,
+    ModelSpec,
+    NoSleep,
+    SourceKind,
 )
 from homefire.engines.birth import start_life
 from homefire.engines.life import WorkerLife
+from homefire.engines.preflight import estimate_bytes
 from homefire.errors import EngineCrashed, HomefireError
 from homefire.types import Message
 from homefire.world import World
@@ -44,21 +48,22 @@ class EngineSettings(Protocol):
     def stall_timeout_s(self) -> float: ...
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(NoSleep):
     """See `engines.base.Engine`. Belongs to one event loop."""
 
-    capabilities: frozenset[Capability] = frozenset(get_args(Capability))
+    capabilities: frozenset[Capability] = frozenset(get_args(Capability)) - {"sleep"}
+    source_kind: ClassVar[SourceKind] = "gguf"
 
     def __init__(
         self,
-        files: ModelFiles,
+        spec: ModelSpec,
         *,
         sockets: Path,
         settings: EngineSettings,
         world: World,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.files = files
+        self.spec = spec
         self._sockets, self._settings, self._world = sockets, settings, world
         self._environ = os.environ if environ is None else environ
         self._life: WorkerLife | None = None
@@ -67,6 +72,15 @@ class LlamaCppEngine:
         self._num_starts = 0
         self._num_crashes = 0
         """Since an answer was last finished."""
+
+    @property
+    def context_length(self) -> int:
+        """As the spec asks: llama.cpp holds what it is told to."""
+        return self.spec.context_length
+
+    async def estimate(self) -> int:
+        """Weights, key-value caches of all slots and buffers, by the header of the file."""
+        return await asyncio.to_thread(estimate_bytes, self.spec)
 
     async def ensure_ready(self) -> None:
         """Load if needed; concurrent callers share one load. Raises why it cannot be loaded."""
@@ -89,7 +103,7 @@ class LlamaCppEngine:
         await asyncio.sleep(pause_before(num_crashes=self._num_crashes))
         self._num_starts += 1
         return await start_life(
-            self.files,
+            self.spec,
             sockets=self._sockets,
             load_timeout_s=self._settings.load_timeout_s,
             stall_timeout_s=self._settings.stall_timeout_s,
@@ -126,7 +140,7 @@ class LlamaCppEngine:
         life = await self._living()
         return await life.count(tuple(messages), prompt)
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors: by the model's own pooling, the mean where it states none."""
         life = await self._living()
         return await life.embed(tuple(texts))
@@ -161,7 +175,7 @@ class LlamaCppEngine:
         life, self._life = self._life, None
         self._has_failed = False
         if life is not None:
-            await life.end(EngineCrashed(f"The engine of {self.files.name} was stopped."))
+            await life.end(EngineCrashed(f"The engine of {self.spec.name} was stopped."))
 
 
 def pause_before(*, num_crashes: int) -> float:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from homefire import errors
-from homefire.engines.base import EngineRequest, Generated, ModelFiles
+from homefire.engines.base import Embeddings, EngineRequest, Generated, ModelSpec
 from homefire.types import Message
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -38,7 +38,7 @@ class _Frame(msgspec.Struct, frozen=True, tag_field="do"):
 class Load(_Frame, frozen=True, tag="load"):
     """Verify, check and load; answered by `Ready`, or by `Failed` for call 0."""
 
-    files: ModelFiles
+    spec: ModelSpec
 
 
 class Generate(_Frame, frozen=True, tag="generate"):
@@ -106,7 +106,7 @@ class Embedded(_Frame, frozen=True, tag="embedded"):
     """One unit vector for each text."""
 
     call: int
-    vectors: tuple[tuple[float, ...], ...]
+    embeddings: Embeddings
 
 
 class Failed(_Frame, frozen=True, tag="failed"):

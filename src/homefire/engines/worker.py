@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from homefire.engines import protocol
-from homefire.engines.base import Delta, ModelFiles
+from homefire.engines.base import Delta, ModelSpec
 from homefire.engines.llama import LlamaModel
 from homefire.engines.llama_stream import Job
 from homefire.errors import EngineCrashed, EngineOutOfMemory, HomefireError
@@ -118,17 +118,17 @@ class Worker:
                 self._waiting.put(call)
             case protocol.Count() | protocol.Embed():
                 self._aside.put(frame)
-            case protocol.Load(files):
-                threading.Thread(target=self._load, args=(files,), name="loader", daemon=True).start()
+            case protocol.Load(spec):
+                threading.Thread(target=self._load, args=(spec,), name="loader", daemon=True).start()
 
-    def _load(self, files: ModelFiles) -> None:
+    def _load(self, spec: ModelSpec) -> None:
         started_s = time.monotonic()
 
         def load() -> protocol.ToServer:
             # Niceness is per thread on Linux and inherited: all that computes descends from this one.
-            os.nice(files.nice)
-            self._model = LlamaModel(files, directory=self._directory)
-            for index in range(files.num_parallel):
+            os.nice(spec.nice)
+            self._model = LlamaModel(spec, directory=self._directory)
+            for index in range(spec.num_parallel):
                 threading.Thread(target=self._generate_all, name=f"slot-{index}", daemon=True).start()
             threading.Thread(target=self._answer_aside, name="aside", daemon=True).start()
             return protocol.Ready((time.monotonic() - started_s) * 1000)
@@ -164,8 +164,7 @@ class Worker:
         assert self._model is not None
         if isinstance(frame, protocol.Count):
             return protocol.Counted(frame.call, self._model.count(frame.messages, frame.prompt))
-        vectors = self._model.embed(frame.texts)
-        return protocol.Embedded(frame.call, tuple(tuple(vector) for vector in vectors))
+        return protocol.Embedded(frame.call, self._model.embed(frame.texts))
 
 
 def guarded(call: int, work: Callable[[], protocol.ToServer]) -> protocol.ToServer:

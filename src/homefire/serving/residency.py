@@ -25,14 +25,14 @@ from typing import Literal
 import msgspec
 
 from homefire.catalog.models import ModelInfo
-from homefire.engines.base import Engine, EngineStatus, ModelFiles
+from homefire.engines.base import Engine, EngineStatus, ModelSpec
 from homefire.errors import EngineError, EngineTimeout
 from homefire.world import Clock
 
 log = logging.getLogger(__name__)
 
-Prepare = Callable[[ModelInfo], Awaitable[ModelFiles]]
-MakeEngine = Callable[[ModelFiles], Engine]
+Prepare = Callable[[ModelInfo], Awaitable[ModelSpec]]
+MakeEngine = Callable[[ModelSpec], Engine]
 
 
 class ResidentModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ def weights_key(model: ModelInfo) -> str:
 
 
 class Residency:
-    """See the module. `prepare` gives a model's files (verified, converted where needed)."""
+    """See the module. `prepare` gives a model's spec (verified, converted where needed)."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Residency:
                 state="loading" if resident.engine is None else "ready",
                 pinned=key == self._pinned,
                 num_leases=resident.num_leases,
-                context_length=resident.engine.files.context_length if resident.engine else None,
+                context_length=resident.engine.context_length if resident.engine else None,
                 engine=resident.engine.status() if resident.engine else None,
             )
             for key, resident in self._residents.items()
@@ -211,9 +211,9 @@ class Residency:
     async def _load(self, resident: _Resident) -> Engine:
         engine: Engine | None = None
         try:
-            files = await self._prepare(resident.model)
+            spec = await self._prepare(resident.model)
             await self._claim_room(resident)
-            engine = self._make_engine(files)
+            engine = self._make_engine(spec)
             try:
                 async with asyncio.timeout(self._load_timeout_s):
                     await engine.ensure_ready()

@@ -23,7 +23,7 @@ import msgspec
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import LIVE, ModelInfo
 from homefire.config.schema import Settings
-from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generated
+from homefire.engines.base import Delta, Embeddings, Engine, EngineRequest, Finish, Generated
 from homefire.errors import EngineCrashed, EngineError, InvalidRequest, QueueFull, RequestTimeout
 from homefire.serving.residency import MakeEngine, Residency, ResidentModel, weights_key
 from homefire.serving.router import Route
@@ -56,7 +56,7 @@ class Serving:
             max_waiting=settings.serving.max_queue,
         )
         self._residency = Residency(
-            catalog.files,
+            catalog.spec,
             make_engine,
             max_models=settings.serving.max_models,
             load_timeout_s=settings.serving.load_timeout_s,
@@ -116,8 +116,8 @@ class Serving:
         async with self._engine(route.model) as engine:
             return await engine.count_tokens(messages, prompt=prompt)
 
-    async def embed(self, route: Route, texts: Sequence[str]) -> list[list[float]]:
-        """One unit vector for each text. Raises InvalidRequest where the model gives none."""
+    async def embed(self, route: Route, texts: Sequence[str]) -> Embeddings:
+        """One unit vector for each text, and their tokens. Raises InvalidRequest where the model gives none."""
         async with self._engine(route.model) as engine:
             if "embeddings" not in engine.capabilities:
                 raise InvalidRequest(f"{route.model.name} gives no embeddings.", param="model")
@@ -126,7 +126,7 @@ class Serving:
     def context_length(self, route: Route) -> int | None:
         """Tokens one request may fill; None while the model is not loaded."""
         engine = self._residency.engine_if_ready(route.model)
-        return engine.files.context_length if engine is not None else None
+        return engine.context_length if engine is not None else None
 
     async def warm(self, name: str) -> None:
         """Load what `name` stands for; what `live` stands for stays loaded before all others."""
