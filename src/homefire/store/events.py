@@ -102,11 +102,11 @@ class TurnRecorded(_Event, frozen=True, kw_only=True, tag="turn.recorded"):
 
 
 class FeedbackGiven(_Event, frozen=True, kw_only=True, tag="feedback.given"):
-    """A person's judgement of an answer; `text` is what it should have been."""
+    """A person's judgement of an answer; `text` is what it should have been. `none` takes good or bad back."""
 
     feedback_id: str
     turn_id: str | None
-    verdict: Literal["good", "bad", "correction"]
+    verdict: Literal["good", "bad", "correction", "none"]
     text: str | None
     principal: str
 

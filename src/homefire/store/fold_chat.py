@@ -56,6 +56,11 @@ class ChatFolds:
             .where(messages.c.message_id == bindparam("id"))
         )
         self._insert_feedback = Statement(insert(feedback))
+        self._correction_of = Statement(
+            select(feedback.c.verdict)
+            .where(feedback.c.turn_id == bindparam("id"), feedback.c.verdict == "correction")
+            .limit(1)
+        )
         self._judge_turn = Statement(
             update(turns).where(turns.c.turn_id == bindparam("id")).values(verdict=bindparam("new_verdict"))
         )
@@ -115,8 +120,12 @@ class ChatFolds:
         )
 
     def feedback_given(self, connection: Connection, event: FeedbackGiven, seq: int, at_s: float) -> None:
+        verdict: str | None = event.verdict
+        if verdict == "none":
+            taught = self._correction_of.one(connection, {"id": event.turn_id})
+            verdict = taught[0] if taught else None
         if event.turn_id is not None and not self._judge_turn.run(
-            connection, {"id": event.turn_id, "new_verdict": event.verdict}
+            connection, {"id": event.turn_id, "new_verdict": verdict}
         ):
             raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
         self._insert_feedback.run(

@@ -9,7 +9,7 @@ import msgspec
 from homefire.store.events import RunState
 from homefire.types import Message, StopReason, Timings, Usage
 
-Verdict = Literal["good", "bad", "correction"]
+Verdict = Literal["good", "bad", "correction", "none"]
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn. `verdict` is the latest feedback on it."""
+    """One turn. `verdict` is the latest feedback on it that was not taken back."""
 
     turn_id: str
     seq: int
