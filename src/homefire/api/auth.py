@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
 
@@ -189,7 +190,7 @@ class Guard:
         names = {name for name, _ in scope["headers"]}
         dialect = dialect_of(scope["path"], names)
         if error.http_status == 401 and _is_page(scope):
-            await _respond(send, 303, [(b"location", SIGN_IN_PAGE.encode())], b"")
+            await _respond(send, 303, [(b"location", sign_in_address(scope).encode())], b"")
             return
         await send_error(send, error, dialect, redact=self._redact, head=scope["method"] == "HEAD")
         self._metrics.request_done(
@@ -221,6 +222,13 @@ def _is_page(scope: Scope) -> bool:
     """Whether a browser asks for a page, which a person then signs in for."""
     wants_html = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
     return scope["method"] == "GET" and wants_html and not scope["path"].startswith(_API_PREFIXES)
+
+
+def sign_in_address(scope: Scope) -> str:
+    """The sign-in page, told where to go on to afterwards; it follows only paths of this server."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return SIGN_IN_PAGE if wanted == "/" else f"{SIGN_IN_PAGE}?next={quote(wanted, safe='/')}"
 
 
 def principal_of(request: HTTPConnection) -> Principal:

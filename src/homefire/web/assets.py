@@ -16,8 +16,9 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from homefire.errors import NotFound
+from homefire.errors import MethodNotAllowed, NotFound
 
 STATIC = Path(__file__).parent / "static"
 PREFIX = "/static/"
@@ -56,14 +57,22 @@ class Asset:
 
 
 class Assets:
-    """The files by the name that templates use and by the name that browsers ask for."""
+    """The files by the name that templates use and by the name that browsers ask for: an ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request below `PREFIX`."""
+        request = Request(scope)
+        response = self.respond(request.url.path.removeprefix(PREFIX), request)
+        await response(scope, receive, send)
 
     def path(self, name: str) -> str:
         """The address of a file of `BUNDLES`."""
         return PREFIX + self._by_name[name].hashed_name
 
     def respond(self, hashed_name: str, request: Request) -> Response:
-        """The file, compressed where the client understands that. Raises NotFound."""
+        """The file, compressed where the client understands that. Raises NotFound, MethodNotAllowed."""
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{request.method} is not possible here.", allowed=["GET", "HEAD"])
         asset = self._by_hashed_name.get(hashed_name)
         if asset is None:
             raise NotFound(

@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from homefire.api.failures import Redact, understood
-from homefire.errors import HomefireError
 from homefire.web.render import Page, Renderer
 
 TITLES = {
@@ -64,7 +64,10 @@ def error_page(request: Request, error: Exception, *, renderer: Renderer, redact
         message = f"This server has no page at {request.url.path}."
         if status == 405:
             message = f"{request.url.path} is used by the pages; it cannot be opened by itself."
-    elif isinstance(error, HomefireError) or status >= 500:
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        status, message = 400, f"The field {first['loc'][-1]!s} does not fit: {first['msg']}."
+    else:
         known = understood(error)
         status, message, hint = known.http_status, known.message, known.hint
     return Page(

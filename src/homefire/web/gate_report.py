@@ -51,7 +51,7 @@ def gate_report(
         )
     return GateReport(
         tone="good" if passed else "bad",
-        outcome=_passed(version, is_live=is_live) if passed else _refused(version, scores),
+        outcome=_passed(version, is_live=is_live) if passed else _refused(version, scores, is_live=is_live),
         figures=_figures(scores, passed=passed),
         next=_next(version, passed=passed, is_live=is_live, live=live),
         reasons=distinct,
@@ -62,7 +62,7 @@ def _passed(version: str, *, is_live: bool) -> str:
     return f"{version} passed every check" + (" and answers now." if is_live else ".")
 
 
-def _refused(version: str, scores: Mapping[str, Any]) -> str:
+def _refused(version: str, scores: Mapping[str, Any], *, is_live: bool) -> str:
     """Why, in one sentence: what was not learned, what was forgotten, or that nothing could be asked."""
     num, right = scores.get("num_targets"), scores.get("num_targets_right")
     causes = []
@@ -74,8 +74,9 @@ def _refused(version: str, scores: Mapping[str, Any]) -> str:
     if lost and _protected_suffered(scores):
         causes.append(f"{counted(lost, 'answer')} that used to be right {_was(lost)} lost")
     if not scores:
-        return f"{version} was held back: it could not be checked."
-    return f"{version} was held back: {' and '.join(causes) or 'not every check held'}."
+        causes = ["it could not be checked"]
+    held_back = "did not pass its checks and was promoted all the same" if is_live else "was held back"
+    return f"{version} {held_back}: {' and '.join(causes) or 'not every check held'}."
 
 
 def _protected_suffered(scores: Mapping[str, Any]) -> bool:

@@ -75,7 +75,7 @@ def highlight(code: str, language: str) -> str:
     open_class, text = "", ""
     for kind, value in _lexer(name).get_tokens(code):
         of_kind = _class_of(kind)
-        if of_kind != open_class and value.strip():
+        if of_kind != open_class:
             parts.append(_span(open_class, text))
             open_class, text = of_kind, ""
         text += value

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter
 
 from homefire.api.context import Context
 from homefire.api.server import HomefireApp
@@ -28,11 +27,6 @@ def add_pages(app: HomefireApp) -> None:
     router.include_router(create_run_router(context, views, renderer))
     router.include_router(create_version_router(context, views, renderer))
     router.include_router(create_login_router(context, renderer))
-
-    @router.get(PREFIX + "{name}")
-    async def static(request: Request, name: str) -> Response:
-        """A style, script or icon file under its hashed name."""
-        return assets.respond(name, request)
-
     app.include_router(router)
+    app.mount(PREFIX.rstrip("/"), assets, name="static")
     add_error_pages(app, renderer, redact=context.homefire.redactor.redact)

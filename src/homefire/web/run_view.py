@@ -106,7 +106,7 @@ def _describe_end(row: RunRow) -> str:
     if row.metrics.get("gate_passed") is False:
         return f"{trained}, and held back by its checks."
     if row.metrics.get("promoted"):
-        return f"Done. {trained}; {row.version} went live."
+        return f"{trained}; {row.version} went live."
     if row.metrics.get("gate_passed"):
         return f"{trained}; {row.version} passed its checks and waits to be promoted."
     return f"{trained}: {row.why}" if row.why else f"{trained}."
