@@ -42,6 +42,8 @@ document.body.addEventListener("htmx:beforeRequest", (event) => {
   notify("The answer is still being written.", "Wait for its end, or stop it with Escape. What you wrote is still here.");
 });
 
+document.body.addEventListener("htmx:sseClose", dismiss);
+
 // The question is cleared only when the server took it.
 document.body.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.elt.id !== "composer" || !event.detail.successful) return;
