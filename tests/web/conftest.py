@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from homefire.web.routes import add_pages
+from tests.api.house import House, close_house, open_house
 from tests.support.server import LiveServer, running_server
 
 CHROMIUM = shutil.which("chromium")
@@ -56,3 +58,12 @@ def page(browser: Browser, server: LiveServer) -> Iterator[Page]:
 def folder_for_pictures(tmp_path: Path) -> Path:
     """Where a test may leave what it saw."""
     return tmp_path
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A house with the pages on it, in this process and without a browser."""
+    opened = await open_house(tmp_path)
+    add_pages(opened.app)
+    yield opened
+    await close_house(opened)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -42,7 +43,7 @@ from homefire.errors import (
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 STATUS_CLIENT_GONE = 499
-SIGN_IN_PAGE = b"/login"
+SIGN_IN_PAGE = "/login"
 QUESTIONS = frozenset({"/v1/embeddings", "/api/show"})
 """POST addresses that change nothing: they end with their client and with the deadline."""
 _MAX_HEADERS = 100
@@ -195,7 +196,7 @@ class HomefireApp(FastAPI):
             )
         if not exchange.is_begun and isinstance(error, HomefireError) and _wants_page(exchange):
             if error.http_status == 401:
-                await exchange.respond(303, [(b"location", SIGN_IN_PAGE)], b"")
+                await exchange.respond(303, [(b"location", sign_in_address(scope).encode())], b"")
                 return
             if self.error_page is not None:
                 await self.error_page(error)(exchange.scope, exchange.receive, exchange.send)
@@ -215,3 +216,10 @@ def _wants_page(exchange: Exchange) -> bool:
 def _operation_id(route: APIRoute) -> str:
     """`sessions_list_sessions`; unique, because a router's names are."""
     return f"{route.tags[0]}_{route.name}" if route.tags else f"page_{route.name}{route.path_format}"
+
+
+def sign_in_address(scope: Scope) -> str:
+    """The sign-in page, told where to go on to afterwards; it follows only paths of this server."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return SIGN_IN_PAGE if wanted == "/" else f"{SIGN_IN_PAGE}?next={quote(wanted, safe='/')}"

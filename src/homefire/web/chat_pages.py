@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from html import escape
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
@@ -14,13 +13,18 @@ from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
 from homefire.errors import HomefireError, NotFound
 from homefire.types import Message
-from homefire.web.learning import watch_example
+from homefire.web.learning import learning_fragment
+from homefire.web.login import is_signed_in
+from homefire.web.partial_markdown import PartialMarkdown
 from homefire.web.pending import Pending, PendingAnswers
 from homefire.web.render import Page, Renderer
 from homefire.web.sse import encode_event, respond_with_events, until
 from homefire.web.views import NUM_SESSIONS, Views
 
 IDEAS = ("Hello! Who are you?", "What is 7 + 8?", "Where do we keep the spare key?")
+
+STOP_ASKING = 286
+"""The status after which htmx asks no more (https://htmx.org/docs/#polling)."""
 
 
 def create_chat_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
@@ -29,11 +33,13 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
     router = APIRouter(include_in_schema=False, default_response_class=Page)
     pending_answers = PendingAnswers(homefire.world)
 
-    def chat_page(principal: Principal, session_id: str | None) -> str:
+    def chat_page(request: Request, session_id: str | None) -> str:
+        principal = principal_of(request)
         session = views.session(principal, session_id) if session_id else None
         return renderer.page(
             "chat.html",
             page="Chat",
+            signed_in=is_signed_in(request),
             live_model=views.live_model(),
             session=session,
             is_fragment=False,
@@ -43,14 +49,14 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         )
 
     @router.get("/")
-    async def new_chat(request: Request) -> str:
+    def new_chat(request: Request) -> str:
         """The chat page with nothing said yet."""
-        return chat_page(principal_of(request), None)
+        return chat_page(request, None)
 
     @router.get("/chat/{session_id}")
-    async def old_chat(request: Request, session_id: str) -> str:
-        """The chat page with an earlier conversation."""
-        return chat_page(principal_of(request), session_id)
+    def old_chat(request: Request, session_id: str) -> str:
+        """The chat page with an earlier conversation; in a thread, as a long one takes a while to render."""
+        return chat_page(request, session_id)
 
     @router.post("/web/ask")
     async def ask(
@@ -92,12 +98,15 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
     async def answer_events(pending: Pending) -> AsyncIterator[bytes]:
         turn_id, model, outcome = None, "", "failed"
         events = homefire.turns.run(pending.request)
+        partial = PartialMarkdown()
         try:
             async for event in until(pending.stop, events):
                 if isinstance(event, Started):
                     turn_id, model, outcome = event.turn_id, event.served_model, "cancelled"
                 elif isinstance(event, Delta):
-                    yield encode_event("delta", escape(event.text))
+                    partial.feed(event.text)
+                    for update in partial.updates(homefire.world.clock.monotonic_s()):
+                        yield encode_event("settled", update.settled) + encode_event("tail", update.tail)
                 elif isinstance(event, Ended):
                     outcome = "answered"
                     context.metrics.answer_done(model=model, usage=event.usage, timings=event.timings)
@@ -130,13 +139,13 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
 
     @router.post("/web/turns/{turn_id}/verdict")
     async def judge(
-        request: Request, turn_id: str, verdict: Annotated[Literal["good", "bad"], Form()]
+        request: Request, turn_id: str, verdict: Annotated[Literal["good", "bad", "none"], Form()]
     ) -> str:
-        """Thumbs up or down."""
+        """Thumbs up or down, or neither again."""
         principal = principal_of(request)
         views.turn(principal, turn_id)
         await homefire.training.feedback(turn_id, verdict=verdict, principal=principal.id)
-        return renderer.page("_answer.html", message=views.answer(principal, turn_id))
+        return renderer.page("_thumbs.html", message=views.answer(principal, turn_id))
 
     @router.get("/web/turns/{turn_id}/correction")
     async def correction_form(request: Request, turn_id: str) -> str:
@@ -156,15 +165,18 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
 
     @router.get("/web/examples/{example_id}/learning")
     async def learning(example_id: str) -> Response:
-        """What becomes of a correction, until it is live or refused."""
+        """How far a correction is; the page asks again until the answer is final."""
         if homefire.store.examples.get(example_id) is None:
             raise NotFound(f"There is no example {example_id!r}.")
-        return respond_with_events(watch_example(context, views, renderer, example_id=example_id))
+        text, is_final = learning_fragment(context, views, renderer, example_id=example_id)
+        return Page(text, status_code=STOP_ASKING if is_final else 200)
 
-    @router.get("/web/nothing")
-    async def nothing() -> str:
-        """An empty fragment: closes a form."""
-        return ""
+    @router.get("/web/turns/{turn_id}/corrected")
+    async def corrected(request: Request, turn_id: str) -> str:
+        """What was said of an answer so far: closes the form."""
+        return renderer.page(
+            "_corrected.html", text=views.answer(principal_of(request), turn_id)["correction"]
+        )
 
     return router
 

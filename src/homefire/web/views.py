@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from homefire.app import Homefire
@@ -10,7 +9,10 @@ from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.nouns.runs import RunRow
-from homefire.training.progress import Progress
+from homefire.store.nouns.versions import VersionRow
+from homefire.web.formats import short_id
+from homefire.web.gate_report import GateReport, gate_report
+from homefire.web.run_view import announcement, describe, percent_of_stage, shown_state, stages
 
 NUM_SESSIONS = 100
 NUM_RUNS = 100
@@ -72,7 +74,7 @@ class Views:
             "role": row.role,
             "content": row.content,
             "turn": turn,
-            "verdict": verdicts[-1] if verdicts else None,
+            "verdict": verdicts[-1] if verdicts and verdicts[-1] != "none" else None,
             "correction": corrections[-1] if corrections else None,
             "is_last": is_last,
             "is_fresh": False,
@@ -82,17 +84,41 @@ class Views:
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, newest first."""
-        return [self.run(row) for row in self._store.runs.list()[:NUM_RUNS]]
+        return [self._listed(row) for row in self._store.runs.list()[:NUM_RUNS]]
+
+    def _listed(self, row: RunRow) -> dict[str, Any]:
+        examples = self.examples(row)
+        return {
+            "run_id": row.run_id,
+            "shown_state": shown_state(row),
+            "queued_at_s": row.queued_at_s,
+            "version": row.version,
+            "parent": row.parent,
+            "title": examples[0]["question"] if examples else "Run " + short_id(row.run_id),
+            "num_more": max(0, len(examples) - 1),
+        }
 
     def run(self, row: RunRow) -> dict[str, Any]:
         """A run with a sentence about where it stands."""
         progress = self._homefire.training.progress(row.run_id)
+        version = self._store.versions.get(row.version) if row.version else None
         return {
             **{name: getattr(row, name) for name in row.__struct_fields__},
             "sentence": describe(row, progress),
-            "percent": percent_done(progress),
-            "actions": ACTIONS[row.state],
+            "announcement": announcement(row, progress),
+            "shown_state": shown_state(row),
+            "stages": stages(progress) if row.state == "running" else (),
+            "percent": percent_of_stage(progress),
+            "has_ended": progress.has_ended,
+            "actions": ACTIONS.get(row.state, ()),
+            "num_steps": int(row.metrics.get("steps", progress.step)),
+            "gate": self._gate(version, self.live_model()) if version and progress.has_ended else None,
         }
+
+    def _gate(self, row: VersionRow, live: str) -> GateReport:
+        return gate_report(
+            row.version, passed=row.gate_passed, reasons=row.gate_reasons, scores=row.gate_scores, live=live
+        )
 
     def examples(self, row: RunRow) -> list[dict[str, str]]:
         """What a run learns, as question and answer."""
@@ -109,7 +135,7 @@ class Views:
     # Versions
 
     def versions(self) -> list[dict[str, Any]]:
-        """Everything `live` could point to: versions, newest first, then the bases."""
+        """Everything `live` could point to: versions, newest first (as the store lists them), then the bases."""
         live = self.live_model()
         made = [
             {
@@ -117,13 +143,13 @@ class Views:
                 "kind": "version",
                 "created_at_s": row.created_at_s,
                 "parent": row.parent,
-                "gate_passed": row.gate_passed,
-                "gate_reasons": row.gate_reasons,
+                "gate": self._gate(row, live),
+                "run_id": row.run_id,
                 "description": row.description,
                 "promotable": bool(row.gate_passed),
                 "is_live": row.version == live,
             }
-            for row in reversed(self._store.versions.list())
+            for row in self._store.versions.list()
         ]
         bases = [
             {
@@ -131,8 +157,8 @@ class Views:
                 "kind": "base",
                 "created_at_s": None,
                 "parent": None,
-                "gate_passed": None,
-                "gate_reasons": (),
+                "gate": None,
+                "run_id": None,
                 "description": f"{model.architecture}, {model.num_parameters:,} parameters",
                 "promotable": True,
                 "is_live": model.name == live,
@@ -145,40 +171,3 @@ class Views:
     def can_roll_back(self) -> bool:
         """Whether `live` ever pointed elsewhere."""
         return self._homefire.promotion.previous() is not None
-
-
-def describe(row: RunRow, progress: Progress) -> str:
-    """Where a run stands, as a sentence."""
-    if row.state != "running":
-        outcome = f": {row.why}" if row.why else ""
-        return f"{row.state.capitalize()}{outcome}"
-    match progress.phase:
-        case "training":
-            eta = f", about {progress.eta_s:.0f} s left at most" if progress.eta_s else ""
-            loss = f", loss {progress.loss:.3f}" if progress.loss is not None else ""
-            learned = (
-                f", {progress.num_learned} of {progress.num_examples} learned"
-                if progress.num_examples
-                else ""
-            )
-            return f"Training: step {progress.step} of at most {progress.max_steps}{loss}{learned}{eta}"
-        case "gating":
-            return f"Gate: {progress.num_probed} of {progress.num_probes} questions asked"
-        case phase:
-            return f"{phase.capitalize()} …"
-
-
-def percent_done(progress: Progress) -> float:
-    """0 to 100 over all phases."""
-    shares: dict[str, Sequence[float]] = {"training": (0, 80), "publishing": (80, 82), "gating": (82, 98)}
-    if progress.phase == "done":
-        return 100.0
-    if progress.phase not in shares:
-        return 98.0 if progress.phase == "promoting" else 0.0
-    first, last = shares[progress.phase]
-    done, whole = (
-        (progress.num_probed, progress.num_probes)
-        if progress.phase == "gating"
-        else (progress.step, progress.max_steps)
-    )
-    return round(first + (last - first) * (done / whole if whole else 0), 1)

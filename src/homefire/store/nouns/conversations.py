@@ -19,7 +19,8 @@ from homefire.types import Content, Message, Role, StopReason, Timings, Usage, t
 
 MAX_TITLE_LENGTH = 80
 _BIGGEST = 2**63 - 1
-Verdict = Literal["good", "bad", "correction"]
+Verdict = Literal["good", "bad", "correction", "none"]
+"""`none` takes good or bad back."""
 Outcome = Literal["answered", "cancelled", "failed", "interrupted"]
 """How a turn ended. `interrupted`: the server stopped, or was killed, before the answer was finished."""
 
@@ -314,7 +315,8 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn. `outcome` is None while it is under way; `verdict` is the latest feedback on it."""
+    """One turn. `outcome` is None while it is under way; `verdict` is the latest feedback on it that was not
+    taken back."""
 
     turn_id: str
     seq: int

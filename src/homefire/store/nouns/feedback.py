@@ -14,7 +14,7 @@ from homefire.store.sql import Statement, Table
 
 
 class FeedbackGiven(EventBase, frozen=True, kw_only=True, tag="feedback.given"):
-    """A person's judgement of an answer; `text` is what it should have been."""
+    """A person's judgement of an answer; `text` is what it should have been. `none` takes good or bad back."""
 
     feedback_id: str
     turn_id: str | None
@@ -38,12 +38,17 @@ _feedback = Table(
     indexes={"feedback_by_turn": "(turn_id, seq)"},
 )
 _insert = _feedback.insert()
+_correction_of = Statement("SELECT 1 FROM feedback WHERE turn_id = :turn_id AND verdict = 'correction'")
 _judge_turn = Statement("UPDATE turns SET verdict = :verdict WHERE turn_id = :turn_id")
 
 
 def _given(connection: Connection, event: FeedbackGiven, seq: int, at_s: float) -> None:
+    verdict: str | None = event.verdict
+    if verdict == "none":
+        correction = _correction_of.one(connection, {"turn_id": event.turn_id})
+        verdict = "correction" if correction else None
     if event.turn_id is not None and not _judge_turn.run(
-        connection, {"turn_id": event.turn_id, "verdict": event.verdict}
+        connection, {"turn_id": event.turn_id, "verdict": verdict}
     ):
         raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
     _insert.run(
