@@ -18,6 +18,7 @@ import msgspec
 
 from homefire.api import native_types as native
 from homefire.errors import HomefireError, ModelNotFound, NotFound
+from homefire.home import proof_of_home
 from homefire.store.rows import MessageRow, SessionRow, TurnRow
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
@@ -104,6 +105,10 @@ class State:
     num_trimmed_messages: int = 0
     key: str | None = None
     """Asked for where set."""
+    token: str | None = None
+    """Of the home that it serves, if any."""
+    keys_seen: set[str] = field(default_factory=set)
+    """The Authorization headers of all that arrived."""
     run: native.RunView = field(default_factory=run_view)
     waiting_reason: str | None = None
     progress: list[Progress] = field(default_factory=list)
@@ -177,8 +182,10 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(length)
         body = json.loads(raw) if raw else None
         self.state.requests.append((method, self.path, body))
+        self.state.keys_seen |= set(self.headers.get_all("authorization") or ())
         parts = urlsplit(self.path)
-        if self.state.key is not None and self.headers.get("authorization") != f"Bearer {self.state.key}":
+        needed = None if parts.path == "/health" else self.state.key
+        if needed is not None and self.headers.get("authorization") != f"Bearer {needed}":
             self._error(
                 401, {"code": "authentication_required", "message": "No key.", "hint": None, "details": {}}
             )
@@ -204,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
         state = self.state
         found: Callable[[], Any] | None = {
-            ("GET", "/health"): lambda: native.Health("ok", "ok"),
+            ("GET", "/health"): lambda: self._health(query.get("challenge")),
             ("GET", "/v1/status"): self._status,
             ("POST", "/v1/chat"): lambda: self._chat(body),
             ("POST", "/v1/feedback"): lambda: self._given(body),
@@ -242,6 +249,11 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith(f"/v1/runs/{RUN}/") and method == "POST":
             return msgspec.structs.replace(state.run, state="paused", version=None)
         raise NotFound(f"There is nothing at {path}.", hint="Look elsewhere.", path=path)
+
+    def _health(self, challenge: str | None) -> native.Health:
+        if challenge is None or self.state.token is None:
+            return native.Health("ok", "ok")
+        return native.Health("ok", "ok", proof_of_home(self.state.token, challenge))
 
     def _status(self) -> native.Status:
         return native.Status(
