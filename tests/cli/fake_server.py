@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,6 +111,10 @@ class State:
     keys_seen: set[str] = field(default_factory=set)
     """The Authorization headers of all that arrived."""
     run: native.RunView = field(default_factory=run_view)
+    runs: list[native.RunView] | None = None
+    """What is listed; `run` alone where None."""
+    open_runs: list[native.RunView] = field(default_factory=list)
+    live: str = "v001"
     waiting_reason: str | None = None
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
@@ -119,6 +124,10 @@ class State:
     sessions: list[SessionRow] = field(default_factory=lambda: [SESSION])
     chat_error: HomefireError | None = None
     error_after_deltas: HomefireError | None = None
+    arrived: threading.Event = field(default_factory=threading.Event)
+    """Set by the first request."""
+    hold_everything: threading.Event = field(default_factory=threading.Event)
+    """While it is set nothing is answered."""
     hold: threading.Event | None = None
     """After the first delta: wait for it."""
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -184,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.state.requests.append((method, self.path, body))
         self.state.keys_seen |= set(self.headers.get_all("authorization") or ())
         parts = urlsplit(self.path)
+        self.state.arrived.set()
+        while self.state.hold_everything.is_set():
+            time.sleep(0.01)
         needed = None if parts.path == "/health" else self.state.key
         if needed is not None and self.headers.get("authorization") != f"Bearer {needed}":
             self._error(
@@ -216,13 +228,13 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/chat"): lambda: self._chat(body),
             ("POST", "/v1/feedback"): lambda: self._given(body),
             ("POST", "/v1/corrections"): lambda: self._given(body),
-            ("GET", "/v1/runs"): lambda: native.Runs([state.run]),
+            ("GET", "/v1/runs"): lambda: native.Runs([state.run] if state.runs is None else state.runs),
             ("POST", "/v1/runs"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(("progress", item) for item in state.progress),
-            ("GET", "/v1/queue"): lambda: native.Queue([], 2, state.waiting_reason),
+            ("GET", "/v1/queue"): lambda: native.Queue(state.open_runs, 2, state.waiting_reason),
             ("GET", "/v1/versions"): lambda: native.Versions(
-                [version_view(), version_view("v002")], "v001", "ember"
+                [version_view(), version_view("v002")], state.live, "ember"
             ),
             ("GET", "/v1/versions/v001"): version_view,
             ("DELETE", "/v1/versions/v002"): lambda: native.Removed("v002"),
@@ -336,8 +348,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", media_type)
         self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.state.disconnects += 1
 
 
 @dataclass

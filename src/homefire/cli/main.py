@@ -6,6 +6,7 @@ answers at once and `homefire up` carries nothing of the other commands in memor
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import os
@@ -42,7 +43,7 @@ from homefire.cli.command import (
 )
 from homefire.cli.exits import epilog
 from homefire.cli.output import printable
-from homefire.errors import ConfigError, HomefireError, InvalidRequest
+from homefire.errors import ConfigError, HomefireError, InvalidRequest, StoreFull
 from homefire.plugins import Plugins, load_plugins
 
 INTERRUPTED = 130
@@ -146,8 +147,29 @@ def run(arguments: Sequence[str]) -> int:
                 return OUTPUT_CLOSED
             raise
     except (BrokenPipeError, OutputClosed):
+        _abandon_output()
         return OUTPUT_CLOSED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _abandon_output()
+        full = StoreFull(
+            "The output cannot be written: its disk is full.", hint="Make room, and run it again."
+        )
+        report.show(full, as_json=False)
+        return full.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _abandon_output() -> None:
+    """What is still buffered for standard output goes nowhere: the interpreter would complain at its end."""
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _help_hint(error: Exception) -> str:
@@ -158,17 +180,15 @@ def _help_hint(error: Exception) -> str:
 
 def main() -> None:
     """Entry point of the `homefire` script. Always ends the process."""
+    # Python has no stream where a descriptor was closed (`>&-`).
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets its code, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        for stream in (sys.stdout, sys.stderr):
-            # A terminal that cannot show a character gets its code, not a traceback.
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if code == OUTPUT_CLOSED:
-        # What is still buffered has no reader; the interpreter would complain about it at its end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            os.dup2(nowhere, number)
     sys.exit(code)
