@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,8 @@ import msgspec
 
 from homefire.api import native_types as native
 from homefire.errors import HomefireError, ModelNotFound, NotFound
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
@@ -104,7 +107,15 @@ class State:
     num_trimmed_messages: int = 0
     key: str | None = None
     """Asked for where set."""
+    token: str | None = None
+    """Of the home that it serves, if any."""
+    keys_seen: set[str] = field(default_factory=set)
+    """The Authorization headers of all that arrived."""
     run: native.RunView = field(default_factory=run_view)
+    runs: list[native.RunView] | None = None
+    """What is listed; `run` alone where None."""
+    open_runs: list[native.RunView] = field(default_factory=list)
+    live: str = "v001"
     waiting_reason: str | None = None
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
@@ -114,6 +125,10 @@ class State:
     sessions: list[SessionRow] = field(default_factory=lambda: [SESSION])
     chat_error: HomefireError | None = None
     error_after_deltas: HomefireError | None = None
+    arrived: threading.Event = field(default_factory=threading.Event)
+    """Set by the first request."""
+    hold_everything: threading.Event = field(default_factory=threading.Event)
+    """While it is set nothing is answered."""
     hold: threading.Event | None = None
     """After the first delta: wait for it."""
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -177,8 +192,13 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(length)
         body = json.loads(raw) if raw else None
         self.state.requests.append((method, self.path, body))
+        self.state.keys_seen |= set(self.headers.get_all("authorization") or ())
         parts = urlsplit(self.path)
-        if self.state.key is not None and self.headers.get("authorization") != f"Bearer {self.state.key}":
+        self.state.arrived.set()
+        while self.state.hold_everything.is_set():
+            time.sleep(0.01)
+        needed = None if parts.path == "/health" else self.state.key
+        if needed is not None and self.headers.get("authorization") != f"Bearer {needed}":
             self._error(
                 401, {"code": "authentication_required", "message": "No key.", "hint": None, "details": {}}
             )
@@ -204,18 +224,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
         state = self.state
         found: Callable[[], Any] | None = {
-            ("GET", "/health"): lambda: native.Health("ok", "ok"),
+            ("GET", "/health"): lambda: self._health(query.get("challenge")),
             ("GET", "/v1/status"): self._status,
             ("POST", "/v1/chat"): lambda: self._chat(body),
             ("POST", "/v1/feedback"): lambda: self._given(body),
             ("POST", "/v1/corrections"): lambda: self._given(body),
-            ("GET", "/v1/runs"): lambda: native.Runs([state.run]),
+            ("GET", "/v1/runs"): lambda: native.Runs([state.run] if state.runs is None else state.runs),
             ("POST", "/v1/runs"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(("progress", item) for item in state.progress),
-            ("GET", "/v1/queue"): lambda: native.Queue([], 2, state.waiting_reason),
+            ("GET", "/v1/queue"): lambda: native.Queue(state.open_runs, 2, state.waiting_reason),
             ("GET", "/v1/versions"): lambda: native.Versions(
-                [version_view(), version_view("v002")], "v001", "ember"
+                [version_view(), version_view("v002")], state.live, "ember"
             ),
             ("GET", "/v1/versions/v001"): version_view,
             ("DELETE", "/v1/versions/v002"): lambda: native.Removed("v002"),
@@ -242,6 +262,11 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith(f"/v1/runs/{RUN}/") and method == "POST":
             return msgspec.structs.replace(state.run, state="paused", version=None)
         raise NotFound(f"There is nothing at {path}.", hint="Look elsewhere.", path=path)
+
+    def _health(self, challenge: str | None) -> native.Health:
+        if challenge is None or self.state.token is None:
+            return native.Health("ok", "ok")
+        return native.Health("ok", "ok", proof_of_home(self.state.token, challenge))
 
     def _status(self) -> native.Status:
         return native.Status(
@@ -324,8 +349,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", media_type)
         self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.state.disconnects += 1
 
 
 @dataclass

@@ -8,9 +8,12 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from msgspec import UNSET
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from starlette.requests import Request
 from starlette.responses import Response
 
 import homefire as package
@@ -31,6 +34,7 @@ from homefire.api.native_types import (
 )
 from homefire.api.native_versions import live_model
 from homefire.app import Homefire
+from homefire.home import proof_of_home
 from homefire.machine.probe import probe
 from homefire.serving.residency import ResidentModel
 
@@ -44,11 +48,21 @@ def create_status_router(context: Context) -> APIRouter:
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/health", **describe(answer=Health))
-    async def health() -> JsonDocument:
-        """Liveness: 200 whenever the server answers. Needs no key, and tells nothing else."""
-        failure = homefire.store.failure
+    async def health(
+        request: Request, challenge: Annotated[str | None, Query(max_length=100)] = None
+    ) -> JsonDocument:
+        """Liveness: 200 whenever the server answers. Needs no key, and tells nothing else.
+
+        A `challenge` is answered with a `proof` that only this home's server can give: the command line asks
+        for it before it sends anything else.
+        """
+        failure, token = homefire.store.failure, getattr(request.app.state, "server_token", None)
         return JsonDocument(
-            Health("ok" if failure is None else "degraded", "ok" if failure is None else failure.code)
+            Health(
+                "ok" if failure is None else "degraded",
+                "ok" if failure is None else failure.code,
+                proof_of_home(token, challenge) if token and challenge else UNSET,
+            )
         )
 
     @router.get("/info", **describe(answer=Info))

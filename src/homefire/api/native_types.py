@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from homefire.api.openai_types import Positive, Probability, Seed, Temperature
 from homefire.chat.request import Overflow
@@ -221,10 +221,11 @@ class RouteView(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """Liveness. `store` says why where nothing can be written."""
+    """Liveness. `store` says why where nothing can be written; `proof` answers a `challenge`."""
 
     state: Literal["ok", "degraded"]
     store: str
+    proof: str | UnsetType = UNSET
 
 
 class Info(Struct, frozen=True):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from homefire.cli.demo_server import DemoServer
-from homefire.cli.progress import Step, watch
+from homefire.cli.progress import watch
 from homefire.errors import HomefireError, PromiseBroken
+from homefire.training.progress import Progress
 
 RUN_TIMEOUT_S = 120.0
 
@@ -45,10 +46,10 @@ def flip_byte(path: Path) -> None:
 class Watcher:
     """Follows a run on a thread with a connection of its own; the story waits for what it needs to see."""
 
-    def __init__(self, server: DemoServer, run_id: str, *, show: Callable[[Step], None]) -> None:
+    def __init__(self, server: DemoServer, run_id: str, *, show: Callable[[Progress], None]) -> None:
         self._server, self._run_id, self._show = server, run_id, show
         self._changed = threading.Condition()
-        self._steps: list[Step] = []
+        self._steps: list[Progress] = []
         self._failure: HomefireError | None = None
         self._thread = threading.Thread(target=self._run, name="demo-watcher", daemon=True)
 
@@ -59,24 +60,24 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._thread.join(timeout=1.0)
 
-    def wait(self, wanted: Callable[[Step], bool]) -> Step:
+    def wait(self, wanted: Callable[[Progress], bool]) -> Progress:
         """The first sign of life for which `wanted` holds. PromiseBroken when it never comes."""
         with self._changed:
             found = self._changed.wait_for(lambda: self._failure or self._find(wanted), timeout=RUN_TIMEOUT_S)
-            if isinstance(found, Step):
+            if isinstance(found, Progress):
                 return found
         raise PromiseBroken(
             f"The run {self._run_id} did not do what was waited for within {RUN_TIMEOUT_S:.0f} s.",
             hint=f"See {self._server.log}.",
         ) from self._failure
 
-    def _find(self, wanted: Callable[[Step], bool]) -> Step | None:
+    def _find(self, wanted: Callable[[Progress], bool]) -> Progress | None:
         return next((step for step in self._steps if wanted(step) or step.has_ended), None)
 
     def _run(self) -> None:
         try:
             with self._server.client() as client:
-                for step, _ in watch(client, self._run_id):
+                for step in watch(client, self._run_id):
                     self._show(step)
                     with self._changed:
                         self._steps.append(step)

@@ -8,9 +8,9 @@ import stat
 from collections.abc import Callable
 from functools import partial
 
-from homefire.cli.address import read_server_file
+from homefire.cli.address import read_server_file, running_server
 from homefire.cli.doctor_checks import Check, CheckFunction
-from homefire.cli.words import size
+from homefire.cli.format import size
 from homefire.errors import HomefireError
 from homefire.home import Home
 from homefire.machine.ports import describe_listener
@@ -97,18 +97,20 @@ def check_disk(home: Home) -> Check:
 def check_server(home: Home) -> Check:
     """Whether a server owns this home, and whether what it left behind is stale."""
     pid = lock_holder(home)
-    url = read_server_file(home.root)
-    if pid is None and url is not None:
+    written, running = read_server_file(home.root), running_server(home.root)
+    if pid is None and written is not None:
         return Check(
             "server",
             "warn",
-            f"not running, though {home.sockets / 'server.json'} says {url}",
+            f"not running, though {home.sockets / 'server.json'} says {written.url}",
             "The last server was killed; the next start recovers and replaces the file.",
             "Start it with `homefire up`.",
         )
     if pid is None:
         return Check("server", "pass", "not running")
-    return Check("server", "pass", f"running as process {pid} at {url or 'an unknown address'}")
+    return Check(
+        "server", "pass", f"running as process {pid} at {running.url if running else 'an unknown address'}"
+    )
 
 
 def check_port(home: Home) -> Check:
@@ -117,8 +119,9 @@ def check_port(home: Home) -> Check:
 
     server = load_settings(home).settings.server
     if lock_holder(home) is not None:
+        running = running_server(home.root)
         return Check(
-            "port", "pass", f"{read_server_file(home.root) or server.port} is held by this home's server"
+            "port", "pass", f"{running.url if running else server.port} is held by this home's server"
         )
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 
 def size(num_bytes: float) -> str:
@@ -63,3 +65,68 @@ def clipped(text: str, width: int) -> str:
     """One line of at most `width` characters; a cut is shown by `…`."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def plain(value: Any) -> str:
+    """A value of a JSON document in words: `-` for none, `yes` and `no`, lists with commas."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(one)}" for name, one in sorted(value.items())) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(one) for one in value) or "-"
+    return str(value)
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """`name = value`, one a line."""
+    return "\n".join(f"{name} = {plain(value)}" for name, value in sorted(values.items())) or "-"
+
+
+def lines(values: Iterable[str]) -> str:
+    """One a line, `-` for none."""
+    return "\n".join(values) or "-"
+
+
+def number(value: int) -> str:
+    """`375648` → `375,648`."""
+    return f"{value:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One figure of a JSON document: how it is called, where it is, and how people read it.
+
+    Without a `key` the whole document is shown by `form`; what is missing, None or "" is shown as `-`.
+    """
+
+    label: str
+    key: str = ""
+    form: Callable[[Any], str] = plain
+
+    def of(self, document: Mapping[str, Any]) -> str:
+        """The figure as text."""
+        if not self.key:
+            return self.form(document)
+        value = document.get(self.key)
+        return "-" if value is None or value == "" else self.form(value)
+
+
+def named(fields: Iterable[Field], document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(label, text) of each field."""
+    return [(field.label, field.of(document)) for field in fields]
+
+
+def rows(fields: Iterable[Field], documents: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The cells of a table: a row for each document."""
+    shown = tuple(fields)
+    return [[field.of(document) for field in shown] for document in documents]
+
+
+def labels(fields: Iterable[Field]) -> list[str]:
+    """The heads of a table's columns."""
+    return [field.label for field in fields]

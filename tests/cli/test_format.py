@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from homefire.cli.words import clipped, counted, duration, moment, nearest, share, size
+from homefire.cli.format import clipped, counted, duration, moment, nearest, share, size
 
 
 @pytest.mark.parametrize(
