@@ -1,13 +1,14 @@
 """Fills the virtual environment: torch, the locked packages, another llama.cpp where asked for, Homefire itself.
 
 Promises: every package is one of a requirements file and has a hash that stands there; what does not is refused.
-What was installed is written to `.venv/.installed` only when all of it is there, so an interrupted installation
-is taken up again by running `make` again.
+`.venv/.installed` is newer than the requirements only when all of it is there, so `make` takes up an interrupted
+installation again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -69,7 +70,8 @@ class Installation:
         self._say(1, "creating .venv")
         self._create()
         self._write(self.asked, asked)
-        self.record.unlink(missing_ok=True)
+        if before:
+            os.utime(self.record, (0, 0))  # what is told of the builds stays; `make` knows it is not complete
         torch_build = self._install_torch(
             torch_build, may_change=asked["torch"] == "auto", before=before.get("torch")
         )
@@ -154,16 +156,16 @@ class Installation:
         return ended
 
     def _pip(self, file: Path, *, step: int, options: tuple[str, ...] = ()) -> Ended:
-        num_packages = len(packages(file))
         line = Line(self.out, f"[{step}/{STEPS}]")
         ended = run_counted(
             [self.python, *PIP, *LOCKED, *options, "-r", str(file)],
-            total=num_packages,
+            total=len(packages(file)),
             line=line,
             log=self.log,
             site=self._site(),
         )
-        line.end(f"{num_packages} of {num_packages} packages installed" if ended.code == 0 else "")
+        total = ended.num_packages
+        line.end("" if ended.code else f"{total} of {total} packages installed")
         return ended
 
     def _site(self) -> Path:

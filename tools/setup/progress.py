@@ -20,6 +20,7 @@ POLL_S = 0.2
 TAIL_LINES = 20
 LARGE_BYTES = 20_000_000
 """A download of this size shows how far it is."""
+FEW_PACKAGES = 4
 _UNITS = {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _DOWNLOAD = re.compile(r"Downloading \S+ \((?P<size>[\d.]+) (?P<unit>bytes|kB|MB|GB)\)")
 _HANDLED = ("Collecting ", "Requirement already satisfied: ")
@@ -40,7 +41,9 @@ class Count:
         """Take in one line of pip's output."""
         self.lines.append(line)
         text = line.strip()
-        if text.startswith(_HANDLED):
+        if text.startswith("Ignoring "):  # a package that this machine does not need
+            self.total -= 1
+        elif text.startswith(_HANDLED):
             self.fetched = min(self.total, self.fetched + 1)
             self.large_bytes = 0
         elif found := _DOWNLOAD.match(text):
@@ -60,11 +63,13 @@ class Count:
             words += f", {here / 1e6:.0f} of {self.large_bytes / 1e6:.0f} MB of the next"
         return words
 
-    @property
-    def quarter(self) -> int:
-        """0 to 8: four quarters of fetching, then four of installing."""
+    def quarter(self, downloaded_bytes: int = 0) -> int:
+        """0 to 8: four quarters of fetching, then four of installing; of a few packages, those of a large file."""
+        if self.total < FEW_PACKAGES:
+            whole_bytes = self.large_bytes
+            return min(4, int(4 * downloaded_bytes / whole_bytes)) if whole_bytes else -1
         done = self.installed if self.installing else max(0, self.fetched - 1)
-        return min(4, 4 * done // max(1, self.total)) + (4 if self.installing else 0)
+        return min(4, 4 * done // self.total) + (4 if self.installing else 0)
 
 
 class Line:
@@ -105,6 +110,7 @@ class Ended:
 
     code: int
     lines: list[str]
+    num_packages: int = 0
 
     @property
     def not_found(self) -> bool:
@@ -140,13 +146,14 @@ def run_counted(command: Sequence[str], *, total: int, line: Line, log: Path, si
                 if count.installing:
                     count.installed = len(_installed(site) - before)
                 if count.fetched:
-                    line.show(count.describe(_size(Path(scratch)) if count.large_bytes else 0), count.quarter)
+                    here_bytes = _size(Path(scratch)) if count.large_bytes else 0
+                    line.show(count.describe(here_bytes), count.quarter(here_bytes))
         except BaseException:
             process.terminate()
             raise
         finally:
             code = process.wait()
-    return Ended(code, count.lines)
+    return Ended(code, count.lines, count.total)
 
 
 def _read(process: subprocess.Popen[str], log: Path, take: Callable[[str], None]) -> None:
