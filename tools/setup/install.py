@@ -144,14 +144,16 @@ class Installation:
         self._check(self._pip(file, step=3), "The locked packages could not be installed.")
         if llama is not None:
             self._say(3, f"llama.cpp, {llama.name} build ({llama.why}): {llama.download}")
-            ended = self._attempt(llama, step=3, options=("--force-reinstall",))
+            # Only its own index: elsewhere the same version is another build, and pip would stop at its hash.
+            index = (*PATIENCE, "--index-url", llama.index) if llama.index else ()
+            ended = self._pip(llama.file, step=3, options=("--force-reinstall", *index))
             self._check(ended, f"llama.cpp could not be installed ({llama.name} build).")
 
-    def _attempt(self, build: Build, *, step: int, options: tuple[str, ...] = ()) -> Ended:
+    def _attempt(self, build: Build, *, step: int) -> Ended:
         """As pip is configured first (a folder of wheels, a mirror), then with the build's own index."""
-        ended = self._pip(build.file, step=step, options=options)
+        ended = self._pip(build.file, step=step)
         if ended.code and ended.not_found and build.index:
-            more = (*options, *PATIENCE, "--extra-index-url", build.index)
+            more = (*PATIENCE, "--extra-index-url", build.index)
             ended = self._pip(build.file, step=step, options=more)
         return ended
 

@@ -158,7 +158,7 @@ def run_counted(command: Sequence[str], *, total: int, line: Line, log: Path, si
 
 def _read(process: subprocess.Popen[str], log: Path, take: Callable[[str], None]) -> None:
     assert process.stdout is not None
-    with log.open("a", encoding="utf-8") as kept:
+    with process.stdout, log.open("a", encoding="utf-8") as kept:
         for text in process.stdout:
             kept.write(text)
             kept.flush()
