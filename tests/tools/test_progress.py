@@ -121,9 +121,12 @@ def test_a_failure_keeps_the_end_of_what_was_said(tmp_path: Path) -> None:
     assert "line 50\n" not in ended.tail
 
 
-def test_the_scratch_folder_is_gone_afterwards(tmp_path: Path) -> None:
-    run("import os; open(os.environ['TMPDIR'] + '/half', 'w')", tmp_path, io.StringIO())
-    assert list(tmp_path.glob("homefire-setup-*")) == []
+def test_half_downloads_are_removed_also_those_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "downloading").mkdir()
+    (tmp_path / "downloading" / "half").write_text("from before")
+    script = "import os; print(os.listdir(os.environ['TMPDIR'])); open(os.environ['TMPDIR'] + '/half', 'w')"
+    assert run(script, tmp_path, io.StringIO()).lines == ["[]\n"]
+    assert not (tmp_path / "downloading").exists()
 
 
 def test_a_wrong_hash_is_not_taken_for_a_missing_wheel() -> None:

@@ -128,7 +128,10 @@ class Installation:
                 "      PIP_FIND_LINKS=… make run TORCH=cpu",
             )
             ended = self._attempt(build, step=2)
-        self._check(ended, f"torch could not be installed ({build.name} build).")
+        what = f"torch could not be installed ({build.name} build)."
+        if ended.not_found:
+            what += " It is not where pip looks: name a folder or an index that has it with PIP_FIND_LINKS=…."
+        self._check(ended, what)
         if before not in (None, build.name):  # its libraries are of no use to this build, and large
             self._remove(sorted(self._packages("torch", before) - set(packages(build.file))))
         return build

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -128,31 +128,34 @@ def run_counted(command: Sequence[str], *, total: int, line: Line, log: Path, si
     """Run pip, count, keep all it says in the log (appended); the caller decides what a failure means."""
     count = Count(total)
     before = _installed(site)
-    with tempfile.TemporaryDirectory(prefix="homefire-setup-", dir=log.parent) as scratch:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=_environment(scratch),
-        )
-        reader = threading.Thread(target=_read, args=(process, log, count.read), daemon=True)
-        reader.start()
-        try:
-            while reader.is_alive():
-                reader.join(POLL_S)
-                if count.installing:
-                    count.installed = len(_installed(site) - before)
-                if count.fetched:
-                    here_bytes = _size(Path(scratch)) if count.large_bytes else 0
-                    line.show(count.describe(here_bytes), count.quarter(here_bytes))
-        except BaseException:
-            process.terminate()
-            raise
-        finally:
-            code = process.wait()
+    scratch = log.parent / "downloading"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed: perhaps gigabytes
+    scratch.mkdir()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=_environment(scratch),
+    )
+    reader = threading.Thread(target=_read, args=(process, log, count.read), daemon=True)
+    reader.start()
+    try:
+        while reader.is_alive():
+            reader.join(POLL_S)
+            if count.installing:
+                count.installed = len(_installed(site) - before)
+            if count.fetched:
+                here_bytes = _size(scratch) if count.large_bytes else 0
+                line.show(count.describe(here_bytes), count.quarter(here_bytes))
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        code = process.wait()
+        shutil.rmtree(scratch, ignore_errors=True)
     return Ended(code, count.lines, count.total)
 
 
@@ -165,9 +168,9 @@ def _read(process: subprocess.Popen[str], log: Path, take: Callable[[str], None]
             take(text)
 
 
-def _environment(scratch: str) -> dict[str, str]:
+def _environment(scratch: Path) -> dict[str, str]:
     # pip downloads into TMPDIR, so the size of a folder of its own tells how far a large file is.
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": scratch, "NO_COLOR": "1", "COLUMNS": "200"}
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch), "NO_COLOR": "1", "COLUMNS": "200"}
 
 
 def _installed(site: Path) -> set[str]:
