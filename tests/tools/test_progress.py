@@ -40,7 +40,7 @@ def counted(num_lines: int) -> Count:
         (1, "0 of 4 packages fetched"),
         (3, "0 of 3 packages fetched"),
         (5, "1 of 3 packages fetched"),
-        (7, "2 of 3 packages fetched, 100 of 527 MB of the next"),
+        (7, "2 of 3 packages fetched, c: 100 of 527 MB"),
         (8, "0 of 3 packages installed"),
     ],
 )

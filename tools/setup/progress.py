@@ -34,6 +34,8 @@ class Count:
     fetched: int = 0
     installed: int = 0
     installing: bool = False
+    name: str = ""
+    """The package that is being fetched."""
     large_bytes: float = 0
     lines: list[str] = field(default_factory=list)
 
@@ -45,6 +47,7 @@ class Count:
             self.total -= 1
         elif text.startswith(_HANDLED):
             self.fetched = min(self.total, self.fetched + 1)
+            self.name = re.split(r"[\s=<>;]", text.split(" ", 1)[1], maxsplit=1)[0]
             self.large_bytes = 0
         elif found := _DOWNLOAD.match(text):
             size_bytes = float(found["size"]) * _UNITS[found["unit"]]
@@ -60,7 +63,7 @@ class Count:
         words = f"{max(0, self.fetched - 1)} of {self.total} packages fetched"
         if self.large_bytes:
             here = min(downloaded_bytes, int(self.large_bytes))
-            words += f", {here / 1e6:.0f} of {self.large_bytes / 1e6:.0f} MB of the next"
+            words += f", {self.name}: {here / 1e6:.0f} of {self.large_bytes / 1e6:.0f} MB"
         return words
 
     def quarter(self, downloaded_bytes: int = 0) -> int:
@@ -142,13 +145,16 @@ def run_counted(command: Sequence[str], *, total: int, line: Line, log: Path, si
     )
     reader = threading.Thread(target=_read, args=(process, log, count.read), daemon=True)
     reader.start()
+    name, before_bytes = "", 0
     try:
         while reader.is_alive():
             reader.join(POLL_S)
             if count.installing:
                 count.installed = len(_installed(site) - before)
+            if count.name != name:
+                name, before_bytes = count.name, _size(scratch)  # pip keeps what it fetched earlier
             if count.fetched:
-                here_bytes = _size(scratch) if count.large_bytes else 0
+                here_bytes = _size(scratch) - before_bytes if count.large_bytes else 0
                 line.show(count.describe(here_bytes), count.quarter(here_bytes))
     except BaseException:
         process.terminate()
