@@ -168,7 +168,7 @@ def test_clients_that_do_not_read_hold_no_slot_for_ever(tmp_path: Path, cut_by: 
             assert wait_until(lambda: len(house.app.state.context.metrics._turns) == 4)
             assert wait_until(lambda: house.homefire.serving.queue().num_active == 0)
             assert house.engines[0].num_active == 0
-            assert house.app.state.context.metrics.num_in_flight == 0
+            assert house.homefire.turns.num_running == 0
             outcomes = {outcome for _, outcome in house.app.state.context.metrics._turns}
             assert outcomes == {"cancelled"}
             # And the slots serve others.

@@ -19,7 +19,6 @@ import msgspec
 
 from homefire.api import native_types as native
 from homefire.errors import HomefireError, ModelNotFound, NotFound
-from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.corrections import Given

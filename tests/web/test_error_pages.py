@@ -12,11 +12,11 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 @pytest.mark.parametrize(
     ("method", "path", "status", "said"),
     [
-        ("GET", "/nowhere", 404, "This server has no page at /nowhere."),
-        ("GET", "/chat/ses_unknown", 404, "There is no conversation"),
+        ("GET", "/nowhere", 404, "There is nothing at /nowhere."),
+        ("GET", "/chat/ses_unknown", 404, "There is no session"),
         ("GET", "/runs/run_unknown", 404, "There is no run"),
-        ("GET", "/web/ask", 405, "it cannot be opened by itself"),
-        ("GET", "/static/app.000000000000.js", 404, "There is no file"),
+        ("GET", "/web/ask", 405, "is not possible at /web/ask"),
+        ("GET", "/static/app.000000000000.js", 404, "There is nothing at"),
         ("POST", "/web/ask", 400, "does not fit"),
     ],
 )

@@ -30,6 +30,7 @@ from homefire.api.auth import authenticate
 from homefire.api.body import ClientGone, read_body
 from homefire.api.context import Context
 from homefire.api.exchange import Exchange
+from homefire.api.failures import to_homefire_error
 from homefire.api.policy import SAFE_METHODS, SINGLE_HEADERS, Policy, check_media_type
 from homefire.api.presence import cancel_on_disconnect
 from homefire.errors import (
@@ -194,12 +195,13 @@ class HomefireApp(FastAPI):
                 hint="Send it faster, ask for fewer tokens, or raise server.request_timeout_s.",
                 request_timeout_s=self._timeout_s,
             )
-        if not exchange.is_begun and isinstance(error, HomefireError) and _wants_page(exchange):
-            if error.http_status == 401:
-                await exchange.respond(303, [(b"location", sign_in_address(scope).encode())], b"")
+        if not exchange.is_begun and _wants_page(exchange):
+            known = to_homefire_error(error, request_id=exchange.request_id)
+            if known.http_status == 401 and exchange.scope["method"] in SAFE_METHODS:
+                await exchange.respond(303, [(b"location", sign_in_address(exchange.scope).encode())], b"")
                 return
             if self.error_page is not None:
-                await self.error_page(error)(exchange.scope, exchange.receive, exchange.send)
+                await self.error_page(known)(exchange.scope, exchange.receive, exchange.send)
                 return
         await exchange.fail(error, redact=self._redact)
 
@@ -207,7 +209,7 @@ class HomefireApp(FastAPI):
 def _wants_page(exchange: Exchange) -> bool:
     """Whether a browser asks for a page, for a person to look at."""
     return (
-        exchange.scope["method"] == "GET"
+        b"hx-request" not in exchange.headers
         and b"text/html" in exchange.headers.get(b"accept", b"")
         and not exchange.scope["path"].startswith(API_PREFIXES)
     )

@@ -56,8 +56,6 @@ class Metrics(Collector):
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._readings = readings
-        self.num_in_flight = 0
-        """Turns being answered now."""
         self._requests: dict[tuple[str, str, int], int] = defaultdict(int)
         self._turns: dict[tuple[str, str], int] = defaultdict(int)
         self._tokens: dict[tuple[str, str], int] = defaultdict(int)
@@ -114,9 +112,6 @@ class Metrics(Collector):
             self._first_token,
         )
         yield _histogram("homefire_queue_seconds", "Waiting for a place at the model.", "model", self._queued)
-        yield GaugeMetricFamily(
-            "homefire_turns_in_flight", "Turns being answered now.", value=self.num_in_flight
-        )
         if self._readings is not None:
             yield from self._readings()
 

@@ -168,6 +168,9 @@ def readings(homefire: Homefire) -> Iterator[Family]:
     queue = homefire.serving.queue()
     yield GaugeMetricFamily("homefire_queue_waiting", "Chat requests that wait.", value=queue.num_waiting)
     yield GaugeMetricFamily("homefire_queue_active", "Chat requests that generate.", value=queue.num_active)
+    yield GaugeMetricFamily(
+        "homefire_turns_in_flight", "Turns being answered now.", value=homefire.turns.num_running
+    )
     restarts = CounterMetricFamily(
         "homefire_engine_restarts", "Restarts of engine workers.", labels=["model"]
     )

@@ -5,8 +5,8 @@
 Promises:
 - what was asked is on disk before anything is generated, and stays there however the turn ends: a failed,
   stopped or interrupted turn can be asked again;
-- a turn belongs to the server: it goes on whoever watches. `run` cancels it when its reader leaves, `begin`
-  leaves that to the caller;
+- a turn belongs to the server: it goes on whoever watches. `run` cancels it when its reader leaves (unless the
+  request says otherwise), `begin` leaves that to the caller;
 - when Ended is seen, the answer is on disk; if it cannot be recorded the watchers get that error, never an
   Ended;
 - a cancelled turn is recorded as cancelled, with what was said so far; an engine's failure as failed, then
@@ -88,12 +88,21 @@ class RunningTurn:
     ends_as: Outcome = "cancelled"
     """What it is recorded as if its task is cancelled."""
     has_begun: bool = False
+    outcome: Outcome | None = None
+    """How it ended; None while it goes on."""
+    ended: Ended | None = None
+    """What it ended with, if it was answered."""
     task: asyncio.Task[None] | None = None
 
     @property
     def text(self) -> str:
         """What was written so far."""
         return "".join(self.answer)
+
+    def on_end(self, tell: Callable[[RunningTurn], None]) -> None:
+        """Call `tell` when the turn is over."""
+        assert self.task is not None
+        self.task.add_done_callback(lambda _: tell(self))
 
     def cancel(self, outcome: Outcome = "cancelled") -> None:
         """End it now, if it has not ended; what was written is recorded."""
@@ -124,7 +133,9 @@ class Turns:
     # Taking turns
 
     async def run(self, request: ChatRequest) -> AsyncGenerator[TurnEvent, None]:
-        """Take one turn and watch it: Started (with the first text), Delta…, Ended. Close it to cancel.
+        """Take one turn and watch it: Started (with the first text), Delta…, Ended.
+
+        Closing it cancels the turn, unless the request says otherwise (`on_disconnect`).
 
         Raises InvalidRequest, ContextOverflow, NotFound (session, turn, model), QueueFull, RequestTimeout,
         EngineError, StoreError; AnswerStopped when it is stopped from elsewhere.
@@ -139,8 +150,9 @@ class Turns:
                         )
                     yield event
         finally:
-            turn.cancel()
-            await _until_done(turn)
+            if request.on_disconnect == "cancel":
+                turn.cancel()
+                await _until_done(turn)
 
     async def begin(self, request: ChatRequest) -> RunningTurn:
         """Take one turn; when this returns, its question is on disk and it goes on by itself.
@@ -193,6 +205,11 @@ class Turns:
         async with aclosing(turn.stream.watch(after=after)) as events:
             async for number, event in events:
                 yield number, event
+
+    @property
+    def num_running(self) -> int:
+        """Turns under way."""
+        return len(self._running)
 
     def is_under_way(self, turn_id: str) -> bool:
         """Whether the turn is being answered now."""
@@ -287,7 +304,8 @@ class Turns:
             turn.is_asked = True
             turn.settled.set()
             finish = await self._answer(turn)
-            turn.stream.publish(await self._record_answer(turn, finish))
+            turn.ended = await self._record_answer(turn, finish)
+            turn.stream.publish(turn.ended)
         except asyncio.CancelledError:
             error = await self._record_cancelled(turn)
         except Exception as failure:  # noqa: BLE001 - handed to the watchers
@@ -402,6 +420,7 @@ class Turns:
         error_code: str | None = None,
         error: str | None = None,
     ) -> TurnEnded:
+        turn.outcome = outcome
         if outcome == "interrupted":
             error_code, error = "server_stopping", INTERRUPTED
         return TurnEnded(

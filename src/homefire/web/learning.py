@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from homefire.api.context import Context
+from homefire.api.event_stream import encode_event
 from homefire.store.nouns.runs import RunRow
 from homefire.web.render import Renderer
-from homefire.web.sse import encode_event, until
 from homefire.web.views import Views
 
 NEXT_TRY_WITHIN_S = 10.0
@@ -37,7 +37,7 @@ def learning_fragment(
 
 async def watch_run(
     context: Context, views: Views, renderer: Renderer, *, run_id: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Progress as fragments (`progress`) and loss points (`losses`), until the run has ended."""
     store = context.homefire.store
 
@@ -46,7 +46,7 @@ async def watch_run(
         return renderer.page("_progress.html", run=views.run(row), on_run_page=True) if row else ""
 
     last_step, last_text = -1, ""
-    async for progress in until(context.stopping, context.homefire.training.watch(run_id)):
+    async for progress in context.homefire.training.watch(run_id):
         text = fragment()
         if text != last_text:
             yield encode_event("progress", text)

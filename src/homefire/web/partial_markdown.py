@@ -170,7 +170,7 @@ def _close_marks(block: str) -> str:
     if len(ticks) % 2:
         if line.endswith(ticks[-1]):
             return head + newline + line[: -len(ticks[-1])]
-        return head + newline + line + ticks[-1]
+        return f"{head}{newline}{line}{ticks[-1]}"
     outside_code = re.sub(r"(`+).*?\1", "", line)
     if _STRONG.search(outside_code) and outside_code.count("**") % 2:
         bare = line.rstrip("*")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter
 
 from homefire.api.context import Context
 from homefire.api.server import HomefireApp
 from homefire.web.assets import PREFIX, Assets
 from homefire.web.chat_pages import create_chat_router
-from homefire.web.error_pages import add_error_pages
+from homefire.web.error_pages import error_page
 from homefire.web.login import create_login_router
 from homefire.web.render import Renderer
 from homefire.web.run_pages import create_run_router
@@ -17,7 +19,7 @@ from homefire.web.views import Views
 
 
 def add_pages(app: HomefireApp) -> None:
-    """Put the pages and their files on the application, and errors as pages before its error handlers."""
+    """Put the pages and their files on the application, and have its guard answer browsers with pages."""
     context: Context = app.state.context
     assets = Assets()
     renderer = Renderer(assets)
@@ -29,4 +31,4 @@ def add_pages(app: HomefireApp) -> None:
     router.include_router(create_login_router(context, renderer))
     app.include_router(router)
     app.mount(PREFIX.rstrip("/"), assets, name="static")
-    add_error_pages(app, renderer, redact=context.homefire.redactor.redact)
+    app.error_page = partial(error_page, renderer=renderer, redact=context.homefire.redactor.redact)

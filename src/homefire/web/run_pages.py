@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from homefire.api.context import Context
+from homefire.api.event_stream import EventStream
 from homefire.errors import NotFound
 from homefire.store.nouns.runs import RunRow
 from homefire.web.learning import watch_run
 from homefire.web.login import is_signed_in
 from homefire.web.render import Page, Renderer
-from homefire.web.sse import respond_with_events
 from homefire.web.views import Views
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
@@ -60,7 +60,8 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
     @router.get("/web/runs/{run_id}/progress")
     async def progress(run_id: str) -> Response:
         """The run as it goes on."""
-        return respond_with_events(watch_run(context, views, renderer, run_id=find(run_id).run_id))
+        events = watch_run(context, views, renderer, run_id=find(run_id).run_id)
+        return EventStream(events, stopping=context.stopping, redact=homefire.redactor.redact)
 
     @router.post("/web/runs/{run_id}/{action}")
     async def act(run_id: str, action: Action) -> str:

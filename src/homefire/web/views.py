@@ -50,21 +50,46 @@ class Views:
         return turn_of(self._store, principal.id, turn_id)
 
     def messages(self, session: SessionRow) -> list[dict[str, Any]]:
-        """The messages of a conversation up to its tip, answers with their turn."""
-        if session.tip_message_id is None:
-            return []
-        rows = self._store.messages.path(session.tip_message_id)
-        turns = {turn.answer_message_id: turn for turn in self._store.turns.list(session.session_id)}
-        return [self._message(row, turns.get(row.message_id), row is rows[-1]) for row in rows]
+        """The conversation as it stands: up to its newest answer, or to the question that has none (yet)."""
+        turns = self._store.turns.list(session.session_id)
+        newest, path = turns[-1] if turns else None, self._store.messages.path
+        rows = path(session.tip_message_id) if session.tip_message_id is not None else []
+        is_answered = newest is None or any(row.message_id == newest.answer_message_id for row in rows)
+        is_running = newest is not None and self._homefire.turns.is_under_way(newest.turn_id)
+        is_again = newest is not None and any(row.message_id == newest.user_message_id for row in rows)
+        open_turn = None
+        if newest is not None and not is_answered and (is_running or not is_again):
+            # A question that is asked again and failed again leaves the earlier answer as it was.
+            open_turn = newest
+            rows = path(newest.user_message_id) if newest.user_message_id is not None else []
+        by_answer = {turn.answer_message_id: turn for turn in turns}
+        shown = [
+            self._message(row, by_answer.get(row.message_id), row is rows[-1] and open_turn is None)
+            for row in rows
+        ]
+        if open_turn is not None:
+            shown.append(self._without_answer(open_turn, is_running=is_running))
+        return shown
 
     def answer(self, principal: Principal, turn_id: str, *, is_fresh: bool = False) -> dict[str, Any]:
         """The answer of one turn; `is_fresh` when it was just written and ends the conversation."""
         turn = self.turn(principal, turn_id)
-        if turn.answer_message_id is None:
-            nothing = {"verdict": None, "correction": None, "is_last": is_fresh, "is_fresh": is_fresh}
-            return {"role": "assistant", "content": "", "turn": turn, **nothing}
+        if turn.answer_message_id is None or turn.outcome == "failed":
+            return self._without_answer(turn)
         row = self._store.messages.path(turn.answer_message_id)[-1]
         return {**self._message(row, turn, is_fresh), "is_fresh": is_fresh}
+
+    def _without_answer(self, turn: TurnRow, *, is_running: bool = False) -> dict[str, Any]:
+        """What stands in the place of an answer that is being written, or that did not come."""
+        written = self._store.messages.path(turn.answer_message_id) if turn.answer_message_id else []
+        return {
+            "role": "assistant",
+            "content": written[-1].message.text if written else "",
+            "turn": turn,
+            "is_running": is_running,
+            "is_unanswered": not is_running,
+            "problem": _why_unanswered(turn),
+        }
 
     def _message(self, row: MessageRow, turn: TurnRow | None, is_last: bool) -> dict[str, Any]:
         feedback = self._store.feedback.list(turn.turn_id) if turn else []
@@ -72,8 +97,10 @@ class Views:
         corrections = [entry.text for entry in feedback if entry.verdict == "correction"]
         return {
             "role": row.role,
-            "content": row.content,
+            "content": row.message.text,
             "turn": turn,
+            "is_running": False,
+            "is_unanswered": False,
             "verdict": verdicts[-1] if verdicts and verdicts[-1] != "none" else None,
             "correction": corrections[-1] if corrections else None,
             "is_last": is_last,
@@ -171,3 +198,12 @@ class Views:
     def can_roll_back(self) -> bool:
         """Whether `live` ever pointed elsewhere."""
         return self._homefire.promotion.previous() is not None
+
+
+def _why_unanswered(turn: TurnRow) -> str:
+    """What became of the answer, as a sentence."""
+    if turn.outcome == "cancelled":
+        return "Stopped before the first word."
+    if turn.outcome == "failed":
+        return turn.error or "The answer failed."
+    return "The server stopped before this question was answered."
