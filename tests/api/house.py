@@ -246,7 +246,8 @@ async def queue_run(house: House) -> None:
 
 
 async def close_house(house: House) -> None:
-    """End the engines, close the store."""
+    """End the turns and the engines, close the store."""
+    await house.homefire.turns.stop()
     await house.homefire.serving.stop()
     house.store.close()
 

@@ -16,7 +16,7 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
         ("GET", "/chat/ses_unknown", 404, "There is no session"),
         ("GET", "/runs/run_unknown", 404, "There is no run"),
         ("GET", "/web/ask", 405, "is not possible at /web/ask"),
-        ("GET", "/static/app.000000000000.js", 404, "There is nothing at"),
+        ("GET", "/static/app.000000000000.js", 404, "There is no file"),
         ("POST", "/web/ask", 400, "does not fit"),
     ],
 )

@@ -165,12 +165,15 @@ class Turns:
         is_long = _is_long(request, session)
         await _on_thread_if(is_long, partial(check_request, request))
         route = self._router.route(request.model)
-        queue = await self._wait_for_session(session)
+        queue = await self._wait_for_session(session.session_id) if session is not None else None
         try:
             turn = await _on_thread_if(is_long, partial(self._prepare, request, route))
         except BaseException:
             self._leave_session(queue)
             raise
+        if queue is None and turn.position.parent_message_id is None:
+            # Nobody knows the new session yet, so this does not wait.
+            queue = await self._wait_for_session(turn.position.session_id)
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn, queue), name=f"turn {turn.turn_id}")
         try:
@@ -470,10 +473,8 @@ class Turns:
 
     # One at a time
 
-    async def _wait_for_session(self, session: SessionRow | None) -> _Queue | None:
-        if session is None:
-            return None
-        queue = self._queues.setdefault(session.session_id, _Queue(session.session_id))
+    async def _wait_for_session(self, session_id: str) -> _Queue:
+        queue = self._queues.setdefault(session_id, _Queue(session_id))
         queue.num_users += 1
         try:
             async with asyncio.timeout(self._request_timeout_s):
@@ -485,7 +486,7 @@ class Turns:
                 raise RequestTimeout(
                     f"The turns before this one in its session took longer than {self._request_timeout_s:g} s.",
                     hint="Wait for them or stop them, or raise server.request_timeout_s.",
-                    session_id=session.session_id,
+                    session_id=session_id,
                 ) from None
             raise
         return queue
