@@ -102,6 +102,8 @@ class State:
     """What the server knows; tests change it."""
 
     answer: str = "Hello, I am ember."
+    content: str = "Hello"
+    """What the assistant said in the session."""
     stop_reason: str = "stop"
     num_trimmed_messages: int = 0
     key: str | None = None
@@ -128,6 +130,12 @@ class State:
     """Set by the first request."""
     hold_everything: threading.Event = field(default_factory=threading.Event)
     """While it is set nothing is answered."""
+    hold_first: threading.Event | None = None
+    """Before the first delta: wait for it."""
+    hold_progress: threading.Event | None = None
+    """Before the last progress: wait for it."""
+    num_waiting: int = 0
+    is_loading: bool = False
     hold: threading.Event | None = None
     """After the first delta: wait for it."""
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -163,8 +171,9 @@ class FakeServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.state.hold is not None:
-            self.state.hold.set()
+        for held in (self.state.hold, self.state.hold_first, self.state.hold_progress):
+            if held is not None:
+                held.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -231,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("GET", "/v1/runs"): lambda: native.Runs([state.run] if state.runs is None else state.runs),
             ("POST", "/v1/runs"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
-            ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(("progress", item) for item in state.progress),
+            ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(self._progress()),
             ("GET", "/v1/queue"): lambda: native.Queue(state.open_runs, 2, state.waiting_reason),
             ("GET", "/v1/versions"): lambda: native.Versions(
                 [version_view(), version_view("v002")], state.live, "ember"
@@ -249,10 +258,12 @@ class _Handler(BaseHTTPRequestHandler):
             ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
             ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),
             ("GET", "/v1/sessions/session_1"): lambda: native.SessionView(
-                SESSION, [_message("m1", "user", "Hi"), _message("m2", "assistant", "Hello")], [TURN]
+                SESSION, [_message("m1", "user", "Hi"), _message("m2", "assistant", state.content)], [TURN]
             ),
             ("GET", "/v1/sessions/session_1/export"): lambda: (
-                "# Hello\n" if query.get("format") == "md" else {"session": "session_1"}
+                f"# {state.content}\n"
+                if query.get("format") == "md"
+                else {"session": "session_1", "said": state.content}
             ),
             ("GET", "/v1/route"): lambda: self._route(query.get("model", "default")),
         }.get((method, path))
@@ -268,12 +279,20 @@ class _Handler(BaseHTTPRequestHandler):
         return native.Health("ok", "ok", proof_of_home(self.state.token, challenge))
 
     def _status(self) -> native.Status:
+        queue = native.QueueView(1, self.state.num_waiting)
+        standing = "loading" if self.state.is_loading else "ready"
         return native.Status(
             version="0.1.0", pid=7, uptime_s=61.0, rss_bytes=70_000_000, home="/h",
-            disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=native.QueueView(1, 0),
-            resident=[native.ResidentView("v001", "ready", True, 1, 8, 90_000_000, 0, 2048)],
+            disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=queue,
+            resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
         )  # fmt: skip
+
+    def _progress(self) -> Iterator[tuple[str, Any]]:
+        for item in self.state.progress:
+            if item.has_ended and self.state.hold_progress is not None:
+                self.state.hold_progress.wait(30)
+            yield "progress", item
 
     def _given(self, body: Any) -> Given:
         learns = body.get("verdict", "correction") == "correction"
@@ -304,6 +323,8 @@ class _Handler(BaseHTTPRequestHandler):
         self, body: native.ChatBody, usage: Usage, timings: Timings
     ) -> Iterator[tuple[str, Any]]:
         state = self.state
+        if state.hold_first is not None:
+            state.hold_first.wait(30)
         yield "started", {
             "turn_id": "turn_1", "session_id": body.session_id or "session_1", "model": body.model,
             "served_model": "ember", "route_reason": "'default' → 'ember'", "num_trimmed_messages": 0,

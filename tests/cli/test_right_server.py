@@ -72,6 +72,19 @@ def test_a_stranger_at_the_homes_address_is_asked_for_its_proof_and_gets_nothing
     assert other.state.keys_seen == set()
 
 
+def test_planted_bug_without_the_proof_a_stranger_gets_the_command(
+    offline: Command, served: Path, other: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tests above would see if the answer to the challenge were not looked at."""
+    from homefire.cli import client
+
+    monkeypatch.setattr(client.hmac, "compare_digest", lambda *_: True)
+    write_address(served, other.url)
+    other.state.key = "hf-own"
+    assert offline("versions", "rollback").code == 0
+    assert other.state.keys_seen == {"Bearer hf-own"}
+
+
 def test_a_url_and_a_home_together_must_fit(offline: Command, served: Path, server: FakeServer) -> None:
     assert offline("--url", server.url, "--home", str(served), "status").code == 0
     with FakeServer() as other:

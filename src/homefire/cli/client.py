@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -272,7 +273,9 @@ def _raise(found: dict[str, Any], status: int) -> NoReturn:
     if kind is None:
         kind = UnknownServerError
         figures.update({name: value for name, value in (("code", code), ("status", status)) if value})
-    error = kind(message, hint=hint if isinstance(hint, str) else None)
+    # A hint for those who speak HTTP is none here; the report then has one of its own.
+    is_hint = isinstance(hint, str) and not re.search(r"\b(GET|POST|DELETE) /", hint)
+    error = kind(message, hint=hint if is_hint else None)
     error.details = figures
     raise error
 
