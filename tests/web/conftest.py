@@ -55,9 +55,15 @@ def page(browser: Browser, server: LiveServer) -> Iterator[Page]:
 
 
 @pytest.fixture
-def folder_for_pictures(tmp_path: Path) -> Path:
-    """Where a test may leave what it saw."""
-    return tmp_path
+def strict_page(browser: Browser, server: LiveServer) -> Iterator[Page]:
+    """A page for tests that let requests fail: the console may say so, a script may not stumble."""
+    context = browser.new_context(viewport={"width": 1200, "height": 820}, base_url=server.url)
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    yield opened
+    context.close()
+    assert problems == []
 
 
 @pytest.fixture

@@ -38,12 +38,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
 
 
 def open_page(browser: Browser, house: Furnished, width: int, scheme: str) -> Page:
-    return browser.new_context(
+    page = browser.new_context(
         viewport={"width": width, "height": WIDTHS[width]},
         base_url=house.url,
         color_scheme=scheme,  # type: ignore[arg-type]
         reduced_motion="reduce",
     ).new_page()
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    return page
 
 
 def check(page: Page, state: str) -> None:

@@ -112,7 +112,11 @@ class Catalog:
         model = self._find(chain[-1])
         if model is None:
             nearest = difflib.get_close_matches(chain[-1], self._names(), n=1)
-            hint = f"Did you mean {nearest[0]!r}?" if nearest else "`homefire models list` lists those there are."
+            hint = (
+                f"Did you mean {nearest[0]!r}?"
+                if nearest
+                else "`homefire models list` lists those there are."
+            )
             raise ModelNotFound(
                 f"There is no model named {chain[-1]!r}.", hint=hint, model=name, nearest=nearest or None
             )

@@ -9,7 +9,7 @@ Costs about 1.5 ms for a KB of text and 2.5 ms for a KB of code; the libraries a
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -117,9 +117,7 @@ def _use_classes(state: Any) -> None:
             token.attrs["class"] = ALIGNMENTS[style]
 
 
-def _render_fence(
-    renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: MutableMapping[str, Any]
-) -> str:
+def _render_fence(_renderer: Any, tokens: Sequence[Token], index: int, *_: Any) -> str:
     token = tokens[index]
     language = token.info.strip().split(maxsplit=1)[0] if token.info.strip() else ""
     return render_code(token.content, language)

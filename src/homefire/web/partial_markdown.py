@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from homefire.web.markdown import parser, render_code
+from homefire.web.markdown import parser, render_code, render_markdown
 
 MAX_TAIL_CHARS = 600
 STEP_CHARS = 300
@@ -53,8 +53,6 @@ class PartialMarkdown:
         self._waiting: list[str] = []
         self._tail = ""
         self._shown_at_s = -INTERVAL_S
-        self.num_rendered_chars = 0
-        """What all steps rendered so far, for tests of what it costs."""
 
     def feed(self, text: str) -> None:
         """More of the answer. Costs nothing yet."""
@@ -74,12 +72,12 @@ class PartialMarkdown:
             more = text[start : start + STEP_CHARS]
             self._tail += more
             settled = self._settle() if "\n" in more or len(self._tail) > MAX_TAIL_CHARS else ""
-            yield Update(settled, self._render(closed(self._tail)))
+            yield Update(settled, _render(closed(self._tail)))
 
     def _settle(self) -> str:
         """Takes the finished blocks off the tail, as HTML."""
         boundary = self._last_block_at(self._tail[: self._tail.rfind("\n") + 1])
-        html = self._render(self._tail[:boundary]) if boundary else ""
+        html = _render(self._tail[:boundary]) if boundary else ""
         self._tail = self._tail[boundary:]
         while len(self._tail) > MAX_TAIL_CHARS:
             html += self._settle_part()
@@ -87,7 +85,6 @@ class PartialMarkdown:
 
     def _last_block_at(self, lines: str) -> int:
         """Where the last block of these whole lines begins: what stands before it can no longer change."""
-        self.num_rendered_chars += len(lines)
         starts = [token.map[0] for token in parser().parse(lines) if token.level == 0 and token.map]
         if not starts or not starts[-1]:
             return 0
@@ -100,7 +97,6 @@ class PartialMarkdown:
             head, _, rest = self._tail.partition("\n")
             cut = rest.rfind("\n", 0, MAX_TAIL_CHARS) + 1 or min(len(rest), MAX_TAIL_CHARS)
             self._tail = f"{head}\n{rest[cut:]}"
-            self.num_rendered_chars += cut
             info = head.strip().lstrip("`~").split(maxsplit=1)
             return render_code(rest[:cut], info[0] if info else "", is_part=True)
         cut = _cut_at(self._tail)
@@ -109,11 +105,11 @@ class PartialMarkdown:
         table_head = f"{first}\n{second}\n"
         is_table = _has_table(table_head) and len(table_head) < cut
         self._tail = table_head + rest if is_table else rest
-        return self._render(part)
+        return _render(part)
 
-    def _render(self, text: str) -> str:
-        self.num_rendered_chars += len(text)
-        return str(parser().render(text)) if text.strip() else ""
+
+def _render(text: str) -> str:
+    return render_markdown(text) if text.strip() else ""
 
 
 def _cut_at(block: str) -> int:
@@ -148,7 +144,9 @@ def _may_begin_table(head: str, line: str) -> bool:
 
 def _has_table(text: str) -> bool:
     return (
-        bool(re.search(r"^ {0,3}\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$", text, re.MULTILINE))
+        bool(
+            re.search(r"^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$", text, re.MULTILINE)
+        )
         and "|" in text
     )
 
@@ -166,7 +164,7 @@ def _close_marks(block: str) -> str:
     """The block with the marks of its last line (code, strong, emphasis) closed."""
     head, newline, line = block.rpartition("\n")
     line = line.rstrip()
-    ticks = re.findall(r"`+", line)
+    ticks: list[str] = re.findall(r"`+", line)
     if len(ticks) % 2:
         if line.endswith(ticks[-1]):
             return head + newline + line[: -len(ticks[-1])]

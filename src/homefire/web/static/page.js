@@ -66,9 +66,8 @@ document.body.addEventListener("htmx:beforeSwap", (event) => {
 
 document.body.addEventListener("htmx:afterSwap", (event) => {
   const place = event.detail.target ?? event.target;
-  place.querySelector?.("[autofocus]")?.focus();
-  const news = place.querySelector?.("[data-announce]")
-    ?? (place.id && document.querySelector(`#${CSS.escape(place.id)}[data-announce]`));
+  place.querySelector("[autofocus]")?.focus();
+  const news = place.querySelector("[data-announce]");
   if (news) announce(news.dataset.announce);
 });
 
