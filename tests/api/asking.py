@@ -24,6 +24,7 @@ class Asker:
     ) -> None:
         self.leave = asyncio.Event()
         self.sent: list[Any] = []
+        self._news = asyncio.Event()
         self._body: bytes | None = b"" if document is None else json.dumps(document).encode()
         wanted = {"host": "localhost", "content-type": "application/json", **(headers or {})}
         self.scope = {
@@ -44,6 +45,13 @@ class Asker:
     async def send(self, message: Any) -> None:
         """Take what comes."""
         self.sent.append(message)
+        self._news.set()
+
+    async def got(self, condition: Callable[[], bool]) -> None:
+        """Wait until what came fulfils this."""
+        while not condition():
+            self._news.clear()
+            await self._news.wait()
 
     def ask(self, house: House) -> asyncio.Task[None]:
         """Begin; the task ends with the exchange."""

@@ -190,12 +190,12 @@ def test_planted_bug_a_client_that_may_leave_its_answer_unread_is_noticed(tmp_pa
 
 
 def test_a_client_that_reads_slowly_gets_everything(tmp_path: Path) -> None:
-    with unread(tmp_path, unread_s=1.0) as live:
+    with unread(tmp_path, unread_s=0.4) as live:
         client = ask_without_reading(live, "/v1/chat", STREAMS["/v1/chat"], tiny=False)
         found = bytearray()
         with client:
             while not found.endswith(b"0\r\n\r\n"):
-                time.sleep(0.02)
+                time.sleep(0.004)
                 piece = client.recv(1 << 18)
                 assert piece, "the connection was cut"
                 found += piece

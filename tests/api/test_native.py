@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from homefire.store.nouns.runs import RunMoved
 from homefire.training.progress import Progress
 from homefire.types import Message
+from tests.api.asking import Asker
 from tests.api.house import LOCAL, RUN, House, close_house, open_house, queue_run
 
 
@@ -99,12 +99,16 @@ async def test_a_run_that_is_followed_gives_its_progress_until_the_server_drains
     house.homefire.training.steps = [
         Progress(run_id=RUN, state="running", phase="training", step=step) for step in (1, 2)
     ]
-    asyncio.get_running_loop().call_later(0.05, house.app.state.context.stopping.set)
     async with house.client() as client:
-        answer = await client.get(f"/v1/runs/{RUN}/events")
         assert (await client.get("/v1/runs/run_2/events")).status_code == 404
-    assert answer.headers["content-type"] == "text/event-stream"
-    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    follower = Asker(f"/v1/runs/{RUN}/events", method="GET")
+    following = follower.ask(house)
+    await follower.got(lambda: follower.text.count("data: ") == 2)
+    assert not following.done()
+    house.app.state.context.stopping.set()
+    await following
+    assert (b"content-type", b"text/event-stream") in follower.sent[0]["headers"]
+    events = [json.loads(line[6:]) for line in follower.text.splitlines() if line.startswith("data: ")]
     assert [event["step"] for event in events] == [1, 2]
 
 
