@@ -318,7 +318,7 @@ async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
         {"grammar": "root ::= (", "max_tokens": 4},
         {"grammar": "%llguidance {}\nstart: bad bad (", "max_tokens": 4},
         {"json_schema": {"type": "wrong"}},
-        {"json_schema": {"type": "string", "pattern": "a+"}},
+        {"json_schema": {"type": "array", "uniqueItems": True}},
         {"json_schema": {}, "grammar": "root ::= [a-z]"},
     ],
 )
