@@ -6,12 +6,12 @@ llama.cpp maps files unread and takes memory as it goes, so both would otherwise
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from homefire.engines.base import GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
 from homefire.errors import CorruptData, EngineOutOfMemory
+from homefire.machine.memory import available_bytes
 
 SLOT_MULTIPLE_TOKENS = 256
 """llama.cpp rounds the context of a slot up to this."""
@@ -72,20 +72,6 @@ def check_memory(spec: ModelSpec) -> None:
             needed_bytes=needed,
             available_bytes=available,
         )
-
-
-def available_bytes() -> int:
-    """Memory this process may still take: the machine's, and that of its control group where one is set."""
-    found = []
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists():
-        text = limit.read_text(encoding="ascii").strip()
-        if text != "max":
-            found.append(int(text) - int(used.read_text(encoding="ascii")))
-    return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def round_up(num_tokens: int) -> int:
