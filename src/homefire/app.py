@@ -25,6 +25,7 @@ from homefire.engines import process
 from homefire.engines.registry import EngineRegistry
 from homefire.errors import ConfigError, HomefireError
 from homefire.home import Home
+from homefire.machine.hashing import FileVerifier
 from homefire.plugins import Plugins, load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
@@ -104,8 +105,15 @@ def build(
     home.create()
     redactor = Redactor()
     plugins = plugins or load_plugins(builtins=BUILT_IN)
+    verifier = FileVerifier()
     engines = EngineRegistry(
-        plugins, context={"sockets": home.sockets, "settings": settings.serving, "world": world}
+        plugins,
+        context={
+            "sockets": home.sockets,
+            "settings": settings.serving,
+            "world": world,
+            "verifier": verifier,
+        },
     )
     engines.check(settings.serving.engine, wanted_by="serving.engine")
     remotes: dict[str, RemoteModel] = {name: make() for name, make in plugins.all("models").items()}
@@ -123,6 +131,7 @@ def build(
             engines=engines.source_kinds,
             remotes=remotes,
             repair=library.repair,
+            verifier=verifier,
         )
         serving = Serving(catalog, settings, make_engine=make_engine, world=world)
         router = Router(catalog)

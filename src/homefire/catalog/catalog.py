@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from homefire.catalog.derived import DerivedFiles
+from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import import_files
 from homefire.catalog.inspect import find_damage, inspect_path
 from homefire.catalog.models import (
@@ -42,6 +42,7 @@ from homefire.engines.base import ModelSpec, SourceKind
 from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.machine.hashing import FileVerifier
 from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
 from homefire.store.rows import ModelRow, RunRow, VersionRow
 from homefire.store.store import Store
@@ -76,6 +77,7 @@ class Catalog:
         engines: Mapping[str, SourceKind] = BUILT_IN_ENGINES,
         remotes: Mapping[str, RemoteModel] = MappingProxyType({}),
         repair: Repair | None = None,
+        verifier: FileVerifier | None = None,
     ) -> None:
         """`engines` maps each to what it reads; `remotes` are the models on other servers, by name.
 
@@ -83,9 +85,11 @@ class Catalog:
         """
         self._home, self._store, self._settings = home, store, settings.serving
         self._engines, self._remotes = engines, remotes
-        self._derived = DerivedFiles(home.cache / "gguf")
+        self._verifier = verifier or FileVerifier()
+        self._gguf_cache = GgufCache(home.cache / "gguf", self._verifier)
         self._sources = Sources(
-            self._derived,
+            self._gguf_cache,
+            verifier=self._verifier,
             registered=self._registered_files,
             remotes=remotes,
             gguf_dtype=settings.serving.gguf_dtype,
@@ -273,6 +277,8 @@ class Catalog:
                 await asyncio.to_thread(
                     import_files, found.folder, found.files, target=folder, world=self._store.world
                 )
+                for file, sha256 in found.files.items():
+                    self._verifier.note(folder / file, sha256)  # it was read back
             await self._store.append(
                 ModelRegistered(
                     name=name,
@@ -312,7 +318,7 @@ class Catalog:
         if folder.parent == self._home.base_models.resolve():
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if all(other.digest != row.digest for other in self._store.models.list()):
-            await asyncio.to_thread(self._derived.forget, row.digest)
+            await asyncio.to_thread(self._gguf_cache.remove, row.digest)
 
     def _open_runs(self) -> Sequence[RunRow]:
         runs = self._store.runs
@@ -408,7 +414,7 @@ class Catalog:
 
     async def stop(self) -> None:
         """End conversions that are under way."""
-        await self._derived.stop()
+        await self._gguf_cache.stop()
 
 
 def _absolute(path: Path) -> Path:

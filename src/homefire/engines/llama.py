@@ -1,7 +1,7 @@
 """llama.cpp in this process, through `xllamacpp`: only the engine worker imports this.
 
 What it promises beyond the library:
-- the hash and the GGUF header of every file are checked before native code sees it;
+- the GGUF header of every file is checked before native code sees it (its hash was, by the server);
 - a prompt that leaves no room for an answer is a ContextOverflow with exact numbers before anything is
   computed. One that fits is answered even when `max_tokens` would not fit: it then ends with `length`.
   Nothing is ever cut or shifted;
@@ -32,7 +32,7 @@ from homefire.engines.base import Embeddings, Finish, GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
-from homefire.engines.preflight import ALL_F32, SLOT_MULTIPLE_TOKENS, check_memory, round_up, verify_file
+from homefire.engines.preflight import ALL_F32, SLOT_MULTIPLE_TOKENS, check_memory, round_up
 from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
@@ -62,9 +62,6 @@ class LlamaModel:
         self._embedder_lock = threading.Lock()
         assert isinstance(spec.source, GgufSource)
         self._source = spec.source
-        verify_file(Path(spec.source.path), spec.source.sha256)
-        for adapter in spec.source.adapters:
-            verify_file(Path(adapter.path), adapter.sha256)
         self.header = check_gguf(Path(spec.source.path))
         for adapter in spec.source.adapters:
             check_gguf(Path(adapter.path))

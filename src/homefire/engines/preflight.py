@@ -5,38 +5,17 @@ llama.cpp maps files unread and takes memory as it goes, so both would otherwise
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from homefire.engines.base import GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
-from homefire.errors import CorruptData, EngineOutOfMemory
+from homefire.errors import EngineOutOfMemory
 from homefire.machine.memory import available_bytes
 
 SLOT_MULTIPLE_TOKENS = 256
 """llama.cpp rounds the context of a slot up to this."""
 ALL_F32 = 0
 """`general.file_type` of a file whose tensors are all f32; its key-value cache is kept in f32 too."""
-_HASH_CHUNK_BYTES = 1 << 20
-
-
-def verify_file(path: Path, sha256: str) -> None:
-    """Hash a file (about 1 GB/s) and compare; CorruptData when it is not what was registered."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_HASH_CHUNK_BYTES):
-                digest.update(chunk)
-    except FileNotFoundError as error:
-        raise CorruptData(f"The model file {path.name} is gone.", file=str(path)) from error
-    if digest.hexdigest() != sha256.removeprefix("sha256:"):
-        raise CorruptData(
-            f"The bytes of {path.name} are not those that were registered; it was not loaded.",
-            hint="Run `homefire doctor`, or add the model again.",
-            file=str(path),
-            expected=sha256.removeprefix("sha256:"),
-            found=digest.hexdigest(),
-        )
 
 
 def estimate_bytes(spec: ModelSpec) -> int:

@@ -22,6 +22,7 @@ from homefire.engines.base import (
     EngineStatus,
     Finish,
     Generated,
+    GgufSource,
     ModelSpec,
     NoSleep,
     SourceKind,
@@ -30,6 +31,7 @@ from homefire.engines.preflight import estimate_bytes
 from homefire.engines.spawn import spawn_worker
 from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import EngineCrashed, HomefireError
+from homefire.machine.hashing import FileVerifier
 from homefire.machine.memory import rss_bytes
 from homefire.types import Message
 from homefire.world import World
@@ -61,10 +63,12 @@ class LlamaCppEngine(NoSleep):
         sockets: Path,
         settings: EngineSettings,
         world: World,
+        verifier: FileVerifier | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.spec = spec
         self._sockets, self._settings, self._world = sockets, settings, world
+        self._verifier = verifier or FileVerifier()
         self._environ = os.environ if environ is None else environ
         self._worker: WorkerProcess | None = None
         self._starting: asyncio.Task[WorkerProcess] | None = None
@@ -101,6 +105,7 @@ class LlamaCppEngine(NoSleep):
             self._worker = None
             self._num_crashes += 1
         await asyncio.sleep(pause_before(num_crashes=self._num_crashes))
+        await asyncio.to_thread(self._verify)
         self._num_starts += 1
         return await spawn_worker(
             self.spec,
@@ -111,6 +116,13 @@ class LlamaCppEngine(NoSleep):
             clock=self._world.clock,
             environ=self._environ,
         )
+
+    def _verify(self) -> None:
+        """No byte reaches native code that was not seen to be the registered one."""
+        assert isinstance(self.spec.source, GgufSource)
+        for part in (self.spec.source, *self.spec.source.adapters):
+            path, sha256 = (part.path, part.sha256)
+            self._verifier.check(Path(path), sha256)
 
     def _started(self, task: asyncio.Task[WorkerProcess]) -> None:
         self._starting = None
