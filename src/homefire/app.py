@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import RemoteModel
+from homefire.catalog.scrub import SCRUB_FILE, Scrub
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
@@ -59,6 +60,7 @@ class Homefire:
     library: Library
     promotion: Promotion
     training: TrainingDaemon
+    scrub: Scrub
     started_at_s: float
 
     @asynccontextmanager
@@ -71,8 +73,11 @@ class Homefire:
             self.promotion.repair_live_link()
             warming = asyncio.create_task(self._warm_live(), name="warm live")
             await self.training.start()
+            scrubbing = asyncio.create_task(self.scrub.run(), name="scrub")
             yield
             warming.cancel()
+            scrubbing.cancel()
+            await asyncio.gather(scrubbing, return_exceptions=True)
         finally:
             await self.training.stop()
             await self.serving.stop()
@@ -146,6 +151,14 @@ def build(
             settings=settings,
             world=world,
         )
+        scrub = Scrub(
+            catalog.scrub_targets,
+            state_file=home.cache / SCRUB_FILE,
+            verifier=verifier,
+            interval_s=settings.store.scrub_interval_h * 3600,
+            bytes_per_s=settings.store.scrub_mb_per_s * 1e6,
+            world=world,
+        )
         turns = Turns(store, serving, router, settings, world=world)
     except BaseException:
         store.close()
@@ -163,6 +176,7 @@ def build(
         library=library,
         promotion=promotion,
         training=training,
+        scrub=scrub,
         started_at_s=world.clock.now_s(),
     )
 

@@ -27,9 +27,10 @@ from homefire.store.store import open_store
 from homefire.types import Message, Sampling
 from homefire.world import World
 from tests.api.house import FakeCatalog
+from tests.engines.support import spec_for
 from tests.proofs.bench import Bench, sees
 from tests.serving.models import settle
-from tests.support.scripted_engine import ScriptedEngine, scripted_spec
+from tests.support.scripted_engine import ScriptedEngine
 
 # serving
 
@@ -177,8 +178,12 @@ async def a_worker_that_says_nothing(bench: Bench) -> Any:
         )  # fmt: skip
 
     bench.monkeypatch.setattr(process_module, "spawn_worker", spawn_worker)
+    (bench.root / "file").write_bytes(b"never read by native code")
     engine = LlamaCppEngine(
-        scripted_spec(), sockets=bench.root, settings=bench.settings.serving, world=World()
+        spec_for(bench.root / "file"),
+        sockets=bench.root,
+        settings=bench.settings.serving,
+        world=World(),
     )
     counting = asyncio.create_task(engine.count_tokens((Message("user", "Hi"),)))
     try:

@@ -9,11 +9,12 @@ copy on threads and in child processes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import hashlib
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +36,7 @@ from homefire.catalog.models import (
     check_name,
     suggest_name,
 )
+from homefire.catalog.scrub import ScrubTarget
 from homefire.catalog.sources import KINDS_BY_FORMAT, Repair, Sources
 from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
 from homefire.config.schema import Settings
@@ -411,6 +413,18 @@ class Catalog:
                     special_tokens=special,
                 )
         raise BadModel(f"{model.name} has no chat template: it is no chat model.")
+
+    def scrub_targets(self) -> Iterator[ScrubTarget]:
+        """Every file of models and versions, what was converted, and all blobs. Reads manifests."""
+        for model in (self._find(name) for name in self._names()):
+            if model is not None and model.kind != "remote":
+                with contextlib.suppress(CorruptData):  # a lost manifest: `verify` says so
+                    for file, sha256 in self._registered_files(model).items():
+                        yield ScrubTarget(f"{model.name}: {file}", model.folder / file, sha256)
+        for path, sha256 in self._gguf_cache.all():
+            yield ScrubTarget(f"cache: {path.name}", path, sha256)
+        for digest in self._store.blobs.all():
+            yield ScrubTarget(f"blob: {digest}", self._store.blobs.path(digest), digest)
 
     async def stop(self) -> None:
         """End conversions that are under way."""

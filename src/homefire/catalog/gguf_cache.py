@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from homefire import errors
@@ -80,6 +80,13 @@ class GgufCache:
         sha256 = _read_outcome(output, complaints, process.returncode)
         self._verifier.note(target, sha256)  # the converter read it back
         return sha256
+
+    def all(self) -> Iterator[tuple[Path, str]]:
+        """Every finished file and its hash."""
+        for path in sorted(self._folder.glob("*.gguf")):
+            stated = stated_hash(path)
+            if stated is not None:
+                yield path, stated
 
     def _known_hash(self, target: Path) -> str | None:
         stated = stated_hash(target)
