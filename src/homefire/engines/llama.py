@@ -32,7 +32,7 @@ from homefire.engines.base import Embeddings, Finish, GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
-from homefire.engines.preflight import ALL_F32, SLOT_MULTIPLE_TOKENS, check_memory, round_up
+from homefire.engines.memory_estimate import ALL_F32, PROMPT_BATCH_TOKENS, SLOT_MULTIPLE_TOKENS, round_up
 from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
@@ -44,8 +44,6 @@ from homefire.errors import (
 )
 from homefire.types import Message, Sampling, Usage
 
-PROMPT_BATCH_TOKENS = 256
-"""A cancelled request stops between batches of its prompt; smaller is quicker to stop, larger is faster."""
 _QUIET = -1
 _RANDOM_SEED = (1 << 32) - 1
 """LLAMA_DEFAULT_SEED of llama.h."""
@@ -65,7 +63,6 @@ class LlamaModel:
         self.header = check_gguf(Path(spec.source.path))
         for adapter in spec.source.adapters:
             check_gguf(Path(adapter.path))
-        check_memory(spec)
         self.template = self._read_template()
         self._server = self._start(self._parameters(num_parallel=spec.num_parallel))
 

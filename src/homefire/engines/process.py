@@ -27,7 +27,7 @@ from homefire.engines.base import (
     NoSleep,
     SourceKind,
 )
-from homefire.engines.preflight import estimate_bytes
+from homefire.engines.memory_estimate import check_memory, estimate_bytes
 from homefire.engines.spawn import spawn_worker
 from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import EngineCrashed, HomefireError
@@ -105,7 +105,7 @@ class LlamaCppEngine(NoSleep):
             self._worker = None
             self._num_crashes += 1
         await asyncio.sleep(pause_before(num_crashes=self._num_crashes))
-        await asyncio.to_thread(self._verify)
+        await asyncio.to_thread(self._check)
         self._num_starts += 1
         return await spawn_worker(
             self.spec,
@@ -117,12 +117,13 @@ class LlamaCppEngine(NoSleep):
             environ=self._environ,
         )
 
-    def _verify(self) -> None:
-        """No byte reaches native code that was not seen to be the registered one."""
+    def _check(self) -> None:
+        """No byte reaches native code that was not seen to be the registered one, nor a model that cannot fit."""
         assert isinstance(self.spec.source, GgufSource)
-        for part in (self.spec.source, *self.spec.source.adapters):
-            path, sha256 = (part.path, part.sha256)
-            self._verifier.check(Path(path), sha256)
+        self._verifier.check(Path(self.spec.source.path), self.spec.source.sha256)
+        for adapter in self.spec.source.adapters:
+            self._verifier.check(Path(adapter.path), adapter.sha256)
+        check_memory(self.spec)
 
     def _started(self, task: asyncio.Task[WorkerProcess]) -> None:
         self._starting = None
