@@ -37,6 +37,7 @@ from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
+
 Outcome = tuple[Recorded, ...] | BaseException
 ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, TurnEnded, VersionRemoved)
 """Small events that free space, bring a home to safety, or end what was begun: written until the disk is
