@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from homefire.store.api_keys import KeyRing, key_sha256
-from homefire.store.events import KeyCreated
+from homefire.store.nouns.keys import KeyCreated
 from tests.api.house import REMOTE, House
 
 

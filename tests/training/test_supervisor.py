@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from homefire.store.nouns.runs import RunRow
 from homefire.machine.memory import num_oom_kills
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
 from homefire.training.dispatcher import next_run
 from homefire.training.failures import Failure, GiveUp, Kind, Retry, decide, from_exit
 from homefire.training.job import Stepped, WorkerEvent

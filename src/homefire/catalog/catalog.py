@@ -44,14 +44,12 @@ from homefire.engines.base import ModelSpec, SourceKind
 from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.machine.hashing import FileVerifier
 from homefire.store.events import Event
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.models import ModelRegistered, ModelRemoved, ModelRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
-from homefire.machine.hashing import FileVerifier
-from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
-from homefire.store.rows import ModelRow, RunRow, VersionRow
 from homefire.store.store import Store
 
 if TYPE_CHECKING:
