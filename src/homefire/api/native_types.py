@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from homefire.api.openai_types import Positive, Probability, Seed, Temperature
 from homefire.chat.request import Overflow
 from homefire.machine.probe import Machine
+from homefire.serving.effects import WaitingRequest
 from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow, Verdict, VersionRow
 from homefire.training.progress import Progress
 from homefire.types import Message, StopReason, Timings, Usage
@@ -252,10 +253,12 @@ class DiskView(Struct, frozen=True):
 
 
 class QueueView(Struct, frozen=True):
-    """Chat requests."""
+    """Requests that use a model, and those that wait for one."""
 
     active: int
     waiting: int
+    requests: tuple[WaitingRequest, ...] = ()
+    """Those that wait, the next one first, each with what it waits for."""
 
 
 class ResidentView(Struct, frozen=True):

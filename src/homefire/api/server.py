@@ -42,6 +42,7 @@ from homefire.api.openai import OpenAIChat
 from homefire.api.policy import Policy
 from homefire.app import Homefire
 from homefire.errors import HomefireError, InvalidRequest, MethodNotAllowed, NotFound
+from homefire.serving.router import RouteRequest
 from homefire.store.api_keys import KeyRing
 from homefire.store.events import KeyCreated, KeyRevoked
 from homefire.types import Message
@@ -127,13 +128,13 @@ def _hot_routes(context: Context) -> dict[str, App]:
     server = homefire.loaded.settings.server
 
     async def count_tokens(model: str, messages: tuple[Message, ...]) -> int:
-        return await homefire.serving.count_tokens(homefire.router.route(model), messages)
+        return await homefire.serving.count_tokens(homefire.router.route(RouteRequest(model=model)), messages)
 
     async def unload(model: str) -> None:
         homefire.serving.unload(model)
 
     def context_length(model: str) -> int:
-        route = homefire.router.route(model)
+        route = homefire.router.route(RouteRequest(model=model))
         return homefire.serving.context_length(route) or route.model.context_length
 
     models = ModelControl(context_length=context_length, load=homefire.serving.warm, unload=unload)

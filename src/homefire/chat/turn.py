@@ -33,7 +33,7 @@ from homefire.chat.request import ChatRequest, Ended, Started, TurnEvent
 from homefire.config.schema import ChatSettings, Settings
 from homefire.engines.base import Delta, EngineRequest, Finish, Generated
 from homefire.errors import ContextOverflow, HomefireError, InvalidRequest, QueueFull
-from homefire.serving.router import Route, Router
+from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.sessions import digest
 from homefire.store.events import RecordedMessage, TurnRecorded
@@ -112,7 +112,15 @@ class Turns:
 
     def _begin(self, request: ChatRequest) -> _Turn:
         settings = self._settings
-        route = self._router.route(request.model)
+        route = self._router.route(
+            RouteRequest(
+                model=request.model,
+                messages=request.messages,
+                channel=request.channel,
+                principal_id=request.principal.id,
+                session_id=request.session_id,
+            )
+        )
         place = find_place(self._store, self._world, request)
         context = (
             Context(())

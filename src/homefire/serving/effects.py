@@ -74,6 +74,8 @@ class QueueIsFull:
 class NeverFits:
     """The model needs more than the whole budget."""
 
+    model: str
+    """Its name."""
     need_bytes: int
     budget_bytes: int
 

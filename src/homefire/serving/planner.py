@@ -16,7 +16,7 @@ Promises (held by random interleavings in the tests, with planted bugs):
 - loads begin only while they fit the budget (bytes and models). Only a swap may exceed it, by one model;
 - a model in use is never evicted; the pinned ones leave last;
 - **no starvation**: while a request waits for room, at most `max_passes` requests behind it are given room or
-  a slot beside those that memory was already given to. Then everything behind it waits until it has its own;
+  a slot, beside those whose room was given before, and swaps. Then all behind it wait until it has its own;
 - a model is not loaded and evicted again without a start while somebody waits for it.
 
 Costs: O(1) when nobody waits; O(waiting requests + models) for an event otherwise.
@@ -121,9 +121,7 @@ class Request:
 class Planner:
     """See the module. A model is named by a key; what stands before an `@` in it is its name in words."""
 
-    def __init__(
-        self, *, budget_bytes: int, max_models: int, max_waiting: int, max_passes: int = 8
-    ) -> None:
+    def __init__(self, *, budget_bytes: int, max_models: int, max_waiting: int, max_passes: int = 8) -> None:
         if min(budget_bytes, max_models, max_waiting) < 1 or max_passes < 0:
             raise ValueError("budget_bytes, max_models and max_waiting must be at least 1, max_passes 0.")
         self.budget_bytes = budget_bytes
@@ -193,6 +191,11 @@ class Planner:
             for index, request in enumerate(self._waiting, start=1)
         ]
 
+    @property
+    def is_training_parked(self) -> bool:
+        """Whether training waits for room."""
+        return self._training == "parked"
+
     def training_due_s(self, now_s: float) -> float | None:
         """When a `tick` may let parked training go on; None while there is nothing to wait for."""
         if self._training != "parked" or self._waiting:
@@ -239,7 +242,7 @@ class Planner:
             return (self._start(request, now_s),)
         insort(self._waiting, request, key=attrgetter("place"))
         effects += self._plan(now_s)
-        if is_queue_full and request.started_s is None:
+        if is_queue_full and request.started_s is None and len(self._waiting) > self.max_waiting:
             self._drop(request)
             effects.append(Refuse(ticket, self._queue_is_full()))
         return tuple(effects)
@@ -257,8 +260,13 @@ class Planner:
         return self._plan(now_s) if self._waiting or not self._is_settled else ()
 
     def cancelled(self, ticket: int, *, now_s: float) -> Effects:
-        """The client of a request is gone, whether it waits or runs. A load it waited for goes on."""
-        request = self._requests[ticket]
+        """The client of a request is gone, whether it waits or runs. A load it waited for goes on.
+
+        Nothing for one that was refused at the same moment.
+        """
+        request = self._requests.get(ticket)
+        if request is None:
+            return ()
         if request.started_s is not None:
             return self.finished(ticket, now_s=now_s)
         self._drop(request)
@@ -289,7 +297,7 @@ class Planner:
         if known.need_bytes <= self.budget_bytes:
             return self._plan(now_s)
         known.state = "evicting"
-        refusals = self._refuse_waiting(known, NeverFits(known.need_bytes, self.budget_bytes))
+        refusals = self._refuse_waiting(known, NeverFits(known.name, known.need_bytes, self.budget_bytes))
         return (*refusals, Evict(model), *self._plan(now_s))
 
     def loaded(self, model: str, *, measured_bytes: int | None, now_s: float) -> Effects:
@@ -415,7 +423,8 @@ class Planner:
         num_may_pass = _NO_LIMIT  # how many may still be given something that those before lack
         for request in self._waiting:
             model = request.model
-            is_free = not model.need_bytes  # takes nothing that anybody lacks
+            # Takes nothing that anybody lacks, or is a swap.
+            is_free = not model.need_bytes or request.may_exceed
             if model.retired_before is not None and request.number >= model.retired_before:
                 request.why = "unloading"
             elif model.state == "ready":
@@ -464,11 +473,7 @@ class Planner:
 
     def _can_start(self, request: Request) -> bool:
         model = request.model
-        return (
-            model.state == "ready"
-            and model.retired_before is None
-            and _has_slots(request)
-        )
+        return model.state == "ready" and model.retired_before is None and _has_slots(request)
 
     def _start(self, request: Request, now_s: float) -> Start:
         model = request.model
@@ -546,7 +551,10 @@ class Planner:
             for model in self._models.values()
             if model.held_bytes
             and not model.num_active
-            and (model.state in ("ready", "asleep") or (model.state in ("loading", "waking") and model.granted is None))
+            and (
+                model.state in ("ready", "asleep")
+                or (model.state in ("loading", "waking") and model.granted is None)
+            )
             and not (spare_pinned and model.key in self._pinned)
         ]
         return sorted(idle, key=lambda model: (model.key in self._pinned, model.idle_since_s))
@@ -642,7 +650,9 @@ class Planner:
         """Come back when those that wait have started: requests under way end at the rate they lately did."""
         num_waiting = len(self._waiting)
         mean_s = sum(self._durations_s) / len(self._durations_s) if self._durations_s else 1.0
-        return QueueIsFull(num_waiting, max(1, math.ceil(mean_s * (num_waiting + 1) / max(self.num_active, 1))))
+        return QueueIsFull(
+            num_waiting, max(1, math.ceil(mean_s * (num_waiting + 1) / max(self.num_active, 1)))
+        )
 
     def _in_state(self, key: str, *states: State) -> Model:
         model = self._models[key]

@@ -21,6 +21,7 @@ class Holder(Protocol):
 
 _H = TypeVar("_H", bound=Holder)
 
+
 class Room:
     """Starts out empty: `count` what is held, then ask."""
 
