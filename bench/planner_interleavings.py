@@ -4,8 +4,9 @@
 
 Each schedule is `EVENTS_EACH` random events (requests, ends, cancels, loads that succeed, fail or take more
 than expected, unloads, crashes, swaps, pins, deadlines, training) and a drain, under one of several limits.
-The books of `tests/serving/ledger.py` raise at the first request that is lost, passed too often or answered twice, at the
-first byte over the budget, and at the first effect without an answer. Cost: about 20 µs of processor per event.
+The books of `tests/serving/ledger.py` raise at the first request that is lost, passed too often or answered
+twice, at the first byte over the budget, and at the first effect without an answer. Cost: about 50 µs of
+processor per event.
 """
 
 from __future__ import annotations

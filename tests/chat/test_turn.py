@@ -235,6 +235,7 @@ async def test_what_is_refused_is_no_turn(tmp_path: Path) -> None:
             await talk.say(answered("I begin"))
         with pytest.raises(ModelNotFound):
             await talk.say("Hi", model="unknown")
+        await talk.serving.warm("default")
         taken = [asyncio.create_task(talk.say("Hi")) for _ in range(2)]
         await until(lambda: talk.serving.queue().num_waiting == 1)
         with pytest.raises(QueueFull):

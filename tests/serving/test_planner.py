@@ -267,6 +267,10 @@ class Bench:
     def load(self, model: str, measured_bytes: int | None = None, now_s: float = 0.0) -> Effects:
         return self.planner.loaded(model, measured_bytes=measured_bytes, now_s=now_s)
 
+    def explain(self, ticket: int) -> str:
+        """What a request waits for; "" for one that does not wait."""
+        return next((one.reason for one in self.planner.waiting(0.0) if one.ticket == ticket), "")
+
     def finish(self, ticket: int, now_s: float = 0.0) -> Effects:
         return self.planner.finished(ticket, now_s=now_s)
 
@@ -286,11 +290,11 @@ def test_a_model_is_prepared_loaded_once_and_started_on() -> None:
     bench = Bench()
     assert bench.submit(1, "a") == (Prepare("a"),)
     assert bench.submit(2, "a") == ()
-    assert bench.planner.explain(1) == "a is being prepared"
+    assert bench.explain(1) == "a is being prepared"
     assert bench.prepare("a", num_slots=2) == (Load("a"),)
-    assert bench.planner.explain(2) == "a is loading"
+    assert bench.explain(2) == "a is loading"
     assert started(bench.load("a")) == [1, 2]
-    assert bench.planner.explain(1) == ""
+    assert bench.explain(1) == ""
 
 
 def test_requests_of_one_model_start_in_order_of_arrival() -> None:
@@ -299,7 +303,7 @@ def test_requests_of_one_model_start_in_order_of_arrival() -> None:
     assert started(bench.submit(0, "m")) == [0]
     for ticket in range(1, 6):
         assert bench.submit(ticket, "m") == ()
-    assert bench.planner.explain(3) == "waits for a slot of m"
+    assert bench.explain(3) == "waits for a slot of m"
     assert [started(bench.finish(ticket)) for ticket in range(5)] == [[ticket] for ticket in range(1, 6)]
 
 
@@ -328,15 +332,15 @@ def test_a_busy_model_cannot_starve_another_that_waits_for_room() -> None:
     assert started(bench.submit(0, "a")) == [0]
     bench.submit(1, "b")
     assert bench.prepare("b") == ()
-    assert bench.planner.explain(1) == "waits for room: 1.0 GB needed, a is busy with 1 request"
+    assert bench.explain(1) == "waits for room: 1.0 GB needed, a is busy with 1 request"
     assert started(bench.submit(2, "a")) == [2]  # first pass
     assert bench.finish(0) == ()
     assert started(bench.submit(3, "a")) == [3]  # second and last
     assert bench.submit(4, "a") == ()
     assert bench.finish(2) == (), "held, although a slot of its model is free"
-    assert bench.planner.explain(4) == "waits for its turn: a request before it needs room"
+    assert bench.explain(4) == "waits for its turn: a request before it needs room"
     assert bench.finish(3) == (Evict("a"),)
-    assert bench.planner.explain(1) == "waits for room: 1.0 GB needed, a is being unloaded"
+    assert bench.explain(1) == "waits for room: 1.0 GB needed, a is being unloaded"
     assert bench.planner.unloaded("a", now_s=0.0) == (Prepare("a"), Load("b"))
     assert started(bench.load("b")) == [1]
 
@@ -447,7 +451,7 @@ def test_who_asked_before_an_unload_is_served_first_and_who_asks_later_has_it_lo
     bench.submit(2, "a")
     assert bench.planner.unload("a", now_s=0.0) == ()
     assert bench.submit(3, "a") == ()
-    assert bench.planner.explain(3) == "a is being unloaded and will be loaded again"
+    assert bench.explain(3) == "a is being unloaded and will be loaded again"
     assert started(bench.finish(1)) == [2]
     assert bench.finish(2) == (Evict("a"),)
     assert bench.planner.unloaded("a", now_s=0.0) == (Prepare("a"),)
@@ -481,7 +485,7 @@ def test_training_parks_for_chat_and_goes_on_when_there_is_room_again() -> None:
     assert bench.planner.training_started(3 * GB, now_s=0.0) == ()
     bench.submit(1, "a")
     assert bench.prepare("a", 2 * GB) == (ParkTraining(),)
-    assert bench.planner.explain(1) == "waits for room: 2.0 GB needed, training is parking"
+    assert bench.explain(1) == "waits for room: 2.0 GB needed, training is parking"
     assert bench.planner.training_parked(now_s=0.0) == (Load("a"),)
     bench.load("a")
     assert bench.finish(1, now_s=10.0) == ()

@@ -28,7 +28,6 @@ import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Literal
 
@@ -50,8 +49,8 @@ from homefire.serving.effects import (
     Stopping,
     WaitingRequest,
     Wake,
-    gigabytes,
 )
+from homefire.serving.plan_state import Model, Request, State, Training, in_words
 from homefire.serving.room import Room
 
 BATCH_HANDICAP = 256
@@ -62,60 +61,6 @@ MAX_LEARNED = 1024
 _NO_LIMIT = 1 << 62
 
 Lane = Literal["interactive", "batch"]
-State = Literal["preparing", "prepared", "loading", "ready", "sleeping", "asleep", "waking", "evicting"]
-Training = Literal["none", "running", "parking", "parked", "resuming", "unparkable"]
-Why = Literal["preparing", "loading", "unloading", "slot", "room", "turn"]
-
-
-@dataclass(slots=True, eq=False)
-class Model:
-    """What the planner knows of a model that somebody asked for."""
-
-    key: str
-    state: State = "preparing"
-    need_bytes: int = 0
-    """While loaded; 0 for a model on another server, which takes no room."""
-    held_bytes: int = 0
-    num_slots: int = 1
-    can_sleep: bool = False
-    num_used_slots: int = 0
-    num_active: int = 0
-    num_waiting: int = 0
-    idle_since_s: float = 0.0
-    granted: Request | None = None
-    """The request its room was given to; it starts first, and is counted already."""
-    retired_before: int | None = None
-    """It is to leave: only requests with a lower number may still use it."""
-    work: list[tuple[float, float]] = field(default_factory=list)
-    """When it was last prepared and loaded, for `Start.load_s`."""
-    work_began_s: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.key.partition("@")[0]
-
-    @property
-    def lack_bytes(self) -> int:
-        """What it needs beside what it holds, to be loaded or woken."""
-        return max(self.need_bytes - self.held_bytes, 1) if self.need_bytes else 0
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A request that waits or runs."""
-
-    ticket: int
-    number: int
-    place: int
-    """Its place in the order; lower is served first."""
-    model: Model
-    num_slots: int
-    submitted_s: float
-    deadline_s: float
-    may_exceed: bool
-    num_passes: int = 0
-    why: Why = "preparing"
-    started_s: float | None = None
 
 
 class Planner:
@@ -174,18 +119,14 @@ class Planner:
         """Whether it is anywhere between preparing and unloaded."""
         return model in self._models
 
-    def explain(self, ticket: int) -> str:
-        """What a waiting request waits for, in words; "" for one that does not wait."""
-        request = self._requests.get(ticket)
-        return self._in_words(request) if request is not None and request.started_s is None else ""
-
     def waiting(self, now_s: float) -> list[WaitingRequest]:
         """All that wait, in their order."""
         return [
             WaitingRequest(
+                ticket=request.ticket,
                 model=request.model.name,
                 position=index,
-                reason=self._in_words(request),
+                reason=in_words(request, self._models.values(), training=self._training),
                 waited_s=now_s - request.submitted_s,
             )
             for index, request in enumerate(self._waiting, start=1)
@@ -277,7 +218,7 @@ class Planner:
         """Time has passed: requests over their deadline are refused, training may go on."""
         effects: list[Effect] = []
         for request in [request for request in self._waiting if request.deadline_s <= now_s]:
-            reason = self._in_words(request)
+            reason = in_words(request, self._models.values(), training=self._training)
             self._drop(request)
             effects.append(Refuse(request.ticket, Expired(now_s - request.submitted_s, reason)))
         if effects or not self._is_settled:
@@ -428,7 +369,7 @@ class Planner:
             if model.retired_before is not None and request.number >= model.retired_before:
                 request.why = "unloading"
             elif model.state == "ready":
-                if request.num_slots and (model in full or not _has_slots(request)):
+                if request.num_slots and (model in full or not request.has_slots):
                     full.add(model)
                     request.why = "slot"
                     still_waiting.append(request)
@@ -473,7 +414,7 @@ class Planner:
 
     def _can_start(self, request: Request) -> bool:
         model = request.model
-        return model.state == "ready" and model.retired_before is None and _has_slots(request)
+        return model.state == "ready" and model.retired_before is None and request.has_slots
 
     def _start(self, request: Request, now_s: float) -> Start:
         model = request.model
@@ -658,35 +599,3 @@ class Planner:
         model = self._models[key]
         assert model.state in states, f"{key} is {model.state}"
         return model
-
-    def _in_words(self, request: Request) -> str:
-        name = request.model.name
-        match request.why:
-            case "preparing":
-                return f"{name} is being prepared"
-            case "loading":
-                return f"{name} is loading"
-            case "unloading":
-                return f"{name} is being unloaded and will be loaded again"
-            case "slot":
-                return f"waits for a slot of {name}"
-            case "turn":
-                return "waits for its turn: a request before it needs room"
-        reasons = [f"{gigabytes(request.model.lack_bytes)} needed"]
-        if self._training == "parking":
-            reasons.append("training is parking")
-        for model in self._models.values():
-            if model.state in ("evicting", "sleeping"):
-                reasons.append(f"{model.name} is being unloaded")
-            elif model.num_active:
-                noun = "request" if model.num_active == 1 else "requests"
-                reasons.append(f"{model.name} is busy with {model.num_active} {noun}")
-            elif model.state in ("loading", "waking"):
-                reasons.append(f"{model.name} is loading")
-        return f"waits for room: {', '.join(reasons)}"
-
-
-def _has_slots(request: Request) -> bool:
-    """One that wants more than the model has gets all it has."""
-    model = request.model
-    return model.num_used_slots + min(request.num_slots, model.num_slots) <= model.num_slots

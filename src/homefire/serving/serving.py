@@ -47,8 +47,8 @@ from homefire.serving.effects import (
     Start,
     Stopping,
     WaitingRequest,
-    gigabytes,
 )
+from homefire.serving.plan_state import gigabytes
 from homefire.serving.planner import Lane, Planner
 from homefire.serving.residency import (
     MakeEngine,
@@ -314,7 +314,8 @@ class Serving:
         )
         if len(effects) == 1 and isinstance(effects[0], Start):
             return effects[0]  # by far the most frequent: the model is ready and nobody waits
-        waiter = self._waiters[ticket] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._waiters[ticket] = waiter
         self._apply(effects)
         if deadline is not None:
             deadline.on_expiry = partial(self._expire, deadline_s)
