@@ -26,7 +26,7 @@ _ = (_.embedding, _.eval_count, _.eval_duration, _.expires_at, _.families, _.fin
 _ = (_.has_more, _.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
 _ = (_.modelfile, _.modified_at, _.output_tokens, _.owned_by, _.parameter_size, _.parent_model)
 _ = (_.prompt_eval_count, _.prompt_eval_duration, _.prompt_tokens_details, _.quantization_level)
-_ = (_.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
+_ = (_.requested, _.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
 
 # What those clients send and is accepted where it asks for nothing this server does not do; a name that is
 # not known is refused.
@@ -48,3 +48,6 @@ _ = (_.capture_signals, _._render_marked, _.do_POST, _.log_message, _.protocol_v
 
 # Called by name as a hook: `homefire.plugins`.
 _ = _.homefire_engines
+
+# What a router may decide by; the rules that read it come with it.
+_ = (_.principal_id, _.last_model)

@@ -94,6 +94,7 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     """Everything below the front doors, over a real store; at the end nothing may be held."""
     world, configured, catalog = World(), settings(**sections), catalog or FakeCatalog()
+    catalog.num_parallel = configured.serving.num_parallel
     store = open_store(Home(root / "home"), configured.store, world)
     serving = Serving(catalog, configured, make_engine=catalog.make_engine, world=world)  # type: ignore[arg-type]
     router = Router(catalog)  # type: ignore[arg-type]

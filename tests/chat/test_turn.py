@@ -293,6 +293,7 @@ async def test_a_question_that_found_the_queue_full_is_kept_as_failed(tmp_path: 
     gate = asyncio.Event()
     catalog = scripted(gate=gate)
     async with talking(tmp_path, catalog=catalog, serving={"num_parallel": 1, "max_queue": 1}) as talk:
+        await talk.serving.warm("default")
         taken = [asyncio.create_task(talk.say("Hi")) for _ in range(2)]
         await until(lambda: talk.serving.queue().num_waiting == 1)
         with pytest.raises(QueueFull):

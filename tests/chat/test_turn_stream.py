@@ -15,6 +15,7 @@ from homefire.chat.turn import Turns
 from homefire.chat.turn_stream import TurnStream
 from homefire.engines.base import Delta
 from homefire.errors import AnswerStopped, Conflict, EngineCrashed, NotFound, RequestTimeout
+from homefire.serving.router import RouteRequest
 from homefire.store.nouns.conversations import TurnAsked
 from tests.chat.talk import ANN, BOB, Talk, request, talking
 from tests.serving.models import FakeCatalog, until
@@ -206,7 +207,8 @@ async def test_turns_left_by_a_server_that_died_are_interrupted_and_can_be_asked
     tmp_path: Path,
 ) -> None:
     async with talking(tmp_path) as talk:
-        turn = talk.turns._prepare(request("Hi", principal=ANN), talk.turns._router.route("default"))
+        route = talk.turns._router.route(RouteRequest(model="default"))
+        turn = talk.turns._prepare(request("Hi", principal=ANN), route)
         await talk.store.append(turn.asked)
         assert await talk.turns.recover() == 1
         assert await talk.turns.recover() == 0

@@ -20,7 +20,7 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import EngineTimeout, HomefireError, QueueFull
 from homefire.home import Home
-from homefire.serving.router import Router
+from homefire.serving.router import Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.store.nouns.models import ModelRegistered
 from homefire.store.store import open_store
@@ -99,7 +99,7 @@ class Kitchen:
 
     async def ask(self, model: str = "ember") -> None:
         request = EngineRequest(messages=(Message("user", "Hi"),), sampling=Sampling(max_tokens=9))
-        async for _ in self.serving.generate(self.router.route(model), request):
+        async for _ in self.serving.generate(self.router.route(RouteRequest(model=model)), request):
             pass
 
 
@@ -125,12 +125,9 @@ async def kitchen(bench: Bench, *, num_requests: int = 0, load_s: float = 0.0) -
         await serving.stop()
 
 
-@sees("serving.num_parallel", ("2", [2, 3]), ("3", [3, 2]))
-async def five_requests_at_once(bench: Bench) -> Any:
-    async with kitchen(bench, num_requests=5) as cook:
-        await settle()
-        queue = cook.serving.queue()
-        return [queue.num_active, queue.num_waiting]
+@sees("serving.num_parallel", ("2", 2), ("3", 3))
+async def slots_of_an_engine(bench: Bench) -> Any:
+    return (await files_of_a_gguf(bench)).num_parallel
 
 
 @sees("serving.max_queue", ("1", QueueFull), ("9", None))
@@ -149,6 +146,11 @@ async def two_models_used_in_turn(bench: Bench) -> Any:
         await cook.ask("ember")
         await cook.ask("other")
         return sorted(model.name for model in cook.serving.status())
+
+
+@sees("serving.memory_budget_bytes", ("1500000", ["other"]), ("3000000", ["ember", "other"]))
+async def two_models_of_one_mebibyte(bench: Bench) -> Any:
+    return await two_models_used_in_turn(bench)
 
 
 @sees("serving.load_timeout_s", ("0.05", EngineTimeout), ("60", None))

@@ -85,7 +85,6 @@ class Ledger:
     num_refused: dict[str, int] = field(default_factory=dict)
     num_loads: int = 0
     num_evictions: int = 0
-    num_swaps: int = 0
     num_over_budget: int = 0
     num_parked: int = 0
     longest_wait: int = 0
@@ -251,7 +250,7 @@ class Ledger:
                     case QueueIsFull():
                         assert len(self.waiting) >= self.planner.max_waiting, "refused with room in the queue"
                         assert not asked.may_exceed
-                    case NeverFits(need_bytes, budget_bytes):
+                    case NeverFits(_, need_bytes, budget_bytes):
                         assert need_bytes > budget_bytes == self.planner.budget_bytes
                         assert self.models[asked.model].need_bytes == need_bytes
                     case Expired():
@@ -264,6 +263,9 @@ class Ledger:
             case Prepare(name):
                 assert name not in self.models, "prepared twice"
                 self.models[name] = Known()
+                for asked in self.waiting.values():
+                    if asked.model == name:  # unloaded on request meanwhile: it begins to wait for room anew
+                        asked.num_passes = max(0, asked.num_passes - self.planner.max_models)
             case Load(name):
                 self._take_room(name, "prepared", "loading")
             case Wake(name):
@@ -293,8 +295,9 @@ class Ledger:
         known.num_used_slots += asked.num_slots
         known.has_started = True
         assert known.num_used_slots <= NUM_SLOTS[asked.model], "more requests than slots"
-        if known.need_bytes:
-            bound = self.planner.max_passes + self.planner.max_models
+        if known.need_bytes and not asked.may_exceed:
+            # Beside its passes, those whose room was given before: one for each model, and one for a swap.
+            bound = self.planner.max_passes + self.planner.max_models + 1
             for other in self.waiting.values():
                 if other.place < asked.place and self._lacks_room(other):
                     other.num_passes += 1
@@ -426,8 +429,8 @@ def _rare_event(ledger: Ledger, chance: random.Random, names: tuple[str, ...]) -
     kind = chance.randrange(8)
     name = chance.choice(names)
     if kind == 0:
-        ledger.submit(name, num_slots=0, may_exceed=True)
-        ledger.num_swaps += 1
+        for other in dict.fromkeys((name, chance.choice(NAMES), chance.choice(names))):
+            ledger.submit(other, num_slots=0, may_exceed=True)
     elif kind == 1:
         ledger.pin(name, pinned=len(ledger.pinned) < 1)
     elif kind == 2 and ledger.pinned:

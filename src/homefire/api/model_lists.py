@@ -21,6 +21,7 @@ from homefire.api.documents import JsonDocument, read_document
 from homefire.api.ollama import plain_name, rfc3339
 from homefire.catalog.models import ModelInfo
 from homefire.errors import InvalidRequest
+from homefire.serving.router import RouteRequest
 
 NEVER = "9999-12-31T00:00:00Z"
 MAX_LISTED = 1000
@@ -45,7 +46,7 @@ def create_openai_router(context: Context) -> APIRouter:
     @router.get("/v1/models/{model}", **describe(answer=openai_types.ModelCard))
     async def show_model(request: Request, model: ModelName) -> JsonDocument:
         """One of them; an alias is described by the model it means."""
-        found = homefire.router.route(model).model
+        found = homefire.catalog.resolve(model).model
         card = _anthropic_card if "anthropic-version" in request.headers else _openai_card
         return JsonDocument(msgspec.structs.replace(card(found), id=model))
 
@@ -60,7 +61,7 @@ def create_openai_router(context: Context) -> APIRouter:
         texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
         if not all(texts):
             raise invalid("input", "an empty text has no embedding")
-        route = homefire.router.route(wanted.model)
+        route = homefire.router.route(RouteRequest(model=wanted.model))
         embedded = await homefire.serving.embed(route, texts)
         num_tokens = embedded.usage.prompt_tokens
         encode = _base64_vector if wanted.encoding_format == "base64" else list
@@ -107,7 +108,9 @@ def create_ollama_router(context: Context) -> APIRouter:
         """The models in memory."""
         found = []
         for resident in homefire.serving.status():
-            model = homefire.router.route(resident.name).model
+            if resident.state != "ready":
+                continue
+            model = homefire.catalog.resolve(resident.name).model
             engine = resident.engine
             found.append(
                 ollama_types.Loaded(
@@ -130,7 +133,7 @@ def create_ollama_router(context: Context) -> APIRouter:
         name = wanted.model or wanted.name
         if not name:
             raise InvalidRequest("The field 'model' is missing.", param="model")
-        model = homefire.router.route(plain_name(name)).model
+        model = homefire.catalog.resolve(plain_name(name)).model
         family = model.architecture.lower()
         info: dict[str, Any] = {
             "general.architecture": family,

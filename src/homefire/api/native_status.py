@@ -125,7 +125,7 @@ def read_status(context: Context) -> Status:
         home=str(homefire.home.root),
         disk=DiskView(disk.free, disk.total),
         live=live_model(context),
-        queue=QueueView(queue.num_active, queue.num_waiting),
+        queue=QueueView(queue.num_active, queue.num_waiting, queue.waiting),
         scrub=homefire.scrub.status(),
         resident=[_resident(model) for model in homefire.serving.status()],
         num_pending_examples=len(homefire.store.examples.pending()),
@@ -140,7 +140,7 @@ def _resident(model: ResidentModel) -> ResidentView:
         name=model.name,
         state=model.state,
         pinned=model.pinned,
-        active=model.num_leases,
+        active=model.num_active,
         pid=engine.pid if engine is not None else None,
         memory_bytes=engine.rss_bytes if engine is not None else None,
         num_restarts=engine.num_restarts if engine is not None else 0,
@@ -167,8 +167,10 @@ def readings(homefire: Homefire) -> Iterator[Family]:
         "homefire_start_time_seconds", "Unix time of the start.", value=homefire.started_at_s
     )
     queue = homefire.serving.queue()
-    yield GaugeMetricFamily("homefire_queue_waiting", "Chat requests that wait.", value=queue.num_waiting)
-    yield GaugeMetricFamily("homefire_queue_active", "Chat requests that generate.", value=queue.num_active)
+    yield GaugeMetricFamily(
+        "homefire_queue_waiting", "Requests that wait for a model.", value=queue.num_waiting
+    )
+    yield GaugeMetricFamily("homefire_queue_active", "Requests that use a model.", value=queue.num_active)
     yield GaugeMetricFamily(
         "homefire_turns_in_flight", "Turns being answered now.", value=homefire.turns.num_running
     )

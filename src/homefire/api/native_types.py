@@ -10,6 +10,7 @@ from homefire.api.openai_types import Positive, Probability, Seed, Temperature
 from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.request import Overflow
 from homefire.machine.probe import Machine
+from homefire.serving.effects import WaitingRequest
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, Verdict
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
@@ -256,10 +257,12 @@ class DiskView(Struct, frozen=True):
 
 
 class QueueView(Struct, frozen=True):
-    """Chat requests."""
+    """Requests that use a model, and those that wait for one."""
 
     active: int
     waiting: int
+    requests: tuple[WaitingRequest, ...] = ()
+    """Those that wait, the next one first, each with what it waits for."""
 
 
 class ResidentView(Struct, frozen=True):

@@ -86,7 +86,7 @@ def create_version_router(context: Context) -> APIRouter:
         await homefire.library.delete(
             version, who=principal_of(request).id, why=wanted.why or "deletion asked for"
         )
-        homefire.serving.let_go(model)
+        homefire.serving.evict(model)
         return JsonDocument(Removed(version))
 
     return router

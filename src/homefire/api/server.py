@@ -41,6 +41,7 @@ from homefire.api.native_versions import create_version_router
 from homefire.api.ollama import ModelControl, OllamaChat, OllamaGenerate
 from homefire.api.openai import OpenAIChat
 from homefire.app import Homefire
+from homefire.serving.router import RouteRequest
 from homefire.store.api_keys import KeyRing
 from homefire.store.nouns.keys import KeyCreated, KeyRevoked
 from homefire.types import Message
@@ -148,13 +149,13 @@ def _add_chat_endpoints(app: HomefireApp, context: Context) -> None:
     homefire = context.homefire
 
     async def count_tokens(model: str, messages: tuple[Message, ...]) -> int:
-        return await homefire.serving.count_tokens(homefire.router.route(model), messages)
+        return await homefire.serving.count_tokens(homefire.router.route(RouteRequest(model=model)), messages)
 
     async def unload(model: str) -> None:
         homefire.serving.unload(model)
 
     def context_length(model: str) -> int:
-        route = homefire.router.route(model)
+        route = homefire.router.route(RouteRequest(model=model))
         return homefire.serving.context_length(route) or route.model.context_length
 
     models = ModelControl(context_length=context_length, load=homefire.serving.warm, unload=unload)

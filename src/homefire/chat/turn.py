@@ -39,8 +39,14 @@ from homefire.chat.turn_stream import TurnStream
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
 from homefire.engines.base import EngineRequest, Finish
-from homefire.errors import AnswerStopped, Conflict, ContextOverflow, HomefireError, RequestTimeout
-from homefire.serving.router import Route, Router
+from homefire.errors import (
+    AnswerStopped,
+    Conflict,
+    ContextOverflow,
+    HomefireError,
+    RequestTimeout,
+)
+from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.sessions import digest
 from homefire.sessions.ownership import turn_of
@@ -164,7 +170,7 @@ class Turns:
         session = named_session(self._store, request)
         is_long = _is_long(request, session)
         await _on_thread_if(is_long, partial(check_request, request))
-        route = self._router.route(request.model)
+        route = self._router.route(_to_route(request))
         queue = await self._wait_for_session(session.session_id) if session is not None else None
         try:
             turn = await _on_thread_if(is_long, partial(self._prepare, request, route))
@@ -518,6 +524,16 @@ def _is_long(request: ChatRequest, session: SessionRow | None) -> bool:
         return True
     num_chars = sum(len(message.content) for message in messages if isinstance(message.content, str))
     return num_chars > MANY_CHARS
+
+
+def _to_route(request: ChatRequest) -> RouteRequest:
+    return RouteRequest(
+        model=request.model,
+        messages=request.messages,
+        channel=request.channel,
+        principal_id=request.principal.id,
+        session_id=request.session_id,
+    )
 
 
 async def _on_thread_if(is_long: bool, work: Callable[[], _T]) -> _T:

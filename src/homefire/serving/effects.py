@@ -74,6 +74,8 @@ class QueueIsFull:
 class NeverFits:
     """The model needs more than the whole budget."""
 
+    model: str
+    """Its name."""
     need_bytes: int
     budget_bytes: int
 
@@ -116,14 +118,11 @@ Effects = tuple[Effect, ...]
 class WaitingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request in the queue, as `status` shows it."""
 
+    ticket: int
+    """The planner's number for it."""
     model: str
     position: int
     """1 is served first."""
     reason: str
     """What it waits for, in words."""
     waited_s: float
-
-
-def gigabytes(num_bytes: int) -> str:
-    """`1.2 GB`, `350 MB`"""
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

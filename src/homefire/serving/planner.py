@@ -16,7 +16,7 @@ Promises (held by random interleavings in the tests, with planted bugs):
 - loads begin only while they fit the budget (bytes and models). Only a swap may exceed it, by one model;
 - a model in use is never evicted; the pinned ones leave last;
 - **no starvation**: while a request waits for room, at most `max_passes` requests behind it are given room or
-  a slot beside those that memory was already given to. Then everything behind it waits until it has its own;
+  a slot, beside those whose room was given before, and swaps. Then all behind it wait until it has its own;
 - a model is not loaded and evicted again without a start while somebody waits for it.
 
 Costs: O(1) when nobody waits; O(waiting requests + models) for an event otherwise.
@@ -28,7 +28,6 @@ import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Literal
 
@@ -50,8 +49,8 @@ from homefire.serving.effects import (
     Stopping,
     WaitingRequest,
     Wake,
-    gigabytes,
 )
+from homefire.serving.plan_state import Model, Request, State, Training, in_words
 from homefire.serving.room import Room
 
 BATCH_HANDICAP = 256
@@ -62,60 +61,6 @@ MAX_LEARNED = 1024
 _NO_LIMIT = 1 << 62
 
 Lane = Literal["interactive", "batch"]
-State = Literal["preparing", "prepared", "loading", "ready", "sleeping", "asleep", "waking", "evicting"]
-Training = Literal["none", "running", "parking", "parked", "resuming", "unparkable"]
-Why = Literal["preparing", "loading", "unloading", "slot", "room", "turn"]
-
-
-@dataclass(slots=True, eq=False)
-class Model:
-    """What the planner knows of a model that somebody asked for."""
-
-    key: str
-    state: State = "preparing"
-    need_bytes: int = 0
-    """While loaded; 0 for a model on another server, which takes no room."""
-    held_bytes: int = 0
-    num_slots: int = 1
-    can_sleep: bool = False
-    num_used_slots: int = 0
-    num_active: int = 0
-    num_waiting: int = 0
-    idle_since_s: float = 0.0
-    granted: Request | None = None
-    """The request its room was given to; it starts first, and is counted already."""
-    retired_before: int | None = None
-    """It is to leave: only requests with a lower number may still use it."""
-    work: list[tuple[float, float]] = field(default_factory=list)
-    """When it was last prepared and loaded, for `Start.load_s`."""
-    work_began_s: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.key.partition("@")[0]
-
-    @property
-    def lack_bytes(self) -> int:
-        """What it needs beside what it holds, to be loaded or woken."""
-        return max(self.need_bytes - self.held_bytes, 1) if self.need_bytes else 0
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A request that waits or runs."""
-
-    ticket: int
-    number: int
-    place: int
-    """Its place in the order; lower is served first."""
-    model: Model
-    num_slots: int
-    submitted_s: float
-    deadline_s: float
-    may_exceed: bool
-    num_passes: int = 0
-    why: Why = "preparing"
-    started_s: float | None = None
 
 
 class Planner:
@@ -174,22 +119,23 @@ class Planner:
         """Whether it is anywhere between preparing and unloaded."""
         return model in self._models
 
-    def explain(self, ticket: int) -> str:
-        """What a waiting request waits for, in words; "" for one that does not wait."""
-        request = self._requests.get(ticket)
-        return self._in_words(request) if request is not None and request.started_s is None else ""
-
     def waiting(self, now_s: float) -> list[WaitingRequest]:
         """All that wait, in their order."""
         return [
             WaitingRequest(
+                ticket=request.ticket,
                 model=request.model.name,
                 position=index,
-                reason=self._in_words(request),
+                reason=in_words(request, self._models.values(), training=self._training),
                 waited_s=now_s - request.submitted_s,
             )
             for index, request in enumerate(self._waiting, start=1)
         ]
+
+    @property
+    def is_training_parked(self) -> bool:
+        """Whether training waits for room."""
+        return self._training == "parked"
 
     def training_due_s(self, now_s: float) -> float | None:
         """When a `tick` may let parked training go on; None while there is nothing to wait for."""
@@ -237,7 +183,7 @@ class Planner:
             return (self._start(request, now_s),)
         insort(self._waiting, request, key=attrgetter("place"))
         effects += self._plan(now_s)
-        if is_queue_full and request.started_s is None:
+        if is_queue_full and request.started_s is None and len(self._waiting) > self.max_waiting:
             self._drop(request)
             effects.append(Refuse(ticket, self._queue_is_full()))
         return tuple(effects)
@@ -255,8 +201,13 @@ class Planner:
         return self._plan(now_s) if self._waiting or not self._is_settled else ()
 
     def cancelled(self, ticket: int, *, now_s: float) -> Effects:
-        """The client of a request is gone, whether it waits or runs. A load it waited for goes on."""
-        request = self._requests[ticket]
+        """The client of a request is gone, whether it waits or runs. A load it waited for goes on.
+
+        Nothing for one that was refused at the same moment.
+        """
+        request = self._requests.get(ticket)
+        if request is None:
+            return ()
         if request.started_s is not None:
             return self.finished(ticket, now_s=now_s)
         self._drop(request)
@@ -267,7 +218,7 @@ class Planner:
         """Time has passed: requests over their deadline are refused, training may go on."""
         effects: list[Effect] = []
         for request in [request for request in self._waiting if request.deadline_s <= now_s]:
-            reason = self._in_words(request)
+            reason = in_words(request, self._models.values(), training=self._training)
             self._drop(request)
             effects.append(Refuse(request.ticket, Expired(now_s - request.submitted_s, reason)))
         if effects or not self._is_settled:
@@ -287,7 +238,7 @@ class Planner:
         if known.need_bytes <= self.budget_bytes:
             return self._plan(now_s)
         known.state = "evicting"
-        refusals = self._refuse_waiting(known, NeverFits(known.need_bytes, self.budget_bytes))
+        refusals = self._refuse_waiting(known, NeverFits(known.name, known.need_bytes, self.budget_bytes))
         return (*refusals, Evict(model), *self._plan(now_s))
 
     def loaded(self, model: str, *, measured_bytes: int | None, now_s: float) -> Effects:
@@ -413,11 +364,12 @@ class Planner:
         num_may_pass = _NO_LIMIT  # how many may still be given something that those before lack
         for request in self._waiting:
             model = request.model
-            is_free = not model.need_bytes  # takes nothing that anybody lacks
+            # Takes nothing that anybody lacks, or is a swap.
+            is_free = not model.need_bytes or request.may_exceed
             if model.retired_before is not None and request.number >= model.retired_before:
                 request.why = "unloading"
             elif model.state == "ready":
-                if request.num_slots and (model in full or not _has_slots(request)):
+                if request.num_slots and (model in full or not request.has_slots):
                     full.add(model)
                     request.why = "slot"
                     still_waiting.append(request)
@@ -462,7 +414,7 @@ class Planner:
 
     def _can_start(self, request: Request) -> bool:
         model = request.model
-        return model.state == "ready" and model.retired_before is None and _has_slots(request)
+        return model.state == "ready" and model.retired_before is None and request.has_slots
 
     def _start(self, request: Request, now_s: float) -> Start:
         model = request.model
@@ -647,35 +599,3 @@ class Planner:
         model = self._models[key]
         assert model.state in states, f"{key} is {model.state}"
         return model
-
-    def _in_words(self, request: Request) -> str:
-        name = request.model.name
-        match request.why:
-            case "preparing":
-                return f"{name} is being prepared"
-            case "loading":
-                return f"{name} is loading"
-            case "unloading":
-                return f"{name} is being unloaded and will be loaded again"
-            case "slot":
-                return f"waits for a slot of {name}"
-            case "turn":
-                return "waits for its turn: a request before it needs room"
-        reasons = [f"{gigabytes(request.model.lack_bytes)} needed"]
-        if self._training == "parking":
-            reasons.append("training is parking")
-        for model in self._models.values():
-            if model.state in ("evicting", "sleeping"):
-                reasons.append(f"{model.name} is being unloaded")
-            elif model.num_active:
-                noun = "request" if model.num_active == 1 else "requests"
-                reasons.append(f"{model.name} is busy with {model.num_active} {noun}")
-            elif model.state in ("loading", "waking"):
-                reasons.append(f"{model.name} is loading")
-        return f"waits for room: {', '.join(reasons)}"
-
-
-def _has_slots(request: Request) -> bool:
-    """One that wants more than the model has gets all it has."""
-    model = request.model
-    return model.num_used_slots + min(request.num_slots, model.num_slots) <= model.num_slots
