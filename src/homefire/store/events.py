@@ -58,13 +58,17 @@ class ModelRemoved(_Event, frozen=True, kw_only=True, tag="model.removed"):
 
 
 class AliasMoved(_Event, frozen=True, kw_only=True, tag="alias.moved"):
-    """An alias points somewhere else. Promotion and rollback of `live` are this event."""
+    """An alias points somewhere else. Promotion and rollback of `live` are this event.
+
+    `is_rollback`: the move goes back to what the alias meant before, so a further rollback goes further back.
+    """
 
     alias: str
     target: str
     previous: str | None
     who: str
     why: str
+    is_rollback: bool = False
 
 
 # Chat
@@ -141,6 +145,15 @@ class ExampleCreated(_Event, frozen=True, kw_only=True, tag="example.created"):
     principal: str
 
 
+class CorrectionWithdrawn(_Event, frozen=True, kw_only=True, tag="correction.withdrawn"):
+    """A person takes a correction back: no run learns it any more. `replaced_by`: it was edited."""
+
+    example_id: str
+    who: str
+    why: str
+    replaced_by: str | None = None
+
+
 class DatasetCreated(_Event, frozen=True, kw_only=True, tag="dataset.created"):
     """An immutable ordered set of examples; its id is the hash of theirs."""
 
@@ -149,7 +162,8 @@ class DatasetCreated(_Event, frozen=True, kw_only=True, tag="dataset.created"):
     example_ids: tuple[str, ...]
 
 
-RunState = Literal["queued", "running", "paused", "done", "failed", "skipped", "stopped"]
+RunState = Literal["queued", "running", "paused", "done", "refused", "failed", "skipped", "stopped"]
+"""`refused`: it trained to its end, and the gate held its version back."""
 
 
 class RunQueued(_Event, frozen=True, kw_only=True, tag="run.queued"):
@@ -161,6 +175,9 @@ class RunQueued(_Event, frozen=True, kw_only=True, tag="run.queued"):
     parent: str
     recipe: dict[str, Any]
     priority: Literal["high", "normal", "low"] = "normal"
+    unteaches: tuple[str, ...] = ()
+    """Examples that the result must not know: the run starts from the newest ancestor that never learned them,
+    and its dataset is what was learned since, except them."""
 
 
 class RunMoved(_Event, frozen=True, kw_only=True, tag="run.moved"):
@@ -218,6 +235,7 @@ Event = (
     | TurnEnded
     | FeedbackGiven
     | ExampleCreated
+    | CorrectionWithdrawn
     | DatasetCreated
     | RunQueued
     | RunMoved

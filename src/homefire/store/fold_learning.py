@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.store.driver import Connection
-from homefire.store.events import DatasetCreated, ExampleCreated, RunMoved, RunQueued
+from homefire.store.events import CorrectionWithdrawn, DatasetCreated, ExampleCreated, RunMoved, RunQueued
 from homefire.store.run_states import ENDED, check_move
 from homefire.store.sql import Statement, upsert
 from homefire.store.tables import dataset_examples, datasets, examples, runs
@@ -29,8 +29,29 @@ class LearningFolds:
 
     def __init__(self) -> None:
         self._put_example = Statement(
-            upsert(examples, key="example_id", change=("seq", "superseded_by", "feedback_id", "turn_id"))
+            upsert(
+                examples,
+                key="example_id",
+                change=(
+                    "seq",
+                    "superseded_by",
+                    "withdrawn_at_s",
+                    "withdrawn_why",
+                    "feedback_id",
+                    "turn_id",
+                    "principal",
+                ),
+            )
         )
+        self._withdraw = Statement(
+            update(examples)
+            .where(examples.c.example_id == bindparam("id"))
+            .values(
+                withdrawn_at_s=bindparam("at_s"),
+                withdrawn_why=bindparam("why"),
+                superseded_by=bindparam("replaced_by"),
+            )
+        )  # fmt: skip
         self._supersede = Statement(
             update(examples)
             .where(
@@ -73,13 +94,15 @@ class LearningFolds:
     def by_event(self) -> Mapping[type, Callable[[Connection, Any, int, float], None]]:
         return {
             ExampleCreated: self.example_created,
+            CorrectionWithdrawn: self.correction_withdrawn,
             DatasetCreated: self.dataset_created,
             RunQueued: self.run_queued,
             RunMoved: self.run_moved,
         }
 
     def example_created(self, connection: Connection, event: ExampleCreated, seq: int, at_s: float) -> None:
-        """The newest example of a prompt is the one that counts; the same one again is taught again."""
+        """The newest example of a prompt is the one that counts; the same one again is taught again, also
+        when it was withdrawn."""
         if not event.messages:
             raise InvalidRequest("An example needs at least the answer to learn.", param="messages")
         digest = prompt_digest(event.messages)
@@ -95,10 +118,28 @@ class LearningFolds:
                 "principal": event.principal,
                 "created_at_s": at_s,
                 "superseded_by": None,
+                "withdrawn_at_s": None,
+                "withdrawn_why": None,
                 "seq": seq,
             },
         )
         self._supersede.run(connection, {"digest": digest, "id": event.example_id})
+
+    def correction_withdrawn(
+        self, connection: Connection, event: CorrectionWithdrawn, seq: int, at_s: float
+    ) -> None:
+        """It counts no more; what it superseded stays superseded."""
+        if self._example_exists.one(connection, {"id": event.example_id}) is None:
+            raise NotFound(f"There is no correction {event.example_id}.", example_id=event.example_id)
+        self._withdraw.run(
+            connection,
+            {
+                "id": event.example_id,
+                "at_s": at_s,
+                "why": event.why,
+                "replaced_by": event.replaced_by,
+            },
+        )
 
     def dataset_created(self, connection: Connection, event: DatasetCreated, seq: int, at_s: float) -> None:
         """The same dataset again is the same dataset: only its place in the log moves on."""
@@ -143,6 +184,7 @@ class LearningFolds:
                 "who": "",
                 "why": "",
                 "metrics_json": "{}",
+                "unteaches_json": msgspec.json.encode(event.unteaches).decode(),
                 "seq": seq,
             },
         )

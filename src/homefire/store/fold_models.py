@@ -54,7 +54,11 @@ class ModelFolds:
         self._aliases_of = Statement(select(aliases.c.alias).where(aliases.c.target == bindparam("id")))
         self._alias_target = Statement(select(aliases.c.target).where(aliases.c.alias == bindparam("id")))
         self._put_alias = Statement(
-            upsert(aliases, key="alias", change=("target", "previous", "who", "why", "seq", "moved_at_s"))
+            upsert(
+                aliases,
+                key="alias",
+                change=("target", "previous", "who", "why", "seq", "moved_at_s", "is_rollback"),
+            )
         )
         self._insert_move = Statement(insert(alias_moves))
         self._insert_version = Statement(insert(versions))
@@ -128,6 +132,7 @@ class ModelFolds:
             "why": event.why,
             "seq": seq,
             "moved_at_s": at_s,
+            "is_rollback": int(event.is_rollback),
         }
         self._put_alias.run(connection, row)
         self._insert_move.run(connection, row)

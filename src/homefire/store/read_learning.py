@@ -21,7 +21,7 @@ class ExampleReader:
     def __init__(self, connections: ReadConnections) -> None:
         shape = Shape(ExampleRow, examples, json={"messages": tuple[Message, ...]})
         in_order = shape.select().order_by(examples.c.seq, examples.c.example_id)
-        current = in_order.where(examples.c.superseded_by.is_(None))
+        current = in_order.where(examples.c.superseded_by.is_(None), examples.c.withdrawn_at_s.is_(None))
         member = and_(
             dataset_examples.c.example_id == examples.c.example_id,
             dataset_examples.c.dataset_id == datasets.c.dataset_id,
@@ -36,8 +36,26 @@ class ExampleReader:
             ),
         )
 
+        self._current = Query(connections, shape, current)
+        self._page = Query(
+            connections,
+            shape,
+            shape.select()
+            .where(examples.c.principal == bindparam("principal"), examples.c.seq < bindparam("before_seq"))
+            .order_by(examples.c.seq.desc())
+            .limit(bindparam("limit", type_=Integer)),
+        )
+
     def get(self, example_id: str) -> ExampleRow | None:
         return self._get.one(id=example_id)
+
+    def page(self, principal: str, *, before_seq: int, limit: int) -> list[ExampleRow]:
+        """Examples of one principal that were (last) taught before this place in the log, newest first."""
+        return self._page.all(principal=principal, before_seq=before_seq, limit=limit)
+
+    def current(self) -> list[ExampleRow]:
+        """Those that count, oldest first."""
+        return self._current.all()
 
     def pending(self) -> list[ExampleRow]:
         """Those that count and are in no dataset made since they were (last) taught."""
@@ -85,16 +103,31 @@ class RunReader:
         shape = Shape(
             RunRow,
             runs,
-            json={"recipe": dict[str, Any], "metrics": dict[str, Any]},
+            json={"recipe": dict[str, Any], "metrics": dict[str, Any], "unteaches": tuple[str, ...]},
             computed={"version": published},
         )
         newest_first = shape.select().order_by(runs.c.seq.desc(), runs.c.run_id.desc())
         self._get = Query(connections, shape, shape.select().where(runs.c.run_id == bindparam("id")))
         self._list = Query(connections, shape, newest_first)
         self._in_state = Query(connections, shape, newest_first.where(runs.c.state == bindparam("state")))
+        self._of_example = Query(
+            connections,
+            shape,
+            newest_first.where(
+                runs.c.dataset_id.in_(
+                    select(dataset_examples.c.dataset_id).where(
+                        dataset_examples.c.example_id == bindparam("id")
+                    )
+                )
+            ),
+        )
 
     def get(self, run_id: str) -> RunRow | None:
         return self._get.one(id=run_id)
+
+    def of_example(self, example_id: str) -> list[RunRow]:
+        """The runs whose dataset holds this example, newest first."""
+        return self._of_example.all(id=example_id)
 
     def list(self, state: RunState | None = None) -> list[RunRow]:
         """All runs (in this state), newest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, Text, bindparam, cast, func, select
+from sqlalchemy import ColumnElement, Integer, Table, Text, bindparam, cast, func, select
 
 from homefire.store.connections import ReadConnections
 from homefire.store.reading import Query, Shape
@@ -29,8 +29,8 @@ class ModelReader:
 
 class AliasReader:
     def __init__(self, connections: ReadConnections) -> None:
-        shape = Shape(AliasRow, aliases)
-        past = Shape(AliasRow, alias_moves)
+        shape = Shape(AliasRow, aliases, json={"is_rollback": bool}, computed=_is_rollback(aliases))
+        past = Shape(AliasRow, alias_moves, json={"is_rollback": bool}, computed=_is_rollback(alias_moves))
         self._get = Query(connections, shape, shape.select().where(aliases.c.alias == bindparam("alias")))
         self._list = Query(connections, shape, shape.select().order_by(aliases.c.alias))
         self._history = Query(
@@ -49,6 +49,11 @@ class AliasReader:
     def list(self) -> list[AliasRow]:
         """All aliases by name."""
         return self._list.all()
+
+
+def _is_rollback(table: Table) -> dict[str, ColumnElement[Any]]:
+    # 1 and 0 are stored; as JSON they read `true` and `false`.
+    return {"is_rollback": func.iif(table.c.is_rollback == 1, "true", "false")}
 
 
 class VersionReader:

@@ -45,6 +45,7 @@ class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     seq: int
     moved_at_s: float
+    is_rollback: bool
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,7 @@ class FeedbackRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
     """One training row. `prompt_digest` is over all messages but the last; the newest example of a prompt
-    supersedes the older ones."""
+    supersedes the older ones. `seq` is where it was (last) taught: a page marker."""
 
     example_id: str
     profile: str
@@ -127,6 +128,24 @@ class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
     principal: str
     created_at_s: float
     superseded_by: str | None
+    withdrawn_at_s: float | None = None
+    withdrawn_why: str | None = None
+    seq: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is to be known: neither corrected again nor withdrawn."""
+        return self.superseded_by is None and self.withdrawn_at_s is None
+
+    @property
+    def question(self) -> str:
+        """What was asked last; empty where nothing was."""
+        return self.messages[-2].text if len(self.messages) > 1 else ""
+
+    @property
+    def answer(self) -> str:
+        """What is to be learned."""
+        return self.messages[-1].text
 
 
 class DatasetRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +175,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     metrics: dict[str, Any]
     version: str | None
+    unteaches: tuple[str, ...] = ()
+    """Examples that the result must not know."""
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):

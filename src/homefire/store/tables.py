@@ -59,6 +59,7 @@ aliases = Table(
     Column("why", Text, nullable=False),
     Column("seq", Integer, nullable=False),
     Column("moved_at_s", Float, nullable=False),
+    Column("is_rollback", Integer, nullable=False),
 )
 
 alias_moves = Table(
@@ -71,6 +72,7 @@ alias_moves = Table(
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("moved_at_s", Float, nullable=False),
+    Column("is_rollback", Integer, nullable=False),
     Index("alias_moves_by_alias", "alias", "seq"),
 )
 
@@ -159,7 +161,10 @@ examples = Table(
     Column("principal", Text, nullable=False),
     Column("created_at_s", Float, nullable=False),
     Column("superseded_by", Text),
+    Column("withdrawn_at_s", Float),
+    Column("withdrawn_why", Text),
     Column("seq", Integer, nullable=False),
+    Index("examples_by_principal", "principal", "seq"),
     Index("examples_by_prompt", "prompt_digest"),
     Index("examples_by_seq", "seq"),
 )
@@ -199,7 +204,9 @@ runs = Table(
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("metrics_json", Text, nullable=False),
+    Column("unteaches_json", Text, nullable=False),
     Column("seq", Integer, nullable=False),
+    Index("runs_by_dataset", "dataset_id", "seq"),
     Index("runs_by_state", "state", "seq"),
 )
 

@@ -64,6 +64,7 @@ def _create_models() -> None:
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("moved_at_s", sa.Float(), nullable=False),
+        sa.Column("is_rollback", sa.Integer(), nullable=False),
     )
     op.create_table(
         "alias_moves",
@@ -74,6 +75,7 @@ def _create_models() -> None:
         sa.Column("who", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("moved_at_s", sa.Float(), nullable=False),
+        sa.Column("is_rollback", sa.Integer(), nullable=False),
     )
     op.create_index("alias_moves_by_alias", "alias_moves", ["alias", "seq"])
     op.create_table(
@@ -177,8 +179,11 @@ def _create_learning() -> None:
         sa.Column("principal", sa.Text(), nullable=False),
         sa.Column("created_at_s", sa.Float(), nullable=False),
         sa.Column("superseded_by", sa.Text()),
+        sa.Column("withdrawn_at_s", sa.Float()),
+        sa.Column("withdrawn_why", sa.Text()),
         sa.Column("seq", sa.Integer(), nullable=False),
     )
+    op.create_index("examples_by_principal", "examples", ["principal", "seq"])
     op.create_index("examples_by_prompt", "examples", ["prompt_digest"])
     op.create_index("examples_by_seq", "examples", ["seq"])
     op.create_table(
@@ -211,8 +216,10 @@ def _create_learning() -> None:
         sa.Column("who", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("metrics_json", sa.Text(), nullable=False),
+        sa.Column("unteaches_json", sa.Text(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
     )
+    op.create_index("runs_by_dataset", "runs", ["dataset_id", "seq"])
     op.create_index("runs_by_state", "runs", ["state", "seq"])
     op.create_table(
         "versions",
