@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from homefire.app import Homefire
@@ -20,6 +19,7 @@ ACTIONS = {
     "failed": ("retry",),
     "stopped": ("retry",),
     "skipped": ("retry",),
+    "refused": ("retry",),
     "done": (),
 }
 
@@ -159,31 +159,21 @@ def describe(row: RunRow, progress: Progress) -> str:
         return f"{row.state.capitalize()}{outcome}"
     match progress.phase:
         case "training":
-            eta = f", about {progress.eta_s:.0f} s left at most" if progress.eta_s else ""
+            eta = f", about {progress.eta_s:.0f} s left" if progress.eta_s else ""
             loss = f", loss {progress.loss:.3f}" if progress.loss is not None else ""
             learned = (
                 f", {progress.num_learned} of {progress.num_examples} learned"
                 if progress.num_examples
                 else ""
             )
-            return f"Training: step {progress.step} of at most {progress.max_steps}{loss}{learned}{eta}"
+            most = f" of at most {progress.max_steps}" if progress.max_steps is not None else ""
+            return f"Training: step {progress.step}{most}{loss}{learned}{eta}"
         case "gating":
             return f"Gate: {progress.num_probed} of {progress.num_probes} questions asked"
         case phase:
             return f"{phase.capitalize()} …"
 
 
-def percent_done(progress: Progress) -> float:
-    """0 to 100 over all phases."""
-    shares: dict[str, Sequence[float]] = {"training": (0, 80), "publishing": (80, 82), "gating": (82, 98)}
-    if progress.phase == "done":
-        return 100.0
-    if progress.phase not in shares:
-        return 98.0 if progress.phase == "promoting" else 0.0
-    first, last = shares[progress.phase]
-    done, whole = (
-        (progress.num_probed, progress.num_probes)
-        if progress.phase == "gating"
-        else (progress.step, progress.max_steps)
-    )
-    return round(first + (last - first) * (done / whole if whole else 0), 1)
+def percent_done(progress: Progress) -> float | None:
+    """0 to 100 over all phases; None where nobody can know."""
+    return None if progress.share is None else round(100 * progress.share, 1)
