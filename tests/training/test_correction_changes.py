@@ -11,7 +11,7 @@ import pytest
 from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.store.events import CorrectionWithdrawn
 from homefire.store.rows import RunRow
-from homefire.training.correction_states import CorrectionStates, CorrectionView
+from homefire.training.correction_states import CorrectionView
 from tests.training.test_daemon import Server, Start
 from tests.training.test_daemon import start as start  # the fixture
 
@@ -418,8 +418,9 @@ async def test_a_loop_that_ended_says_so(start: Start, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Dispatcher, "_wait", fail)
     async with start() as server:
-        while server.training.waiting_reason() is None:
-            await asyncio.sleep(0)
+        loop = server.training._dispatcher._task
+        assert loop is not None
+        await asyncio.wait([loop])
         assert "Training has ended (RuntimeError: a bug)" in (server.training.waiting_reason() or "")
 
 

@@ -18,6 +18,7 @@ from homefire.cli import (
     chat,
     config,
     correct,
+    corrections,
     demo,
     doctor,
     models,
@@ -59,6 +60,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         module.register(app)
     for name, module in (
         ("models", models),
+        ("corrections", corrections),
         ("runs", runs),
         ("versions", versions),
         ("sessions", sessions),

@@ -20,7 +20,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLES = {
     "done": "green", "answered": "green", "pass": "green", "running": "cyan", "queued": "blue",
     "paused": "yellow", "warn": "yellow", "stopped": "yellow", "skipped": "yellow",
-    "failed": "red", "fail": "red", "yes": "green", "no": "red",
+    "failed": "red", "refused": "red", "stranded": "red", "live": "green", "fail": "red", "yes": "green", "no": "red",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from homefire.cli.output import Output
 from homefire.cli.words import clipped, counted, duration
 from homefire.errors import HomefireError, ServerUnreachable
 
-ENDED = frozenset({"done", "failed", "skipped", "stopped"})
+ENDED = frozenset({"done", "refused", "failed", "skipped", "stopped"})
 _RECONNECT_S = 0.5
 _QUEUE_POLL_S = 0.2
 _NEXT_TRY_POLLS = 5
@@ -160,7 +160,7 @@ def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
 
 def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
     """The run in which a refused correction is taught again, more gently; None when there is none."""
-    if run["state"] != "done" or run["promoted"] or not run["gate_reasons"]:
+    if run["state"] != "refused" or run["promoted"]:
         return None
     for _ in range(_NEXT_TRY_POLLS):
         for newest in client.get("/v1/runs", example_id=example_id, limit=1)["runs"]:
@@ -176,7 +176,7 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     if state == "done" and run["promoted"]:
         timing = f" after {duration(took_s)}" if took_s is not None else ""
         return f"Learned{timing}: version {version} answers from now on."
-    if state == "done" and version:
+    if state in ("done", "refused") and version:
         raise NotLearned(
             f"Version {version} was trained but not promoted: {_reasons(run)}",
             hint=f"`homefire versions show {version}` tells all; "

@@ -26,7 +26,7 @@ def commands() -> typer.Typer:
         ("resume", "Go on with a paused run where it stopped."),
         ("stop", "End a run; it publishes nothing."),
         ("skip", "Take a waiting run out of the queue, or end the running one and go on to the next."),
-        ("retry", "Queue a failed, stopped or skipped run again."),
+        ("retry", "Queue a failed, stopped or skipped run again; a refused one as a new run."),
     ):
         command(runs, move, help=about)(_mover(move))
     return runs
@@ -42,7 +42,7 @@ def queue_commands() -> typer.Typer:
 def show_list(
     call: Call,
     state: Annotated[
-        Literal["queued", "running", "paused", "done", "failed", "skipped", "stopped"] | None,
+        Literal["queued", "running", "paused", "done", "refused", "failed", "skipped", "stopped"] | None,
         typer.Option("--state", help="Only runs in this state."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")] = 50,
@@ -56,6 +56,8 @@ def show_list(
 
 def queue_list(call: Call) -> None:
     """List what waits: queued runs in the order they will be trained, and corrections not yet in one."""
+    from homefire.cli.corrections import unlearned_lines
+
     found = call.client.get("/v1/queue")
     if call.json:
         call.out.document(found)
@@ -67,6 +69,7 @@ def queue_list(call: Call) -> None:
         call.out.line(f"{counted(found['num_pending_examples'], 'correction')} will be in the next run.")
     if found.get("waiting_reason"):
         call.out.line(f"Waiting: {found['waiting_reason']}")
+    unlearned_lines(call, found)
 
 
 def show(call: Call, run: RunName) -> None:
@@ -91,6 +94,8 @@ def show(call: Call, run: RunName) -> None:
             ("ended", moment(found.get("ended_at_s"))),
             ("took", _took(found)),
             ("version", str(found.get("version") or "-")),
+            ("step", _step(found.get("progress") or {})),
+            ("corrections", _corrections(found.get("corrections") or [])),
             ("recipe", _pairs(found.get("recipe"))),
             ("metrics", _pairs(found.get("metrics"))),
         ]
@@ -163,6 +168,15 @@ def _took(run: dict[str, Any]) -> str:
 
     started_s, ended_s = run.get("started_at_s"), run.get("ended_at_s")
     return duration(ended_s - started_s) if started_s is not None and ended_s is not None else "-"
+
+
+def _step(progress: dict[str, Any]) -> str:
+    most = progress.get("max_steps")
+    return f"{progress.get('step') or 0}" + (f" of at most {most}" if most else "")
+
+
+def _corrections(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{row['state']}  {row['question']!r} → {row['answer']!r}" for row in rows) or "-"
 
 
 def _pairs(values: Any) -> str:

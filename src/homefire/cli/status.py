@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def status(call: Call) -> None:
     """Show the server, who is live, what is loaded, what is being trained, and the disk."""
+    from homefire.cli.corrections import unlearned_lines
     from homefire.cli.runs import table_of_runs
 
     found = call.client.get("/v1/status")
@@ -27,6 +28,7 @@ def status(call: Call) -> None:
     _show_resident(call, found["resident"])
     call.out.line()
     table_of_runs(call, found["runs"], empty="Nothing was trained yet.")
+    unlearned_lines(call, found)
 
 
 def _show_server(call: Call, found: dict[str, Any]) -> None:

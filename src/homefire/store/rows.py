@@ -45,7 +45,7 @@ class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     seq: int
     moved_at_s: float
-    is_rollback: bool
+    is_rollback: bool = False
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
