@@ -24,7 +24,7 @@ from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
-from homefire.config.schema import Settings
+from homefire.config.schema import Settings, TrainingSettings
 from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
@@ -36,8 +36,12 @@ from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.examples import ExampleCreated
 from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
+from homefire.training.correction_changes import CorrectionChanges
+from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
-from homefire.training.progress import Progress
+from homefire.training.dispatcher import Dispatcher
+from homefire.training.preparation import Parents
+from homefire.training.progress import Board, Progress
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.world import World
@@ -94,6 +98,17 @@ class FakeTraining:
 
     def __init__(self, store: Store, world: World) -> None:
         self.corrections = Corrections(store, world)
+        parents = Parents(parent=model_info(), base=model_info())
+        shop: Any = SimpleNamespace(
+            store=store, world=world, board=Board(), settings=TrainingSettings(),
+            live_parents=lambda: parents, parents_of=lambda _: parents,
+        )  # fmt: skip
+        dispatcher = Dispatcher(shop, auto=False, quiet_s=0.0, max_tries=1)
+        promotion: Any = None
+        self.changes = CorrectionChanges(
+            corrections=self.corrections, dispatcher=dispatcher, workshop=shop, promotion=promotion
+        )
+        self._store = store
         self.signals: list[tuple[str, str, str, str]] = []
         self.steps: list[Progress] = []
         self.never_ends = asyncio.Event()
@@ -103,6 +118,17 @@ class FakeTraining:
 
     async def correct(self, messages: Any, **given: Any) -> Any:
         return await self.corrections.correct(messages, **given)
+
+    def correction_states(self) -> CorrectionStates:
+        return CorrectionStates(self._store, live="ember", auto=True)
+
+    def unlearned(self, principal: str) -> list[CorrectionView]:
+        examples = [example for example in self._store.examples.current() if example.principal == principal]
+        mine = {example.example_id for example in examples}
+        return [view for view in self.correction_states().unlearned() if view.example_id in mine]
+
+    def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
+        return []
 
     async def queue(self, example_ids: Any = None) -> Any:
         raise NotFound("There is no example.")

@@ -11,6 +11,7 @@ from homefire.errors import Conflict, Forbidden, HomefireError, ModelNotFound, N
 from homefire.home import Home
 from homefire.store.events import Event
 from homefire.store.nouns.conversations import RecordedMessage
+from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.nouns.keys import KeyCreated, KeyRevoked
 from homefire.store.nouns.models import ModelRemoved
@@ -34,6 +35,10 @@ def feedback(name: str, turn_id: str | None, verdict: str = "good") -> FeedbackG
 
 def removed(name: str) -> VersionRemoved:
     return VersionRemoved(version=name, who="test", why="room")
+
+
+def withdrawn(name: str) -> CorrectionWithdrawn:
+    return CorrectionWithdrawn(example_id=f"ex-{name}", who="test", why="a slip")
 
 
 def taught(store: Store, *names: str) -> list[str]:
@@ -203,6 +208,33 @@ def test_a_new_example_of_a_prompt_supersedes_the_older_one(store: Store) -> Non
     assert len(store.examples.list()) == 3
 
 
+def test_a_withdrawn_example_counts_no_more_until_it_is_taught_again(store: Store) -> None:
+    store.append_sync(example("a"), example("b"))
+    store.append_sync(withdrawn("a"))
+    row = store.examples.get("ex-a")
+    assert row is not None
+    assert (row.counts, row.withdrawn_why, row.superseded_by) == (False, "a slip", None)
+    assert taught(store) == ["b"]
+    assert [each.example_id for each in store.examples.current()] == ["ex-b"]
+    store.append_sync(example("a"))
+    assert taught(store) == ["b", "a"]
+    with pytest.raises(NotFound):
+        store.append_sync(withdrawn("z"))
+
+
+def test_examples_are_paged_by_who_taught_them_and_runs_are_found_by_example(store: Store) -> None:
+    for name in "abc":
+        store.append_sync(example(name))
+    first = store.examples.page("local", before_seq=1 << 62, limit=2)
+    assert [row.example_id for row in first] == ["ex-c", "ex-b"]
+    rest = store.examples.page("local", before_seq=first[-1].seq, limit=2)
+    assert [row.example_id for row in rest] == ["ex-a"]
+    assert store.examples.page("guest", before_seq=1 << 62, limit=2) == []
+    store.append_sync(dataset("1", "a"), run("1", "1"), dataset("2", "a", "b"), run("2", "2"))
+    assert [row.run_id for row in store.runs.of_example("ex-a")] == ["run-2", "run-1"]
+    assert [row.run_id for row in store.runs.of_example("ex-b")] == ["run-2"]
+
+
 def test_examples_are_pending_until_a_dataset_holds_them_and_again_when_taught_again(store: Store) -> None:
     store.append_sync(example("a"), example("b"))
     store.append_sync(dataset("1", "a"))
@@ -263,7 +295,7 @@ PATHS = {
     "queued": [],
     "running": ["running"],
     "paused": ["running", "paused"],
-    **{state: ["running", state] for state in ("done", "failed", "skipped", "stopped")},
+    **{state: ["running", state] for state in ("done", "refused", "failed", "skipped", "stopped")},
 }
 
 
@@ -427,6 +459,7 @@ _any_event = st.one_of(
     ),
     st.builds(lambda name, about: feedback(name, f"turn-{about}"), _names, _names),
     st.builds(lambda name, prompt: example(name, prompt=prompt), _names, _maybe(st.sampled_from(["x", "y"]))),
+    st.builds(withdrawn, _names),
     st.builds(lambda name, ones: dataset(name, *ones), _names, st.lists(_names, min_size=1, max_size=2)),
     st.builds(lambda name, of: run(name, of), _names, _names),
     st.builds(moved, _names, st.sampled_from(list(ALLOWED_MOVES)), st.integers(0, 3)),

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import homefire as package
+from homefire.api.auth import principal_of
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument
 from homefire.api.metrics import CONTENT_TYPE, Family
@@ -40,6 +41,7 @@ from homefire.serving.residency import ResidentModel
 
 DIALECTS = ["openai", "ollama", "anthropic", "native"]
 NUM_RECENT_RUNS = 5
+NUM_UNLEARNED = 20
 
 
 def create_status_router(context: Context) -> APIRouter:
@@ -92,9 +94,9 @@ def create_status_router(context: Context) -> APIRouter:
         return Response(context.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     @router.get("/v1/status", **describe(answer=Status))
-    async def status() -> JsonDocument:
+    async def status(request: Request) -> JsonDocument:
         """Everything at a glance."""
-        return JsonDocument(read_status(context))
+        return JsonDocument(read_status(context, principal_of(request).id))
 
     @router.get("/v1/config", **describe(answer=Config))
     async def config() -> JsonDocument:
@@ -110,8 +112,8 @@ def create_status_router(context: Context) -> APIRouter:
     return router
 
 
-def read_status(context: Context) -> Status:
-    """What `/v1/status` says. Some milliseconds."""
+def read_status(context: Context, principal: str) -> Status:
+    """What `/v1/status` tells this principal. Some milliseconds."""
     homefire = context.homefire
     disk = shutil.disk_usage(homefire.home.root)
     queue = homefire.serving.queue()
@@ -131,6 +133,7 @@ def read_status(context: Context) -> Status:
         num_pending_examples=len(homefire.store.examples.pending()),
         waiting_reason=homefire.training.waiting_reason(),
         runs=[*open_runs(context), *(run_view(context, row) for row in recent)],
+        unlearned=tuple(homefire.training.unlearned(principal)[:NUM_UNLEARNED]),
     )
 
 

@@ -14,6 +14,7 @@ from homefire.serving.effects import WaitingRequest
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, Verdict
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
+from homefire.training.correction_states import CorrectionView
 from homefire.training.progress import Progress
 from homefire.types import Message, StopReason, Timings, Usage
 
@@ -79,6 +80,13 @@ class CorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
     messages: list[Message] | None = None
 
 
+class EditCorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`PATCH /v1/corrections/{example_id}`: what the correction should say instead; null leaves it as it is."""
+
+    answer: str | None = None
+    question: str | None = None
+
+
 class StartRunBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/runs`: train now, with these examples or all that wait."""
 
@@ -120,6 +128,8 @@ class RunView(RunRow, frozen=True, kw_only=True):
     promoted: bool
     gate_passed: bool | None
     gate_reasons: tuple[str, ...]
+    corrections: tuple[CorrectionView, ...] = ()
+    """What it learns of the caller's corrections, where one run is shown."""
 
 
 class Runs(Struct, frozen=True):
@@ -129,11 +139,22 @@ class Runs(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """What will be trained: runs that are not over, and corrections that no run has taken up."""
+    """What will be trained: runs that are not over, and corrections that no run has taken up.
+
+    `unlearned` are the caller's corrections that were refused or stranded, each with why and what happens next.
+    """
 
     runs: list[RunView]
     num_pending_examples: int
     waiting_reason: str | None
+    unlearned: tuple[CorrectionView, ...] = ()
+
+
+class CorrectionsPage(Struct, frozen=True):
+    """The caller's corrections, the newest first; `next_before` asks for the ones before them."""
+
+    corrections: list[CorrectionView]
+    next_before: int | None
 
 
 class VersionView(VersionRow, frozen=True, kw_only=True):
@@ -296,6 +317,8 @@ class Status(Struct, frozen=True, kw_only=True):
     num_pending_examples: int
     waiting_reason: str | None
     runs: list[RunView]
+    unlearned: tuple[CorrectionView, ...] = ()
+    """The caller's corrections that were refused or stranded, the newest first."""
 
 
 class Setting(Struct, frozen=True):

@@ -93,9 +93,13 @@ class Client:
         """POST a JSON body."""
         return self._json("POST", path, body=body, query=query)
 
-    def delete(self, path: str) -> Any:
+    def patch(self, path: str, body: Any) -> Any:
+        """PATCH with a JSON body."""
+        return self._json("PATCH", path, body=body)
+
+    def delete(self, path: str, body: Any = None) -> Any:
         """DELETE."""
-        return self._json("DELETE", path)
+        return self._json("DELETE", path, body=body)
 
     def text(self, path: str, **query: Any) -> str:
         """GET something that is not JSON (an export)."""

@@ -22,6 +22,7 @@ from homefire.cli import (
     chat,
     config,
     correct,
+    corrections,
     demo,
     doctor,
     models,
@@ -66,6 +67,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         module.register(app)
     for name, module in (
         ("models", models),
+        ("corrections", corrections),
         ("runs", runs),
         ("versions", versions),
         ("sessions", sessions),

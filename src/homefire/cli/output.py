@@ -23,8 +23,9 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u20
 """C0 but for tab and newline, DEL, C1, and what turns the direction of writing around."""
 _STYLES = {
     "done": "green", "answered": "green", "pass": "green", "running": "cyan", "queued": "blue",
-    "paused": "yellow", "warn": "yellow", "stopped": "yellow", "skipped": "yellow", "refused": "yellow",
-    "failed": "red", "fail": "red", "yes": "green", "no": "red",
+    "paused": "yellow", "warn": "yellow", "stopped": "yellow", "skipped": "yellow",
+    "failed": "red", "refused": "red", "stranded": "red", "live": "green", "fail": "red", "yes": "green",
+    "no": "red",
 }  # fmt: skip
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
 _GAP = "  "

@@ -43,7 +43,7 @@ def position_of(progress: Progress) -> tuple[int, int]:
         return progress.num_probed, progress.num_probes
     if progress.phase in ("publishing", "promoting", "done"):
         return progress.step, progress.step
-    return progress.step, progress.max_steps
+    return progress.step, progress.max_steps or 0
 
 
 def label_of(progress: Progress) -> str:
@@ -130,7 +130,7 @@ def wait_until_learned(
 
 def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
     """The run in which a refused correction is taught again, more gently; None when there is none."""
-    if run["state"] != "done" or run["promoted"] or not run["gate_reasons"]:
+    if run["state"] != "refused" or run["promoted"]:
         return None
     for _ in range(_NEXT_TRY_POLLS):
         for newest in client.get("/v1/runs", example_id=example_id, limit=1)["runs"]:
@@ -146,7 +146,7 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     if state == "done" and run["promoted"]:
         timing = f" after {duration(took_s)}" if took_s is not None else ""
         return f"Learned{timing}: version {version} answers from now on."
-    if state == "done" and version:
+    if state in ("done", "refused") and version:
         raise NotLearned(
             f"Version {version} was trained but not promoted: {_reasons(run)}",
             hint=f"`homefire versions show {version}` tells all; "

@@ -18,6 +18,15 @@ def _took(run: dict[str, Any]) -> str:
     return duration(ended_s - started_s) if started_s is not None and ended_s is not None else "-"
 
 
+def _step(progress: dict[str, Any]) -> str:
+    most = progress.get("max_steps")
+    return f"{progress.get('step') or 0}" + (f" of at most {most}" if most else "")
+
+
+def _corrections(taught: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{row['state']}  “{row['question']}” → “{row['answer']}”" for row in taught) or "-"
+
+
 COLUMNS = (
     Field("run", "run_id"),
     Field("state", "state"),
@@ -40,6 +49,8 @@ FIELDS = (
     Field("ended", "ended_at_s", moment),
     Field("took", "", _took),
     Field("version", "version"),
+    Field("step", "progress", _step),
+    Field("corrections", "corrections", _corrections),
     Field("recipe", "recipe", pairs),
     Field("metrics", "metrics", pairs),
 )
@@ -57,7 +68,7 @@ def commands() -> typer.Typer:
         ("resume", "Go on with a paused run where it stopped."),
         ("stop", "End a run; it publishes nothing."),
         ("skip", "Take a waiting run out of the queue, or end the running one and go on to the next."),
-        ("retry", "Queue a failed, stopped or skipped run again."),
+        ("retry", "Queue a failed, stopped or skipped run again; a refused one as a new run."),
     ):
         command(runs, move, help=about)(_mover(move))
     return runs
@@ -73,7 +84,7 @@ def queue_commands() -> typer.Typer:
 def show_list(
     call: Call,
     state: Annotated[
-        Literal["queued", "running", "paused", "done", "failed", "skipped", "stopped"] | None,
+        Literal["queued", "running", "paused", "done", "refused", "failed", "skipped", "stopped"] | None,
         typer.Option("--state", help="Only runs in this state."),
     ] = None,
     limit: Limit = 50,
@@ -86,12 +97,15 @@ def show_list(
 
 def queue_list(call: Call) -> Any:
     """List what waits: queued runs in the order they will be trained, and corrections not yet in one."""
+    from homefire.cli.corrections import unlearned_lines
+
     found = call.client.get("/v1/queue")
     table_of_runs(call, found["runs"], empty="Nothing waits to be trained.")
     if found["num_pending_examples"]:
         call.out.line(f"{counted(found['num_pending_examples'], 'correction')} will be in the next run.")
     if found.get("waiting_reason"):
         call.out.line(f"Waiting: {found['waiting_reason']}")
+    unlearned_lines(call, found)
     return found
 
 

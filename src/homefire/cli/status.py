@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def status(call: Call) -> Any:
     """Show the server, who is live, what is loaded, what is being trained, and the disk."""
+    from homefire.cli.corrections import unlearned_lines
     from homefire.cli.runs import table_of_runs
 
     found = call.client.get("/v1/status")
@@ -50,4 +51,5 @@ def status(call: Call) -> Any:
     )
     call.out.line()
     table_of_runs(call, found["runs"], empty="Nothing was trained yet.")
+    unlearned_lines(call, found)
     return found

@@ -29,6 +29,7 @@ Event = (
     | conversations.TurnEnded
     | feedback.FeedbackGiven
     | examples.ExampleCreated
+    | examples.CorrectionWithdrawn
     | datasets.DatasetCreated
     | runs.RunQueued
     | runs.RunMoved

@@ -26,7 +26,7 @@ def learning_fragment(
         return renderer.page("_waiting.html", reason=training.waiting_reason()), False
     run = views.run(row)
     is_final = run["has_ended"]
-    if is_final and run["shown_state"] == "refused":
+    if is_final and run["state"] == "refused":
         now_s = context.homefire.world.clock.now_s()
         is_final = now_s - (row.ended_at_s or now_s) > NEXT_TRY_WITHIN_S
     text = renderer.page("_progress.html", run=run, on_run_page=False)

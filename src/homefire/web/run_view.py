@@ -28,13 +28,6 @@ class Stage:
     mark: Mark
 
 
-def shown_state(row: RunRow) -> str:
-    """The state as people care for it: a run whose version the gate held back was refused, not done."""
-    if row.state == "done" and row.metrics.get("gate_passed") is False:
-        return "refused"
-    return row.state
-
-
 def stages(progress: Progress) -> tuple[Stage, ...]:
     """The stages of a run under way."""
     now = _STAGE_OF_PHASE[progress.phase]
@@ -65,7 +58,7 @@ def describe(row: RunRow, progress: Progress) -> str:
     if row.state == "paused":
         after = f" after step {progress.step}" if progress.step else ""
         return f"Paused{after}: it continues from there."
-    if row.state == "done":
+    if row.state in ("done", "refused"):
         return _describe_end(row)
     outcome = f": {row.why}" if row.why else ""
     return f"{row.state.capitalize()}{outcome.rstrip('.')}."
@@ -103,7 +96,7 @@ def _describe_training(progress: Progress) -> str:
 def _describe_end(row: RunRow) -> str:
     steps = int(row.metrics.get("steps", 0))
     trained = f"Trained in {counted(steps, 'step')}" if steps else "Trained"
-    if row.metrics.get("gate_passed") is False:
+    if row.state == "refused":
         return f"{trained}, and held back by its checks."
     if row.metrics.get("promoted"):
         return f"{trained}; {row.version} went live."

@@ -12,7 +12,7 @@ from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.web.formats import short_id
 from homefire.web.gate_report import GateReport, gate_report
-from homefire.web.run_view import announcement, describe, percent_of_stage, shown_state, stages
+from homefire.web.run_view import announcement, describe, percent_of_stage, stages
 
 NUM_SESSIONS = 100
 NUM_RUNS = 100
@@ -23,6 +23,7 @@ ACTIONS = {
     "failed": ("retry",),
     "stopped": ("retry",),
     "skipped": ("retry",),
+    "refused": ("retry",),
     "done": (),
 }
 
@@ -117,7 +118,7 @@ class Views:
         examples = self.examples(row)
         return {
             "run_id": row.run_id,
-            "shown_state": shown_state(row),
+            "state": row.state,
             "queued_at_s": row.queued_at_s,
             "version": row.version,
             "parent": row.parent,
@@ -133,7 +134,6 @@ class Views:
             **{name: getattr(row, name) for name in row.__struct_fields__},
             "sentence": describe(row, progress),
             "announcement": announcement(row, progress),
-            "shown_state": shown_state(row),
             "stages": stages(progress) if row.state == "running" else (),
             "percent": percent_of_stage(progress),
             "has_ended": progress.has_ended,

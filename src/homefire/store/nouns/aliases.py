@@ -14,13 +14,17 @@ from homefire.store.sql import Statement, Table
 
 
 class AliasMoved(EventBase, frozen=True, kw_only=True, tag="alias.moved"):
-    """An alias points somewhere else. Promotion and rollback of `live` are this event."""
+    """An alias points somewhere else. Promotion and rollback of `live` are this event.
+
+    `is_rollback`: the move goes back to what the alias meant before, so a further rollback goes further back.
+    """
 
     alias: str
     target: str
     previous: str | None
     who: str
     why: str
+    is_rollback: bool = False
 
 
 _COLUMNS = {
@@ -31,10 +35,11 @@ _COLUMNS = {
     "why": "TEXT NOT NULL",
     "seq": "INTEGER NOT NULL",
     "moved_at_s": "REAL NOT NULL",
+    "is_rollback": "INTEGER NOT NULL",
 }
 _aliases = Table("aliases", _COLUMNS, key=("alias",))
 _moves = Table("alias_moves", _COLUMNS, key=("seq",), indexes={"alias_moves_by_alias": "(alias, seq)"})
-_put = _aliases.put(change=("target", "previous", "who", "why", "seq", "moved_at_s"))
+_put = _aliases.put(change=("target", "previous", "who", "why", "seq", "moved_at_s", "is_rollback"))
 _insert_move = _moves.insert()
 _target = Statement("SELECT target FROM aliases WHERE alias = :alias")
 
@@ -62,6 +67,7 @@ def _moved(connection: Connection, event: AliasMoved, seq: int, at_s: float) -> 
         "why": event.why,
         "seq": seq,
         "moved_at_s": at_s,
+        "is_rollback": int(event.is_rollback),
     }
     _put.run(connection, row)
     _insert_move.run(connection, row)
@@ -97,16 +103,15 @@ class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     seq: int
     moved_at_s: float
+    is_rollback: bool
 
 
 class AliasReader:
     def __init__(self, connections: ReadConnections) -> None:
-        shape = Shape(AliasRow, "aliases")
+        shape = _shape("aliases")
         self._get = Query(connections, shape, "WHERE alias = :alias")
         self._list = Query(connections, shape, "ORDER BY alias")
-        self._history = Query(
-            connections, Shape(AliasRow, "alias_moves"), "WHERE alias = :alias ORDER BY seq DESC"
-        )
+        self._history = Query(connections, _shape("alias_moves"), "WHERE alias = :alias ORDER BY seq DESC")
 
     def get(self, name: str) -> AliasRow | None:
         return self._get.one(alias=name)
@@ -118,3 +123,9 @@ class AliasReader:
     def list(self) -> list[AliasRow]:
         """All aliases by name."""
         return self._list.all()
+
+
+def _shape(table: str) -> Shape[AliasRow]:
+    # 1 and 0 are stored; as JSON they read `true` and `false`.
+    is_rollback = f"CASE {table}.is_rollback WHEN 1 THEN 'true' ELSE 'false' END"
+    return Shape(AliasRow, table, json={"is_rollback": bool}, computed={"is_rollback": is_rollback})

@@ -26,6 +26,9 @@ class RunQueued(EventBase, frozen=True, kw_only=True, tag="run.queued"):
     parent: str
     recipe: dict[str, Any]
     priority: Priority = "normal"
+    unteaches: tuple[str, ...] = ()
+    """Examples that the result must not know: the run starts from the newest ancestor that never learned them,
+    and its dataset is what was learned since, except them."""
 
 
 class RunMoved(EventBase, frozen=True, kw_only=True, tag="run.moved"):
@@ -59,10 +62,11 @@ _runs = Table(
         "who": "TEXT NOT NULL",
         "why": "TEXT NOT NULL",
         "metrics_json": "TEXT NOT NULL",
+        "unteaches_json": "TEXT NOT NULL",
         "seq": "INTEGER NOT NULL",
     },
     key=("run_id",),
-    indexes={"runs_by_state": "(state, seq)"},
+    indexes={"runs_by_dataset": "(dataset_id, seq)", "runs_by_state": "(state, seq)"},
 )
 _insert = _runs.insert()
 _dataset_exists = Statement("SELECT 1 FROM datasets WHERE dataset_id = :dataset_id")
@@ -93,6 +97,7 @@ def _queued(connection: Connection, event: RunQueued, seq: int, at_s: float) -> 
             "who": "",
             "why": "",
             "metrics_json": "{}",
+            "unteaches_json": msgspec.json.encode(event.unteaches).decode(),
             "seq": seq,
         },
     )
@@ -142,6 +147,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     metrics: dict[str, Any]
     version: str | None
+    unteaches: tuple[str, ...] = ()
+    """Examples that the result must not know."""
 
 
 class RunReader:
@@ -149,7 +156,7 @@ class RunReader:
         shape = Shape(
             RunRow,
             "runs",
-            json={"recipe": dict[str, Any], "metrics": dict[str, Any]},
+            json={"recipe": dict[str, Any], "metrics": dict[str, Any], "unteaches": tuple[str, ...]},
             computed={
                 "version": "(SELECT version FROM versions WHERE versions.run_id = runs.run_id "
                 "ORDER BY seq DESC LIMIT 1)"
@@ -159,9 +166,19 @@ class RunReader:
         self._get = Query(connections, shape, "WHERE run_id = :run_id")
         self._list = Query(connections, shape, newest_first)
         self._in_state = Query(connections, shape, f"WHERE state = :state {newest_first}")
+        self._of_example = Query(
+            connections,
+            shape,
+            "WHERE dataset_id IN (SELECT dataset_id FROM dataset_examples WHERE example_id = :example_id) "
+            f"{newest_first}",
+        )
 
     def get(self, run_id: str) -> RunRow | None:
         return self._get.one(run_id=run_id)
+
+    def of_example(self, example_id: str) -> list[RunRow]:
+        """The runs whose dataset holds this example, newest first."""
+        return self._of_example.all(example_id=example_id)
 
     def list(self, state: RunState | None = None) -> list[RunRow]:
         """All runs (in this state), newest first."""
