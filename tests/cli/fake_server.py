@@ -86,7 +86,7 @@ TURN = TurnRow(
     channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2",
     requested_model="default", served_model="ember", served_digest="d", route_reason="r",
     outcome="answered", stop_reason="stop", usage=None, timings=None, num_trimmed_messages=0,
-    error_code=None, verdict=None,
+    error_code=None, error=None, verdict=None,
 )  # fmt: skip
 
 
