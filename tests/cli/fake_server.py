@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from homefire.api import native_types as native
+from homefire.catalog.scrub import ScrubStatus
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
@@ -286,6 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
             disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=queue,
             resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
+            scrub=ScrubStatus(report=None, is_running=False, failure=None),
         )  # fmt: skip
 
     def _progress(self) -> Iterator[tuple[str, Any]]:
