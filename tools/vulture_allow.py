@@ -45,3 +45,6 @@ _ = (_.capture_signals, _._render_marked, _.do_POST, _.log_message, _.protocol_v
 
 # Called by name as a hook: `homefire.plugins`.
 _ = _.homefire_engines
+
+# Read by prompt_toolkit's session.
+_ = (_.bottom_toolbar, _.refresh_interval)
