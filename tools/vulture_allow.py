@@ -51,3 +51,5 @@ _ = _.homefire_engines
 
 # What a router may decide by; the rules that read it come with it.
 _ = (_.principal_id, _.last_model)
+# Read by prompt_toolkit's session.
+_ = (_.bottom_toolbar, _.refresh_interval)

@@ -26,7 +26,7 @@ from tests.cli.fake_server import RUN, FakeServer, run_view
 
 CTRL_C, CTRL_D, ENTER, ALT_ENTER = "\x03", "\x04", "\r", "\x1b\r"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07]*\x07")
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def _take_terminal() -> None:

@@ -16,8 +16,14 @@ from typing import Any
 from homefire.bundled import ember_path
 from homefire.cli.client import Client
 from homefire.cli.conversation import Answer, Conversation
-from homefire.cli.demo_checks import Watcher, flip_byte, is_promoted, is_same, read_probes
-from homefire.cli.demo_load import ContinuousRequests
+from homefire.cli.demo_checks import (
+    ContinuousRequests,
+    Watcher,
+    flip_byte,
+    is_promoted,
+    is_same,
+    read_probes,
+)
 from homefire.cli.demo_report import INDENT, Report
 from homefire.cli.demo_server import DemoServer
 from homefire.cli.format import counted, duration, share, size
