@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
@@ -112,7 +113,10 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
                     context.metrics.answer_done(model=model, usage=event.usage, timings=event.timings)
             await events.aclose()
             if turn_id is not None:
-                yield encode_event("ended", answer(turn_id, pending.request.principal))
+                # In a thread: a long answer takes longer to render than others should wait.
+                yield encode_event(
+                    "ended", await asyncio.to_thread(answer, turn_id, pending.request.principal)
+                )
         except HomefireError as error:
             yield encode_event("ended", renderer.page("_problem.html", error=error))
         finally:
