@@ -168,6 +168,23 @@ def test_long_first_questions_are_cut_to_a_title(store: Store) -> None:
     assert session.title.endswith("…")
 
 
+def test_a_thumb_that_is_taken_back_leaves_what_was_said_before_it(store: Store) -> None:
+    store.append_sync(turn("1"))
+
+    def verdict_after(number: int, given: str) -> str | None:
+        store.append_sync(feedback(str(number), "turn-1", given))
+        row = store.turns.get("turn-1")
+        assert row is not None
+        return row.verdict
+
+    said = [verdict_after(number, given) for number, given in enumerate(("good", "none", "bad", "none"))]
+    assert said == ["good", None, "bad", None]
+    assert [verdict_after(9, "correction"), verdict_after(10, "good"), verdict_after(11, "none")] == [
+        "correction", "good", "correction",
+    ]  # fmt: skip
+    assert len(store.feedback.list("turn-1")) == 7, "what was said stays in the log"
+
+
 def test_the_latest_feedback_is_the_verdict(store: Store) -> None:
     store.append_sync(turn("1"))
     store.append_sync(feedback("1", "turn-1", "good"))

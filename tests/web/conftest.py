@@ -20,9 +20,9 @@ QUIET = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for the tests of a module. Not of a session: while its driver runs, no other event loop can."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (`make system-packages`)")
     with sync_playwright() as playwright:

@@ -71,6 +71,14 @@ def test_the_last_page_is_the_whole_answer(chunk: int) -> None:
     assert pages(ANSWER, chunk=chunk)[-1] == render_markdown(ANSWER)
 
 
+@pytest.mark.parametrize(
+    "text", ["text\n#tag of it\n", "text\n-b\n", "text\n1.x\n", "- a\n\n  b\n", "a | b\n--|--\n1 | 2\n"]
+)
+def test_a_line_counts_when_it_is_whole(text: str) -> None:
+    for chunk in range(1, len(text)):
+        assert pages(text, chunk=chunk)[-1] == render_markdown(text), chunk
+
+
 def test_a_page_only_grows_where_a_block_is_finished() -> None:
     partial = PartialMarkdown()
     settled: list[str] = []
@@ -105,8 +113,22 @@ def test_what_may_still_change_is_not_settled() -> None:
         "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 9_000,
         "> quoted\n" * 9_000,
         "\n" * 90_000,
+        "```" + "x" * 50_000,
+        "| " + "a" * 290 + " | b |\n|" + "-" * 280 + "|---|\n" + "| 1 | 2 |\n" * 5_000,
+        "~~~\n\n" + "x" * 50_000,
     ],
-    ids=["paragraph", "one word", "fence", "list", "table", "quote", "blank lines"],
+    ids=[
+        "paragraph",
+        "one word",
+        "fence",
+        "list",
+        "table",
+        "quote",
+        "blank lines",
+        "fence line",
+        "table head",
+        "code line",
+    ],
 )
 def test_each_step_is_short_and_all_together_are_linear(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     work: list[int] = []

@@ -64,7 +64,7 @@ def test_a_version_that_was_held_back_is_a_refused_run_and_not_a_done_one() -> N
     refused = run(
         "refused", version="v002", gate_passed=False, steps=1, why="v002 did not pass its gate: " + "x " * 99
     )
-    assert describe(refused, progress("done")) == "Trained in 1 step, and held back by its checks."
+    assert describe(refused, progress("done")) == "Trained in 1 step; not promoted."
     promoted = run("done", version="v002", gate_passed=True, promoted=True, steps=45)
     assert describe(promoted, progress("done")) == "Trained in 45 steps; v002 went live."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Annotated, Literal
@@ -135,7 +136,8 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
                     partial.feed(event.text)
                     for update in partial.updates(homefire.world.clock.monotonic_s()):
                         yield encode_event("settled", update.settled) + encode_event("tail", update.tail)
-        yield encode_event("ended", ending(turn_id, principal))
+        # In a thread: a long answer takes longer to render than others should wait.
+        yield encode_event("ended", await asyncio.to_thread(ending, turn_id, principal))
         yield encode_event("closed", "")
 
     def ending(turn_id: str, principal: Principal) -> str:

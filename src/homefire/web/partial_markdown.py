@@ -79,9 +79,13 @@ class PartialMarkdown:
         boundary = self._last_block_at(self._tail[: self._tail.rfind("\n") + 1])
         html = _render(self._tail[:boundary]) if boundary else ""
         self._tail = self._tail[boundary:]
-        while len(self._tail) > MAX_TAIL_CHARS:
-            html += self._settle_part()
-        return html
+        parts = []
+        while self._is_too_long():
+            parts.append(self._settle_part())
+        return html + "".join(parts)
+
+    def _is_too_long(self) -> bool:
+        return len(self._tail) > MAX_TAIL_CHARS
 
     def _last_block_at(self, lines: str) -> int:
         """Where the last block of these whole lines begins: what stands before it can no longer change."""
@@ -93,8 +97,8 @@ class PartialMarkdown:
     def _settle_part(self) -> str:
         """Cuts a block that is too long to be rendered again and again, where that is seen least."""
         fence = _FENCE.match(self._tail)
-        if fence:
-            head, _, rest = self._tail.partition("\n")
+        head, _, rest = self._tail.partition("\n")
+        if fence and len(head) <= MAX_HELD_CHARS:
             cut = rest.rfind("\n", 0, MAX_TAIL_CHARS) + 1 or min(len(rest), MAX_TAIL_CHARS)
             self._tail = f"{head}\n{rest[cut:]}"
             info = head.strip().lstrip("`~").split(maxsplit=1)
@@ -103,7 +107,7 @@ class PartialMarkdown:
         part, rest = self._tail[:cut], self._tail[cut:]
         first, second, *_ = [*self._tail.split("\n", 2), ""]
         table_head = f"{first}\n{second}\n"
-        is_table = _has_table(table_head) and len(table_head) < cut
+        is_table = _has_table(table_head) and 2 * len(table_head) < cut
         self._tail = table_head + rest if is_table else rest
         return _render(part)
 

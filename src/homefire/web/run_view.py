@@ -97,7 +97,7 @@ def _describe_end(row: RunRow) -> str:
     steps = int(row.metrics.get("steps", 0))
     trained = f"Trained in {counted(steps, 'step')}" if steps else "Trained"
     if row.state == "refused":
-        return f"{trained}, and held back by its checks."
+        return f"{trained}; not promoted."
     if row.metrics.get("promoted"):
         return f"{trained}; {row.version} went live."
     if row.metrics.get("gate_passed"):
