@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -64,7 +65,8 @@ class HomefireApp(FastAPI):
         self._endpoints: dict[str, Endpoint] = {}
         self._context, self._metrics = context, context.metrics
         self._redact = context.homefire.redactor.redact
-        self._new_id = context.homefire.world.new_id
+        self._request_ids = count(1)
+        self._id_prefix = context.homefire.world.new_id("req")
         self._timeout_s, self._max_body_bytes = server.request_timeout_s, server.max_body_bytes
         self._policy = Policy.from_settings(
             server.host,
@@ -102,7 +104,7 @@ class HomefireApp(FastAPI):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = time.perf_counter()
-        exchange = Exchange(scope, receive, send, request_id=self._new_id("req"))
+        exchange = Exchange(scope, receive, send, request_id=f"{self._id_prefix}{next(self._request_ids):x}")
         exchange.dialect = self.addresses.dialect(scope["path"], exchange.headers)
         try:
             async with asyncio.timeout(self._timeout_s) as exchange.deadline:
