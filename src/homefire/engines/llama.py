@@ -45,6 +45,8 @@ from homefire.errors import (
 )
 from homefire.types import Message, Sampling, Usage
 
+MAX_GRAMMAR_CHARACTERS = 64 * 1024
+"""All requests wait while llama.cpp compiles one."""
 _QUIET = -1
 _RANDOM_SEED = (1 << 32) - 1
 """LLAMA_DEFAULT_SEED of llama.h."""
@@ -245,6 +247,10 @@ class LlamaModel:
         if sampling.json_schema is not None:
             body["grammar"] = to_grammar(sampling.json_schema)
         if sampling.grammar is not None:
+            if len(sampling.grammar) > MAX_GRAMMAR_CHARACTERS:
+                raise InvalidRequest(
+                    f"The grammar has more than {MAX_GRAMMAR_CHARACTERS} characters.", param="grammar"
+                )
             if sampling.grammar.lstrip().startswith("%"):
                 raise InvalidRequest("The grammar is not GBNF.", param="grammar")
             body["grammar"] = sampling.grammar
