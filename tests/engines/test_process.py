@@ -391,6 +391,7 @@ async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
     [
         {"max_tokens": 0},
         {"grammar": "root ::= (", "max_tokens": 4},
+        {"grammar": "root ::= " + " | ".join(f'"{number}"' for number in range(20_000))},
         {"grammar": "%llguidance {}\nstart: bad bad (", "max_tokens": 4},
         {"json_schema": {"type": "wrong"}},
         {"json_schema": {"type": "array", "uniqueItems": True}},

@@ -71,7 +71,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 class Catalog:
-    """See the module. One for each server."""
+    """One for each server."""
 
     def __init__(
         self,
@@ -304,7 +304,7 @@ class Catalog:
         return self.resolve(name).model
 
     async def remove(self, name: str) -> None:
-        """Forget a base model, delete our copy of it and what was made of it.
+        """Remove a base model, our copy of it and what was made of it.
 
         Conflict while an alias, a version or a run that is not over needs it.
         """
@@ -419,7 +419,7 @@ class Catalog:
                     eos_token=special.get("eos_token", ""),
                     special_tokens=special,
                 )
-        raise BadModel(f"{model.name} has no chat template: it is no chat model.")
+        raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
 
     def scrub_targets(self) -> Iterator[ScrubTarget]:
         """Every file of models and versions, what was converted, and all blobs. Reads manifests."""

@@ -242,7 +242,7 @@ def _llama3_factors(model: Architecture) -> npt.NDArray[np.float32] | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The child process; see the module for what it prints."""
+    """The child process."""
     parser = argparse.ArgumentParser(prog="python -m homefire.catalog.convert", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)

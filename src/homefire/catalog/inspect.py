@@ -63,7 +63,7 @@ def inspect_path(path: Path) -> Inspected:
     if ggufs:
         raise BadModel(f"{path} holds {len(ggufs)} GGUF files; name the one to add.")
     refuse_pickle(path)
-    raise BadModel(f"{path} is no model: it has neither config.json nor a GGUF file.")
+    raise BadModel(f"{path} is not a model: it has neither config.json nor a GGUF file.")
 
 
 def _inspect_file(path: Path) -> Inspected:
@@ -74,7 +74,7 @@ def _inspect_file(path: Path) -> Inspected:
     if path.suffix == ".safetensors":
         raise BadModel(f"{path.name} is a part of a model.", hint=f"Add its folder: {path.parent}")
     if path.suffix == ".gguf":
-        raise BadModel(f"{path.name} is no GGUF file: it starts with other bytes.")
+        raise BadModel(f"{path.name} is not a GGUF file: it starts with other bytes.")
     raise UnsafeModel(
         f"{path.name} is neither GGUF nor safetensors; only those are read, because they cannot run code."
     )
@@ -84,7 +84,7 @@ def _inspect_gguf(path: Path) -> Inspected:
     header = check_gguf(path)
     context_length = header.context_length
     if not header.tensors or context_length <= 0:
-        raise BadModel(f"{path.name} is a GGUF file, but no language model.")
+        raise BadModel(f"{path.name} is a GGUF file, but not a language model.")
     files = {path.name: hash_file(path)}
     return Inspected(
         format="gguf",

@@ -347,7 +347,10 @@ class Turns:
 
     async def _generate(self, turn: RunningTurn) -> Finish:
         request = EngineRequest(
-            messages=turn.context.messages, prompt=turn.request.prompt, sampling=turn.sampling
+            messages=turn.context.messages,
+            prompt=turn.request.prompt,
+            sampling=turn.sampling,
+            conversation=turn.position.session_id,
         )
         async with aclosing(self._serving.generate(turn.route, request)) as stream:
             async for item in stream:

@@ -33,6 +33,7 @@ from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
 from homefire.engines.memory_estimate import ALL_F32, PROMPT_BATCH_TOKENS, SLOT_MULTIPLE_TOKENS, round_up
+from homefire.engines.slots import SlotTable
 from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
@@ -44,6 +45,8 @@ from homefire.errors import (
 )
 from homefire.types import Message, Sampling, Usage
 
+MAX_GRAMMAR_CHARACTERS = 64 * 1024
+"""All requests wait while llama.cpp compiles one."""
 _QUIET = -1
 _RANDOM_SEED = (1 << 32) - 1
 """LLAMA_DEFAULT_SEED of llama.h."""
@@ -64,6 +67,7 @@ class LlamaModel:
         for adapter in spec.source.adapters:
             check_gguf(Path(adapter.path))
         self.template = self._read_template()
+        self._slots = SlotTable(spec.num_parallel)
         self._server = self._start(self._parameters(num_parallel=spec.num_parallel))
 
     def _read_template(self) -> ChatTemplate | None:
@@ -130,7 +134,7 @@ class LlamaModel:
             raise InvalidRequest("There is nothing to answer: no messages and no prompt.", param="messages")
         if self.template is None:
             raise BadModel(
-                f"{self.spec.name} has no chat template: it is no chat model.",
+                f"{self.spec.name} has no chat template: it is not a chat model.",
                 hint="Send a raw prompt instead.",
             )
         return self._normalize(self.template.render(messages)), False
@@ -181,7 +185,11 @@ class LlamaModel:
             context_length=self.spec.context_length,
             schema=schema,
         )
-        self._server.handle_completions(body, stream.take)
+        body["id_slot"] = slot = self._slots.acquire(request.conversation)
+        try:
+            self._server.handle_completions(body, stream.take)
+        finally:
+            self._slots.release(slot)
         return stream.finish(self._library_error)
 
     def _checked_prompt(
@@ -239,6 +247,10 @@ class LlamaModel:
         if sampling.json_schema is not None:
             body["grammar"] = to_grammar(sampling.json_schema)
         if sampling.grammar is not None:
+            if len(sampling.grammar) > MAX_GRAMMAR_CHARACTERS:
+                raise InvalidRequest(
+                    f"The grammar has more than {MAX_GRAMMAR_CHARACTERS} characters.", param="grammar"
+                )
             if sampling.grammar.lstrip().startswith("%"):
                 raise InvalidRequest("The grammar is not GBNF.", param="grammar")
             body["grammar"] = sampling.grammar

@@ -51,7 +51,7 @@ class EngineSettings(Protocol):
 
 
 class LlamaCppEngine(NoSleep):
-    """See `engines.base.Engine`. Belongs to one event loop."""
+    """An `engines.base.Engine`. Belongs to one event loop."""
 
     capabilities: frozenset[Capability] = frozenset(get_args(Capability)) - {"sleep"}
     source_kind: ClassVar[SourceKind] = "gguf"
@@ -132,7 +132,7 @@ class LlamaCppEngine(NoSleep):
             self._worker = task.result()
 
     async def generate(self, request: EngineRequest) -> AsyncIterator[Generated]:
-        """Stream an answer; see the contract. Closing the iterator cancels within one token."""
+        """Stream an answer. Closing the iterator cancels within one token."""
         worker = await self._running()
         call, queue = worker.open(request)
         try:
