@@ -22,6 +22,7 @@ from homefire.errors import (
     RequestTimeout,
     StoreFull,
 )
+from homefire.serving.serving import Serving
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
 from tests.chat.talk import Talk, answered, check_order, request, system, talking
@@ -243,6 +244,32 @@ async def test_what_is_refused_is_no_turn(tmp_path: Path) -> None:
         assert talk.recorded() == []
         gate.set()
         await asyncio.gather(*taken)
+
+
+async def test_counting_and_generating_share_one_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float | None] = []
+
+    def watch(original: Any) -> Any:
+        def watched(*args: Any, **given: Any) -> Any:
+            seen.append(given.get("deadline_s"))
+            return original(*args, **given)
+
+        return watched
+
+    monkeypatch.setattr(Serving, "count_tokens", watch(Serving.count_tokens))
+    monkeypatch.setattr(Serving, "generate", watch(Serving.generate))
+    async with talking(tmp_path, catalog=scripted(context_length=64), chat={"max_tokens": 8}) as talk:
+        started, _, _ = await talk.say("word " * 20)
+        seen.clear()
+        for _ in range(2):
+            started, _, _ = await talk.say("word " * 20, session_id=started.session_id)
+        assert started.num_trimmed_messages > 0
+        first, second = dict.fromkeys(seen)
+        assert first is not None
+        assert second is not None
+        assert len(seen) > 3
 
 
 async def test_a_conversation_that_does_not_fit_is_trimmed_and_says_so_everywhere(tmp_path: Path) -> None:

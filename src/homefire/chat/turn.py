@@ -56,6 +56,8 @@ class _Turn:
     route: Route
     context: Context
     sampling: Sampling
+    deadline_s: float
+    """On the event loop's clock; for counting, waiting, loading and generating together."""
     answer: list[str] = field(default_factory=list)
 
     @property
@@ -73,6 +75,7 @@ class Turns:
         self._serving = serving
         self._router = router
         self._settings: ChatSettings = settings.chat
+        self._request_timeout_s = settings.server.request_timeout_s
         self._world = world
         self._queues: dict[str, _Queue] = {}
 
@@ -132,7 +135,8 @@ class Turns:
             sampling = msgspec.structs.replace(sampling, max_tokens=settings.max_tokens)
         if sampling.temperature is None and settings.temperature is not None:
             sampling = msgspec.structs.replace(sampling, temperature=settings.temperature)
-        return _Turn(self._world.new_id("turn"), request, place, route, context, sampling)
+        deadline_s = asyncio.get_running_loop().time() + self._request_timeout_s
+        return _Turn(self._world.new_id("turn"), request, place, route, context, sampling, deadline_s)
 
     async def _generate(self, turn: _Turn) -> AsyncGenerator[Generated, None]:
         may_trim = turn.request.prompt is None and (
@@ -163,7 +167,7 @@ class Turns:
             prompt=turn.request.prompt,
             sampling=turn.sampling,
         )
-        return self._serving.generate(turn.route, request)
+        return self._serving.generate(turn.route, request, deadline_s=turn.deadline_s)
 
     def _surely_fits(self, turn: _Turn, limit: int) -> bool:
         assert turn.sampling.max_tokens is not None
@@ -175,7 +179,7 @@ class Turns:
             turn.context,
             limit=limit,
             max_tokens=turn.sampling.max_tokens,
-            count=partial(self._serving.count_tokens, turn.route),
+            count=partial(self._serving.count_tokens, turn.route, deadline_s=turn.deadline_s),
         )
 
     async def _record(self, turn: _Turn, finish: Finish) -> Ended:
