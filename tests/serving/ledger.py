@@ -32,7 +32,7 @@ from homefire.serving.planner import BATCH_HANDICAP, Lane, Planner
 GB = 1_000_000_000
 NAMES = ("a", "b", "c", "d", "e", "remote", "huge")
 NEEDS = {"a": GB, "b": 2 * GB, "c": 3 * GB, "d": 4 * GB, "e": GB, "remote": 0, "huge": 90 * GB}
-SLEEPERS = frozenset({"b", "d"})
+SLEEPERS = frozenset({"b", "d", "e"})
 NUM_SLOTS = {"a": 2, "b": 1, "c": 4, "d": 2, "e": 1, "remote": 8, "huge": 1}
 
 
@@ -369,6 +369,10 @@ class Ledger:
         assert planner.num_waiting == len(self.waiting), "a waiting request is lost"
         assert planner.num_active == len(self.active)
         assert planner.held_bytes == self._held_bytes(), "the books disagree about memory"
+        asleep = [name for name, known in self.models.items() if known.state == "asleep"]
+        if len(asleep) > planner.max_models:
+            waited_for = {asked.model for asked in self.waiting.values()}
+            assert any(name in waited_for for name in asleep), "more sleeping processes than models allowed"
         if self.waiting and not self.active and not self.pending():
             assert self.training in ("parking", "resuming", "unparkable"), (
                 "nothing is under way, yet some wait"

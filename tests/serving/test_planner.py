@@ -480,6 +480,18 @@ def test_an_engine_that_can_sleep_sleeps_and_wakes() -> None:
     assert started(bench.load("a")) == [2]
 
 
+def test_no_more_models_sleep_than_may_be_loaded() -> None:
+    bench = Bench(max_models=1)
+    for now_s, model in enumerate("abc", start=1):
+        effects = bench.submit(now_s, model, now_s) + bench.prepare(model, can_sleep=True, now_s=now_s)
+        if isinstance(effects[-1], Sleep):
+            effects = bench.planner.slept(effects[-1].model, now_s=now_s)
+        assert Load(model) in effects
+        bench.load(model, now_s=now_s)
+        bench.finish(now_s, now_s)
+    assert effects == (Load("c"), Evict("a"))
+
+
 def test_training_parks_for_chat_and_goes_on_when_there_is_room_again() -> None:
     bench = Bench(budget_bytes=4 * GB)
     assert bench.planner.training_started(3 * GB, now_s=0.0) == ()

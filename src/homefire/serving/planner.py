@@ -351,6 +351,7 @@ class Planner:
         self._evict_retired(room, effects)
         self._settle_prepared(room, now_s, effects)
         self._evict_excess(room, effects)
+        self._evict_sleepers(room, effects)
         self._resume_training(room, now_s, effects)
         self._is_settled = room.excess_bytes <= 0 and room.excess_models <= 0 and self._training != "parked"
         self._is_settled &= all(model.retired_before is None for model in self._models.values())
@@ -556,6 +557,16 @@ class Planner:
                 return
             if not model.num_waiting:
                 effects.append(self._vacate(model, room))
+
+    def _evict_sleepers(self, room: Room, effects: list[Effect]) -> None:
+        """Each sleeping model is a process: no more of them than may be loaded."""
+        asleep = [
+            model
+            for model in self._models.values()
+            if model.state == "asleep" and not model.num_waiting and model.retired_before is None
+        ]
+        asleep.sort(key=lambda model: (model.key in self._pinned, model.idle_since_s))
+        effects += [self._vacate(model, room) for model in asleep[: max(0, len(asleep) - self.max_models)]]
 
     def _resume_training(self, room: Room, now_s: float, effects: list[Effect]) -> None:
         if self._training != "parked" or any(request.why == "room" for request in self._waiting):
