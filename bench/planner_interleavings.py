@@ -4,7 +4,7 @@
 
 Each schedule is `EVENTS_EACH` random events (requests, ends, cancels, loads that succeed, fail or take more
 than expected, unloads, crashes, swaps, pins, deadlines, training) and a drain, under one of several limits.
-The books of `tests/serving/ledger.py` raise at the first request that is lost, passed too often or answered
+The books of `tests/serving/ledger.py` raise at the first request that is lost, overtaken too often or answered
 twice, at the first byte over the budget, and at the first effect without an answer. Cost: about 50 µs of
 processor per event.
 """
@@ -26,13 +26,15 @@ COMMAND = "python -m bench.planner_interleavings"
 EVENTS_EACH = 1_000
 REACH_S = 60.0
 LIMITS = [(4, 1, 5), (6, 2, 0), (6, 3, 2), (9, 8, 5), (12, 2, 8), (5, 4, 1)]
-"""Budget in GB, models, passes."""
+"""Budget in GB, models, overtakes."""
 
 
 def run_schedule(seed: int) -> collections.Counter[str]:
     """One schedule; how often what happened, and `broken` for one that broke a promise."""
-    budget, max_models, max_passes = LIMITS[seed % len(LIMITS)]
-    planner = Planner(budget_bytes=budget * GB, max_models=max_models, max_waiting=12, max_passes=max_passes)
+    budget, max_models, max_overtakes = LIMITS[seed % len(LIMITS)]
+    planner = Planner(
+        budget_bytes=budget * GB, max_models=max_models, max_waiting=12, max_overtakes=max_overtakes
+    )
     try:
         ledger: Ledger = play(planner, seed=seed, num_events=EVENTS_EACH)
     except (AssertionError, KeyError) as error:

@@ -184,14 +184,15 @@ async def test_models_are_added_by_absolute_path_only(house: House) -> None:
         assert (await client.delete("/v1/homefire/models/nope")).status_code == 404
 
 
-async def test_a_removed_model_lets_its_engine_go(house: House) -> None:
+async def test_the_engine_of_a_removed_model_is_evicted(house: House) -> None:
     async with house.client() as client:
         await client.post("/v1/homefire/models", json={"path": "/models/new", "name": "new"})
         asked = {"model": "new", "messages": [{"role": "user", "content": "Hi"}]}
         assert (await client.post("/v1/chat/completions", json=asked)).status_code == 200
         assert "new" in {model.name for model in house.homefire.serving.status()}
         await client.delete("/v1/homefire/models/new")
-        assert "new" not in {model.name for model in house.homefire.serving.status()}
+        states = {model.name: model.state for model in house.homefire.serving.status()}
+        assert states.get("new", "unloading") == "unloading"
 
 
 async def test_versions_routes_answer_and_refuse(house: House) -> None:

@@ -22,6 +22,7 @@ from homefire.errors import (
     RequestTimeout,
     StoreFull,
 )
+from homefire.serving.serving import Serving
 from homefire.store.nouns.conversations import TurnEnded
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
@@ -305,6 +306,32 @@ async def test_a_question_that_found_the_queue_full_is_kept_as_failed(tmp_path: 
         again, _, _ = await talk.say(replaces_turn_id=row.turn_id)
         assert again.session_id == row.session_id
         assert talk.prompts()[-1] == (Message("user", "Later"),)
+
+
+async def test_counting_and_generating_share_one_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float | None] = []
+
+    def watch(original: Any) -> Any:
+        def watched(*args: Any, **given: Any) -> Any:
+            seen.append(given.get("deadline_s"))
+            return original(*args, **given)
+
+        return watched
+
+    monkeypatch.setattr(Serving, "count_tokens", watch(Serving.count_tokens))
+    monkeypatch.setattr(Serving, "generate", watch(Serving.generate))
+    async with talking(tmp_path, catalog=scripted(context_length=64), chat={"max_tokens": 8}) as talk:
+        started, _, _ = await talk.say("word " * 20)
+        seen.clear()
+        for _ in range(2):
+            started, _, _ = await talk.say("word " * 20, session_id=started.session_id)
+        assert started.num_trimmed_messages > 0
+        first, second = dict.fromkeys(seen)
+        assert first is not None
+        assert second is not None
+        assert len(seen) > 3
 
 
 async def test_a_conversation_that_does_not_fit_is_trimmed_and_says_so_everywhere(tmp_path: Path) -> None:

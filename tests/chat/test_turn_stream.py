@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import aclosing
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,7 @@ async def test_waiting_for_a_session_has_a_deadline(tmp_path: Path) -> None:
     catalog = scripted(gate=gate)
     async with talking(tmp_path, catalog=catalog, server={"request_timeout_s": 0.1}) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        queue = await talk.turns._wait_for_session(first.session_id)
+        queue = await talk.turns._wait_for_session(first.session_id, inf)
         with pytest.raises(RequestTimeout):
             await talk.say("And?", principal=ANN, session_id=first.session_id)
         talk.turns._leave_session(queue)
@@ -267,7 +268,7 @@ async def test_waiting_for_a_session_has_a_deadline(tmp_path: Path) -> None:
 async def test_a_stranger_never_waits_for_a_session_he_does_not_have(tmp_path: Path) -> None:
     async with talking(tmp_path) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        queue = await talk.turns._wait_for_session(first.session_id)
+        queue = await talk.turns._wait_for_session(first.session_id, inf)
         with pytest.raises(NotFound):  # at once: the time it takes tells him nothing
             await asyncio.wait_for(talk.say("x", principal=BOB, session_id=first.session_id), 5)
         talk.turns._leave_session(queue)

@@ -32,7 +32,7 @@ from homefire.serving.planner import BATCH_HANDICAP, Lane, Planner
 GB = 1_000_000_000
 NAMES = ("a", "b", "c", "d", "e", "remote", "huge")
 NEEDS = {"a": GB, "b": 2 * GB, "c": 3 * GB, "d": 4 * GB, "e": GB, "remote": 0, "huge": 90 * GB}
-SLEEPERS = frozenset({"b", "d"})
+SLEEPERS = frozenset({"b", "d", "e"})
 NUM_SLOTS = {"a": 2, "b": 1, "c": 4, "d": 2, "e": 1, "remote": 8, "huge": 1}
 
 
@@ -49,7 +49,7 @@ class Asked:
     num_slots: int
     deadline_s: float
     may_exceed: bool
-    num_passes: int = 0
+    num_overtakes: int = 0
 
 
 @dataclass(slots=True)
@@ -265,7 +265,7 @@ class Ledger:
                 self.models[name] = Known()
                 for asked in self.waiting.values():
                     if asked.model == name:  # unloaded on request meanwhile: it begins to wait for room anew
-                        asked.num_passes = max(0, asked.num_passes - self.planner.max_models)
+                        asked.num_overtakes = max(0, asked.num_overtakes - self.planner.max_models)
             case Load(name):
                 self._take_room(name, "prepared", "loading")
             case Wake(name):
@@ -296,12 +296,12 @@ class Ledger:
         known.has_started = True
         assert known.num_used_slots <= NUM_SLOTS[asked.model], "more requests than slots"
         if known.need_bytes and not asked.may_exceed:
-            # Beside its passes, those whose room was given before: one for each model, and one for a swap.
-            bound = self.planner.max_passes + self.planner.max_models + 1
+            # Beside those that overtake it, those whose room was given before: one for each model, and one for a swap.
+            bound = self.planner.max_overtakes + self.planner.max_models + 1
             for other in self.waiting.values():
                 if other.place < asked.place and self._lacks_room(other):
-                    other.num_passes += 1
-                    assert other.num_passes <= bound, "starved beyond the stated bound"
+                    other.num_overtakes += 1
+                    assert other.num_overtakes <= bound, "starved beyond the stated bound"
         self.active[ticket] = asked
         self.num_started += 1
         self.longest_wait = max(self.longest_wait, self.num_tickets - ticket)
@@ -369,6 +369,10 @@ class Ledger:
         assert planner.num_waiting == len(self.waiting), "a waiting request is lost"
         assert planner.num_active == len(self.active)
         assert planner.held_bytes == self._held_bytes(), "the books disagree about memory"
+        asleep = [name for name, known in self.models.items() if known.state == "asleep"]
+        if len(asleep) > planner.max_models:
+            waited_for = {asked.model for asked in self.waiting.values()}
+            assert any(name in waited_for for name in asleep), "more sleeping processes than models allowed"
         if self.waiting and not self.active and not self.pending():
             assert self.training in ("parking", "resuming", "unparkable"), (
                 "nothing is under way, yet some wait"

@@ -33,13 +33,13 @@ from homefire.serving.room import Room
 from tests.serving.ledger import GB, NAMES, Ledger, play
 
 LIMITS = [(4, 1, 5), (6, 2, 0), (6, 3, 2), (9, 8, 5)]
-"""Budget in GB, models, passes."""
+"""Budget in GB, models, overtakes."""
 
 
 def make_planner(
-    budget: int = 6, max_models: int = 3, max_passes: int = 2, kind: type[Planner] = Planner
+    budget: int = 6, max_models: int = 3, max_overtakes: int = 2, kind: type[Planner] = Planner
 ) -> Planner:
-    return kind(budget_bytes=budget * GB, max_models=max_models, max_waiting=12, max_passes=max_passes)
+    return kind(budget_bytes=budget * GB, max_models=max_models, max_waiting=12, max_overtakes=max_overtakes)
 
 
 # Random interleavings
@@ -69,7 +69,7 @@ class PlannerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(Planner(budget_bytes=6 * GB, max_models=2, max_waiting=6, max_passes=1))
+        self.ledger = Ledger(Planner(budget_bytes=6 * GB, max_models=2, max_waiting=6, max_overtakes=1))
 
     @rule(model=st.sampled_from(NAMES), num_slots=st.integers(0, 1), swaps=st.booleans())
     def submit(self, model: str, num_slots: int, swaps: bool) -> None:
@@ -153,11 +153,11 @@ class LosesATicketWhenALoadFails(Planner):
         return super()._refuse_waiting(model, cause)[:-1]
 
 
-class HasNoPassLimit(Planner):
+class HasNoLimitOfOvertakes(Planner):
     def _serve_waiting(self, *args: Any) -> Any:
         short = super()._serve_waiting(*args)
         for request in self._waiting:
-            request.num_passes = 0
+            request.num_overtakes = 0
         return short
 
 
@@ -229,7 +229,7 @@ class ForgetsWhatALoadTook(Planner):
         EvictsTheBusy,
         EvictsThePinnedFirst,
         LosesATicketWhenALoadFails,
-        HasNoPassLimit,
+        HasNoLimitOfOvertakes,
         LeaksASlotOnCancel,
         ForgetsToStartTheNext,
         StartsBeforeTheLoad,
@@ -327,13 +327,13 @@ def test_what_takes_no_slot_starts_beside_those_that_do() -> None:
 
 
 def test_a_busy_model_cannot_starve_another_that_waits_for_room() -> None:
-    bench = Bench(budget_bytes=GB, max_passes=2)
+    bench = Bench(budget_bytes=GB, max_overtakes=2)
     bench.have_ready("a", num_slots=2)
     assert started(bench.submit(0, "a")) == [0]
     bench.submit(1, "b")
     assert bench.prepare("b") == ()
     assert bench.explain(1) == "waits for room: 1.0 GB needed, a is busy with 1 request"
-    assert started(bench.submit(2, "a")) == [2]  # first pass
+    assert started(bench.submit(2, "a")) == [2]  # first overtake
     assert bench.finish(0) == ()
     assert started(bench.submit(3, "a")) == [3]  # second and last
     assert bench.submit(4, "a") == ()
@@ -346,7 +346,7 @@ def test_a_busy_model_cannot_starve_another_that_waits_for_room() -> None:
 
 
 def test_a_request_that_waits_for_a_slot_does_not_hold_up_other_models() -> None:
-    bench = Bench(max_passes=0)
+    bench = Bench(max_overtakes=0)
     bench.have_ready("a")
     bench.have_ready("b")
     bench.submit(0, "a")
@@ -478,6 +478,18 @@ def test_an_engine_that_can_sleep_sleeps_and_wakes() -> None:
     assert bench.finish(1) == (Evict("b"),)
     assert bench.planner.unloaded("b", now_s=0.0) == (Wake("a"),)
     assert started(bench.load("a")) == [2]
+
+
+def test_no_more_models_sleep_than_may_be_loaded() -> None:
+    bench = Bench(max_models=1)
+    for now_s, model in enumerate("abc", start=1):
+        effects = bench.submit(now_s, model, now_s) + bench.prepare(model, can_sleep=True, now_s=now_s)
+        if isinstance(effects[-1], Sleep):
+            effects = bench.planner.slept(effects[-1].model, now_s=now_s)
+        assert Load(model) in effects
+        bench.load(model, now_s=now_s)
+        bench.finish(now_s, now_s)
+    assert effects == (Load("c"), Evict("a"))
 
 
 def test_training_parks_for_chat_and_goes_on_when_there_is_room_again() -> None:

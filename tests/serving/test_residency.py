@@ -262,6 +262,22 @@ async def test_a_model_unloaded_while_it_is_used_leaves_afterwards() -> None:
         assert catalog.loaded == []
 
 
+async def test_a_load_that_ends_just_when_it_is_given_up_is_no_load(caplog: pytest.LogCaptureFixture) -> None:
+    gate = asyncio.Event()
+    catalog = FakeCatalog(*NAMES, make=lambda spec: ScriptedEngine(spec, load_gate=gate))
+    async with serving(catalog) as served:
+        leaver = asyncio.create_task(ask(served, catalog, "a"))
+        await settle()
+        leaver.cancel()
+        await asyncio.wait([leaver])
+        gate.set()  # the load goes on at the next turn of the event loop
+        served.unload("a")
+        await settle()
+        assert served.status() == []
+        assert catalog.engines[0].num_stops == 1
+        assert "could not be loaded" not in caplog.text
+
+
 async def test_an_engine_that_can_sleep_sleeps_and_wakes_for_the_next_request() -> None:
     catalog = FakeCatalog(*NAMES, make=lambda spec: ScriptedEngine(spec, can_sleep=True))
     async with serving(catalog, budget=1) as served:

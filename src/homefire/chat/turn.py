@@ -87,6 +87,8 @@ class RunningTurn:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the question is on disk (`is_asked`), or cannot be (`stream` then says why)."""
     is_asked: bool = False
+    deadline_s: float = 0.0
+    """On the event loop's clock; for waiting, counting, loading and generating together."""
     answer: list[str] = field(default_factory=list)
     has_started: bool = False
     is_cancelled: bool = False
@@ -167,11 +169,12 @@ class Turns:
         Raises what `run` raises before its first event, except what the engine says. Cancelled while it
         waits, it leaves nothing behind, or a turn that is recorded as cancelled.
         """
+        deadline_s = asyncio.get_running_loop().time() + self._request_timeout_s
         session = named_session(self._store, request)
         is_long = _is_long(request, session)
         await _on_thread_if(is_long, partial(check_request, request))
         route = self._router.route(_to_route(request))
-        queue = await self._wait_for_session(session.session_id) if session is not None else None
+        queue = await self._wait_for_session(session.session_id, deadline_s) if session is not None else None
         try:
             turn = await _on_thread_if(is_long, partial(self._prepare, request, route))
         except BaseException:
@@ -179,7 +182,8 @@ class Turns:
             raise
         if queue is None and turn.position.parent_message_id is None:
             # Nobody knows the new session yet, so this does not wait.
-            queue = await self._wait_for_session(turn.position.session_id)
+            queue = await self._wait_for_session(turn.position.session_id, deadline_s)
+        turn.deadline_s = deadline_s
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn, queue), name=f"turn {turn.turn_id}")
         try:
@@ -352,7 +356,9 @@ class Turns:
             sampling=turn.sampling,
             conversation=turn.position.session_id,
         )
-        async with aclosing(self._serving.generate(turn.route, request)) as stream:
+        async with aclosing(
+            self._serving.generate(turn.route, request, deadline_s=turn.deadline_s)
+        ) as stream:
             async for item in stream:
                 if not turn.has_started:
                     turn.has_started = True
@@ -369,7 +375,7 @@ class Turns:
             turn.context,
             limit=limit,
             max_tokens=turn.sampling.max_tokens,
-            count=partial(self._serving.count_tokens, turn.route),
+            count=partial(self._serving.count_tokens, turn.route, deadline_s=turn.deadline_s),
         )
 
     # Recording how it ended
@@ -482,11 +488,11 @@ class Turns:
 
     # One at a time
 
-    async def _wait_for_session(self, session_id: str) -> _Queue:
+    async def _wait_for_session(self, session_id: str, deadline_s: float) -> _Queue:
         queue = self._queues.setdefault(session_id, _Queue(session_id))
         queue.num_users += 1
         try:
-            async with asyncio.timeout(self._request_timeout_s):
+            async with asyncio.timeout_at(deadline_s):
                 await queue.lock.acquire()
         except BaseException as error:
             queue.num_users -= 1

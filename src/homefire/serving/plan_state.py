@@ -57,7 +57,7 @@ class Request:
     submitted_s: float
     deadline_s: float
     may_exceed: bool
-    num_passes: int = 0
+    num_overtakes: int = 0
     why: Why = "preparing"
     started_s: float | None = None
 

@@ -15,7 +15,7 @@ Promises (held by random interleavings in the tests, with planted bugs):
 - every request is started or refused exactly once, or cancelled while it waits;
 - loads begin only while they fit the budget (bytes and models). Only a swap may exceed it, by one model;
 - a model in use is never evicted; the pinned ones leave last;
-- **no starvation**: while a request waits for room, at most `max_passes` requests behind it are given room or
+- **no starvation**: while a request waits for room, at most `max_overtakes` requests behind it are given room or
   a slot, beside those whose room was given before, and swaps. Then all behind it wait until it has its own;
 - a model is not loaded and evicted again without a start while somebody waits for it.
 
@@ -66,13 +66,15 @@ Lane = Literal["interactive", "batch"]
 class Planner:
     """See the module. A model is named by a key; what stands before an `@` in it is its name in words."""
 
-    def __init__(self, *, budget_bytes: int, max_models: int, max_waiting: int, max_passes: int = 8) -> None:
-        if min(budget_bytes, max_models, max_waiting) < 1 or max_passes < 0:
-            raise ValueError("budget_bytes, max_models and max_waiting must be at least 1, max_passes 0.")
+    def __init__(
+        self, *, budget_bytes: int, max_models: int, max_waiting: int, max_overtakes: int = 8
+    ) -> None:
+        if min(budget_bytes, max_models, max_waiting) < 1 or max_overtakes < 0:
+            raise ValueError("budget_bytes, max_models and max_waiting must be at least 1, max_overtakes 0.")
         self.budget_bytes = budget_bytes
         self.max_models = max_models
         self.max_waiting = max_waiting
-        self.max_passes = max_passes
+        self.max_overtakes = max_overtakes
         self._models: dict[str, Model] = {}
         self._waiting: list[Request] = []  # by place
         self._requests: dict[int, Request] = {}
@@ -349,6 +351,7 @@ class Planner:
         self._evict_retired(room, effects)
         self._settle_prepared(room, now_s, effects)
         self._evict_excess(room, effects)
+        self._evict_sleepers(room, effects)
         self._resume_training(room, now_s, effects)
         self._is_settled = room.excess_bytes <= 0 and room.excess_models <= 0 and self._training != "parked"
         self._is_settled &= all(model.retired_before is None for model in self._models.values())
@@ -361,7 +364,7 @@ class Planner:
         short: dict[Model, Request] = {}
         full: set[Model] = set()
         num_given = 0
-        num_may_pass = _NO_LIMIT  # how many may still be given something that those before lack
+        num_may_overtake = _NO_LIMIT  # how many may still be given something that those before lack
         for request in self._waiting:
             model = request.model
             # Takes nothing that anybody lacks, or is a swap.
@@ -375,40 +378,40 @@ class Planner:
                     still_waiting.append(request)
                     continue
                 if model.granted is not request and not is_free:
-                    if num_may_pass <= 0:
+                    if num_may_overtake <= 0:
                         request.why = "turn"
                         still_waiting.append(request)
                         continue
-                    num_may_pass -= 1
+                    num_may_overtake -= 1
                     num_given += 1
                 effects.append(self._start(request, now_s))
                 continue
             elif model.state in ("prepared", "asleep"):
                 request.why = "room"
-                if model not in short and (num_may_pass > 0 or is_free) and room.takes(model.lack_bytes):
+                if model not in short and (num_may_overtake > 0 or is_free) and room.takes(model.lack_bytes):
                     room.take(model.lack_bytes)
                     effects.append(self._give_room(request, now_s))
-                    num_may_pass -= not is_free
+                    num_may_overtake -= not is_free
                     num_given += not is_free
                 else:
-                    if num_may_pass <= 0:
+                    if num_may_overtake <= 0:
                         request.why = "turn"
                     elif model not in short:
                         short[model] = request
                         room.reserve_if_coming(model.key, model.lack_bytes)
                     lacking.append((request, num_given))
-                    num_may_pass = min(num_may_pass, self.max_passes - request.num_passes)
+                    num_may_overtake = min(num_may_overtake, self.max_overtakes - request.num_overtakes)
             elif model.state in ("loading", "waking"):
                 request.why = "loading"
-                if model.granted is None and (num_may_pass > 0 or is_free):
+                if model.granted is None and (num_may_overtake > 0 or is_free):
                     model.granted = request
-                    num_may_pass -= not is_free
+                    num_may_overtake -= not is_free
                     num_given += not is_free
             else:
                 request.why = "preparing" if model.state == "preparing" else "unloading"
             still_waiting.append(request)
         for request, num_given_before in lacking:
-            request.num_passes += num_given - num_given_before
+            request.num_overtakes += num_given - num_given_before
         self._waiting = still_waiting
         return list(short.values())
 
@@ -554,6 +557,16 @@ class Planner:
                 return
             if not model.num_waiting:
                 effects.append(self._vacate(model, room))
+
+    def _evict_sleepers(self, room: Room, effects: list[Effect]) -> None:
+        """Each sleeping model is a process: no more of them than may be loaded."""
+        asleep = [
+            model
+            for model in self._models.values()
+            if model.state == "asleep" and not model.num_waiting and model.retired_before is None
+        ]
+        asleep.sort(key=lambda model: (model.key in self._pinned, model.idle_since_s))
+        effects += [self._vacate(model, room) for model in asleep[: max(0, len(asleep) - self.max_models)]]
 
     def _resume_training(self, room: Room, now_s: float, effects: list[Effect]) -> None:
         if self._training != "parked" or any(request.why == "room" for request in self._waiting):

@@ -151,7 +151,10 @@ class Residency:
                 case Sleep(key):
                     self._begin(key, self._sleep(key), "sleep")
                 case Evict(key):
-                    self._begin(key, self._evict(key, self._residents[key].work), "evict")
+                    work = self._residents[key].work
+                    if work is not None:
+                        work.cancel()  # at once: a load must not end as one after it was given up
+                    self._begin(key, self._evict(key, work), "evict")
                 case ParkTraining():
                     self._spawn(self._park_training(), "park training")
                 case ResumeTraining():
@@ -248,8 +251,7 @@ class Residency:
         self.apply(self._planner.slept(key, held_bytes=engine.status().rss_bytes or 0, now_s=self._now_s()))
 
     async def _evict(self, key: str, work: asyncio.Task[None] | None) -> None:
-        if work is not None and not work.done():
-            work.cancel()
+        if work is not None:
             await asyncio.wait([work])
         await self._stop_engine(key)
         self.apply(self._planner.unloaded(key, now_s=self._now_s()))
