@@ -19,6 +19,7 @@ import msgspec
 from homefire.api import native_types as native
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.store.rows import MessageRow, SessionRow, TurnRow
+from homefire.training.correction_states import CorrectionView
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
 from homefire.types import Timings, Usage
@@ -39,6 +40,17 @@ def run_view(state: str = "done", **changes: Any) -> native.RunView:
         "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (),
     }  # fmt: skip
     return native.RunView(**{**values, **changes})
+
+
+def correction_view(state: Any = "waiting", **changes: Any) -> CorrectionView:
+    """A correction, waiting unless changed."""
+    values: dict[str, Any] = {
+        "example_id": "e" * 64, "question": "Where is the key?", "answer": "Under the pot.",
+        "num_messages_before": 0, "state": state, "live": False, "version": None, "run_id": None,
+        "run_state": None, "why": "", "reasons": (), "next": "The next run learns it.",
+        "superseded_by": None, "turn_id": None, "created_at_s": AT_S, "seq": 7,
+    }  # fmt: skip
+    return CorrectionView(**{**values, **changes})
 
 
 def version_view(version: str = "v001", **changes: Any) -> native.VersionView:
@@ -84,7 +96,7 @@ TURN = TurnRow(
     channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2",
     requested_model="default", served_model="ember", served_digest="d", route_reason="r",
     outcome="answered", stop_reason="stop", usage=None, timings=None, num_trimmed_messages=0,
-    error_code=None, verdict=None,
+    error_code=None, error=None, verdict=None,
 )  # fmt: skip
 
 
@@ -106,6 +118,8 @@ class State:
     """Asked for where set."""
     run: native.RunView = field(default_factory=run_view)
     waiting_reason: str | None = None
+    correction: CorrectionView = field(default_factory=correction_view)
+    unlearned: tuple[CorrectionView, ...] = ()
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
     models: list[native.ModelView] = field(
@@ -169,6 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve("POST")
 
+    def do_PATCH(self) -> None:
+        self._serve("PATCH")
+
     def do_DELETE(self) -> None:
         self._serve("DELETE")
 
@@ -213,7 +230,12 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/runs"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(("progress", item) for item in state.progress),
-            ("GET", "/v1/queue"): lambda: native.Queue([], 2, state.waiting_reason),
+            ("GET", "/v1/queue"): lambda: native.Queue([], 2, state.waiting_reason, state.unlearned),
+            ("GET", "/v1/corrections"): lambda: native.CorrectionsPage([state.correction], None),
+            ("GET", "/v1/corrections/eeeeeeee"): lambda: state.correction,
+            ("PATCH", "/v1/corrections/eeeeeeee"): lambda: correction_view(answer=body["answer"]),
+            ("DELETE", "/v1/corrections/eeeeeeee"): lambda: correction_view("withdrawn", next=""),
+            ("POST", "/v1/corrections/eeeeeeee/retry"): lambda: state.run,
             ("GET", "/v1/versions"): lambda: native.Versions(
                 [version_view(), version_view("v002")], "v001", "ember"
             ),
@@ -249,6 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
             disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=native.QueueView(1, 0),
             resident=[native.ResidentView("v001", "ready", True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
+            unlearned=self.state.unlearned,
         )  # fmt: skip
 
     def _given(self, body: Any) -> Given:
