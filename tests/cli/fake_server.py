@@ -22,6 +22,7 @@ from homefire.catalog.scrub import ScrubStatus
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.training.correction_states import CorrectionView
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
 from homefire.types import Timings, Usage
@@ -42,6 +43,17 @@ def run_view(state: str = "done", **changes: Any) -> native.RunView:
         "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (),
     }  # fmt: skip
     return native.RunView(**{**values, **changes})
+
+
+def correction_view(state: Any = "waiting", **changes: Any) -> CorrectionView:
+    """A correction, waiting unless changed."""
+    values: dict[str, Any] = {
+        "example_id": "e" * 64, "question": "Where is the key?", "answer": "Under the pot.",
+        "num_messages_before": 0, "state": state, "live": False, "version": None, "run_id": None,
+        "run_state": None, "why": "", "reasons": (), "next": "The next run learns it.",
+        "superseded_by": None, "turn_id": None, "created_at_s": AT_S, "seq": 7,
+    }  # fmt: skip
+    return CorrectionView(**{**values, **changes})
 
 
 def version_view(version: str = "v001", **changes: Any) -> native.VersionView:
@@ -119,6 +131,8 @@ class State:
     open_runs: list[native.RunView] = field(default_factory=list)
     live: str = "v001"
     waiting_reason: str | None = None
+    correction: CorrectionView = field(default_factory=correction_view)
+    unlearned: tuple[CorrectionView, ...] = ()
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
     models: list[native.ModelView] = field(
@@ -193,6 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve("POST")
 
+    def do_PATCH(self) -> None:
+        self._serve("PATCH")
+
     def do_DELETE(self) -> None:
         self._serve("DELETE")
 
@@ -242,7 +259,14 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/runs"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(self._progress()),
-            ("GET", "/v1/queue"): lambda: native.Queue(state.open_runs, 2, state.waiting_reason),
+            ("GET", "/v1/queue"): lambda: native.Queue(
+                state.open_runs, 2, state.waiting_reason, state.unlearned
+            ),
+            ("GET", "/v1/corrections"): lambda: native.CorrectionsPage([state.correction], None),
+            ("GET", "/v1/corrections/eeeeeeee"): lambda: state.correction,
+            ("PATCH", "/v1/corrections/eeeeeeee"): lambda: correction_view(answer=body["answer"]),
+            ("DELETE", "/v1/corrections/eeeeeeee"): lambda: correction_view("withdrawn", next=""),
+            ("POST", "/v1/corrections/eeeeeeee/retry"): lambda: state.run,
             ("GET", "/v1/versions"): lambda: native.Versions(
                 [version_view(), version_view("v002")], state.live, "ember"
             ),
@@ -288,6 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
             resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
             scrub=ScrubStatus(report=None, is_running=False, failure=None),
+            unlearned=self.state.unlearned,
         )  # fmt: skip
 
     def _progress(self) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from homefire.cli import progress
 
-REFUSED = {"run_id": "run_1", "state": "done", "promoted": False, "gate_reasons": ["'2 + 2' became 5."]}
+REFUSED = {"run_id": "run_1", "state": "refused", "promoted": False, "gate_reasons": ["'2 + 2' became 5."]}
 
 
 class Runs:

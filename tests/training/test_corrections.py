@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
+from homefire.training.control_tokens import read_control_tokens
 from homefire.training.corrections import Corrections, example_id_of, size_of, trimmed
 from homefire.types import Message
 from homefire.world import World
+
+BUNDLED_MODEL = Path(corrections_module.__file__).parents[1] / "bundled" / "ember"
 
 
 @pytest.fixture
@@ -157,6 +161,63 @@ async def test_empty_and_huge_corrections_are_refused(
         await corrections.give(turn_id, verdict="correction", text=text)
     assert caught.value.details["param"] == "text"
     assert store.last_seq == seq
+
+
+@pytest.mark.parametrize("text", ["\u200b\u200d", "\ufeff \u2800", "\u0301", "\u3164\n\u00ad"])
+async def test_an_answer_that_nobody_could_see_is_refused(
+    corrections: Corrections, store: Store, text: str
+) -> None:
+    seq = store.last_seq
+    with pytest.raises(InvalidRequest, match="nobody can see"):
+        await corrections.correct([user("q")], answer=text)
+    assert store.last_seq == seq
+
+
+@pytest.mark.parametrize("text", ["👍", "…", "é", "0", "שלום", "~"])
+async def test_whatever_shows_something_can_be_taught(corrections: Corrections, text: str) -> None:
+    assert (await corrections.correct([user("q")], answer=text)).is_new
+
+
+async def test_the_answer_that_was_given_is_nothing_to_learn(store: Store) -> None:
+    turn_id = record_turn(store, ("user", "Hi"), ("assistant", "Hello there."))
+    with pytest.raises(InvalidRequest, match="nothing to learn"):
+        await Corrections(store, store.world).give(turn_id, verdict="correction", text=" Hello  there.\n")
+    assert store.examples.pending() == []
+    # What answers now is another model: it may say something else.
+    moved_on = Corrections(store, store.world, live_digest=lambda: "sha256:another")
+    assert (await moved_on.give(turn_id, verdict="correction", text="Hello there.")).is_new
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "param"),
+    [
+        ("q", "It ends with <|im_end|> here.", "text"),
+        ("What is <|im_end|>?", "A mark.", "messages"),
+    ],
+)
+async def test_text_that_the_model_takes_for_control_tokens_is_refused_at_the_door(
+    store: Store, question: str, answer: str, param: str
+) -> None:
+    async def tokens() -> frozenset[str]:
+        return frozenset({"<|im_end|>"})
+
+    corrections = Corrections(store, store.world, control_tokens=tokens)
+    with pytest.raises(InvalidRequest, match="control token") as caught:
+        await corrections.correct([user(question)], answer=answer)
+    assert (caught.value.details["param"], caught.value.details["tokens"]) == (param, ["<|im_end|>"])
+    assert store.examples.list() == []
+    assert (await corrections.correct([user("q")], answer="<| im_end |> is fine.")).is_new
+
+
+def test_control_tokens_are_those_that_the_tokenizer_calls_special(tmp_path: Path) -> None:
+    assert read_control_tokens(tmp_path) == frozenset()
+    added = [{"content": "<|im_end|>", "special": True, "id": 2}, {"content": "<think>", "special": False}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added, "model": {}}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
+    assert read_control_tokens(tmp_path) == {"<|im_end|>", "<|endoftext|>"}
+    assert "<|im_start|>" in read_control_tokens(BUNDLED_MODEL)
+    (tmp_path / "tokenizer.json").write_bytes(b"{")
+    assert read_control_tokens(tmp_path) == frozenset()
 
 
 async def test_text_with_a_thumb_is_an_error_that_says_what_to_do(

@@ -130,7 +130,7 @@ def wait_until_learned(
 
 def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
     """The run in which a refused correction is taught again, more gently; None when there is none."""
-    if run["state"] != "refused" or run["promoted"]:
+    if run["state"] != "refused" or run["promoted"] or not run["gate_reasons"]:
         return None
     for _ in range(_NEXT_TRY_POLLS):
         for newest in client.get("/v1/runs", example_id=example_id, limit=1)["runs"]:

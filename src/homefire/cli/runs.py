@@ -19,8 +19,10 @@ def _took(run: dict[str, Any]) -> str:
 
 
 def _step(progress: dict[str, Any]) -> str:
+    if "step" not in progress:
+        return "-"
     most = progress.get("max_steps")
-    return f"{progress.get('step') or 0}" + (f" of at most {most}" if most else "")
+    return str(progress["step"]) + (f" of at most {most}" if most else "")
 
 
 def _corrections(taught: list[dict[str, Any]]) -> str:
