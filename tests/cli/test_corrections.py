@@ -70,5 +70,5 @@ def test_what_nothing_teaches_is_named_with_why_and_what_comes_next(
 def test_a_run_shows_its_step_and_the_text_of_its_corrections(homefire: Command, server: FakeServer) -> None:
     server.state.run = run_view("refused", corrections=(REFUSED,), promoted=False, why="short.")
     out = homefire("runs", "show", RUN).out
-    assert "refused  'Where is the key?' → 'Under the pot.'" in out
+    assert "refused  “Where is the key?” → “Under the pot.”" in out
     assert "step" in out
