@@ -14,8 +14,9 @@ import httpx
 import pytest
 import uvicorn
 
-from homefire.api import body, connection, exchange
+from homefire.api import connection, guard
 from homefire.api.connection import Connection
+from homefire.api.guard import HomefireApp
 from homefire.api.run import Server, bind, uvicorn_config
 from tests.api.house import LOCAL, RUN, House, close_house, open_house, queue_run
 
@@ -91,7 +92,7 @@ async def test_planted_bug_a_client_whose_leaving_is_not_seen_is_noticed(
     async def blind(receive: Any, is_complete: Any) -> AsyncIterator[None]:
         yield
 
-    monkeypatch.setattr(exchange, "client_present", blind)
+    monkeypatch.setattr(guard, "cancel_on_disconnect", blind)
     held = await held_after_leaving(tmp_path, streamed=streamed)
     assert held == ["its task", "its slot", "its place in the queue", "a record that says []"]
 
@@ -247,10 +248,13 @@ def take_any_head(patch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for_the_body(patch: pytest.MonkeyPatch) -> None:
-    async def patient(receive: Any, **limits: Any) -> bytes:
-        return await body.read_body(receive, **{**limits, "timeout_s": 60.0})
+    real = HomefireApp.__init__
 
-    patch.setattr(exchange, "read_body", patient)
+    def patient(self: HomefireApp, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        self._timeout_s = 60.0
+
+    patch.setattr(HomefireApp, "__init__", patient)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,16 @@ async def test_forms_and_plain_text_are_refused_on_every_api_write(whole: House)
                 # As a page of another site would send it.
                 headers = {"content-type": kind, "sec-fetch-site": "cross-site"}
                 response = await client.request(method, path, content=b"{}", headers=headers)
-                assert response.status_code == 415, (method, path, kind)
+                assert response.status_code == 403, (method, path, kind)
+                # As a browser sent it that says nothing of where the page came from.
+                if path.startswith(("/v1/", "/api/")):
+                    response = await client.request(
+                        method,
+                        path,
+                        content=b"{}",
+                        headers={"content-type": kind, "user-agent": "Mozilla/5.0 (X11) Gecko/20100101"},
+                    )
+                    assert response.status_code == 415, (method, path, kind)
 
 
 async def test_our_own_page_may_call(house: House) -> None:
@@ -118,12 +127,32 @@ async def test_an_allowed_origin_may_call_and_read(tmp_path: Path) -> None:
     async with house.client() as client:
         headers = {"origin": "https://chat.example"}
         preflight = {**headers, "access-control-request-method": "POST"}
+        # What the official JavaScript SDKs send.
+        wanted = "authorization,x-api-key,x-stainless-arch,x-stainless-retry-count,anthropic-version,anthropic-beta"
+        preflight["access-control-request-headers"] = wanted
         asked = await client.options("/v1/chat/completions", headers=preflight)
-        assert asked.status_code == 204
-        assert "authorization" in asked.headers["access-control-allow-headers"]
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-headers"] == wanted
+        assert asked.headers["access-control-allow-origin"] == "https://chat.example"
+        for other in ("https://chat.example.evil", "https://chat.exampl", "null", "http://chat.example"):
+            asked = await client.options("/v1/chat/completions", headers={**preflight, "origin": other})
+            assert asked.status_code == 400
+            assert "access-control-allow-origin" not in asked.headers
         answer = await client.get("/v1/models", headers=headers)
         assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    async with house.client(REMOTE) as client:
+        # A page can only read why it was refused where the refusal carries the headers too.
+        refused = await client.post("/v1/chat/completions", json={}, headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://chat.example"
     await close_house(house)
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "chat.example", "https://chat.example/path"])
+async def test_an_origin_that_could_never_match_is_a_setting_to_correct(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        policy(origins=(origin,))
+    assert refused.value.details["key"] == "server.allowed_origins"
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
@@ -281,11 +310,44 @@ def test_loopback_may_be_listened_on_without_a_key(host: str) -> None:
     check_exposure(host, num_keys=0)
 
 
-def test_curl_may_leave_out_the_media_type_on_ollamas_routes_and_no_browser_may() -> None:
-    form = {b"content-type": b"application/x-www-form-urlencoded", b"content-length": b"9"}
-    check_media_type("POST", form, curl_ok=True)
-    for header in ({b"origin": b"http://evil.example"}, {b"sec-fetch-site": b"cross-site"}):
-        with pytest.raises(UnsupportedMediaType):
-            check_media_type("POST", {**form, **header}, curl_ok=True)
+UNDECLARED = ["", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/octet-stream"]
+
+
+@pytest.mark.parametrize("media_type", UNDECLARED)
+async def test_json_may_be_undeclared_where_no_browser_sent_it(house: House, media_type: str) -> None:
+    """As LiteLLM's `ollama/` provider, `requests.post(data=…)`, Node's `fetch` and `curl -d` do."""
+    headers = {"content-type": media_type, "sec-fetch-mode": "cors", "user-agent": "node"}
+    async with house.client(headers=headers) as client:
+        for path, body in (
+            ("/api/chat", b'{"model":"default","stream":false,"messages":[{"role":"user","content":"hi"}]}'),
+            ("/v1/chat/completions", b'{"model":"default","messages":[{"role":"user","content":"hi"}]}'),
+            ("/v1/chat", b'{"message":"hi"}'),
+            ("/v1/embeddings", b'{"model":"default","input":"hi"}'),
+        ):
+            answer = await client.post(path, content=body)
+            assert answer.status_code == 200, (path, answer.text)
+            assert (await client.post(path, content=b"a=1")).status_code == 400
+
+
+@pytest.mark.parametrize("media_type", UNDECLARED)
+@pytest.mark.parametrize(
+    "sent_by",
+    [
+        {b"origin": b"http://localhost:8765"},
+        {b"sec-fetch-site": b"none"},
+        {b"referer": b"http://evil.example/"},
+        {b"cookie": b"homefire_key=x"},
+        {b"user-agent": b"Mozilla/5.0 (X11; Linux x86_64; rv:60.0) Gecko/20100101 Firefox/60.0"},
+    ],
+)
+def test_no_browser_may_leave_the_media_type_out(media_type: str, sent_by: dict[bytes, bytes]) -> None:
+    headers = {b"content-type": media_type.encode(), b"content-length": b"9"}
+    check_media_type("POST", headers, is_api=True)
     with pytest.raises(UnsupportedMediaType):
-        check_media_type("POST", form)
+        check_media_type("POST", {**headers, **sent_by}, is_api=True)
+
+
+def test_a_body_of_parts_is_never_json() -> None:
+    headers = {b"content-type": b"multipart/form-data; boundary=x", b"content-length": b"9"}
+    with pytest.raises(UnsupportedMediaType):
+        check_media_type("POST", headers, is_api=True)

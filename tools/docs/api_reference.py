@@ -34,6 +34,7 @@ GROUPS = {
     "versions": "Homefire's own: versions",
     "models": "Homefire's own: models",
     "sessions": "Homefire's own: conversations",
+    "keys": "Homefire's own: API keys",
     "server": "The server",
 }
 BODIES = {
@@ -49,15 +50,19 @@ Made from the route table by `python -m tools.docs.api_reference`. The same as O
 `GET /openapi.json`.
 
 **Who may call.** A key in `Authorization: Bearer` or `x-api-key`; programs on this machine may do
-without (`server.loopback_without_key`), and for them a key that does not begin with `hf-` counts as
-none. The Host header must name this server and an Origin header must be its own
+without (`server.loopback_without_key`), and for them a key that is not known and does not begin with `hf-`
+counts as none. The Host header must name this server and an Origin header must be its own
 (`server.allowed_hosts`, `server.allowed_origins`). Only `/health` and the sign-in page answer without a
 key.
 
-**What is sent.** JSON, declared as `application/json`, at most `server.max_body_bytes`. An unknown
-field is an error that names it.
+**What is sent.** JSON, at most `server.max_body_bytes`, as it is or packed with `Content-Encoding: gzip`
+or `deflate`. It should be declared as `application/json`; a program that is not a browser may leave that out.
+An unknown field is an error that names it. A request lasts at most `server.request_timeout_s`, waiting and
+writing included, and a client that reads nothing of its answer for 30 s is cut off; what changes something (a
+promotion, a model that is copied) is finished once it has begun.
 
-**What comes back.** Chat answers carry `X-Homefire-Turn`, `X-Homefire-Session`, `X-Homefire-Model` (the
+**What comes back.** Every answer carries `Request-Id` (and the same as `X-Request-Id`), which the log names
+where something failed. `HEAD` works where `GET` does. Chat answers carry `X-Homefire-Turn`, `X-Homefire-Session`, `X-Homefire-Model` (the
 model that answered) and, when old messages were left out to fit, `X-Homefire-Trimmed-Messages`; the
 usage then says it too, as `trimmed_messages`. The `id` of an answer in the OpenAI and Anthropic
 dialects is the turn's id, which feedback is given by. Errors have the dialect's own shape and the
@@ -95,8 +100,8 @@ stored conversation comes before.""",
 
 def routes(app: HomefireApp) -> Iterator[tuple[str, str, str, str]]:
     """(group, method, path, what it does) of every API route; pages are no API."""
-    for path, (dialect, _, summary) in HOT_ROUTES.items():
-        yield dialect, "POST", path, summary
+    for path, route in HOT_ROUTES.items():
+        yield route.dialect, "POST", path, route.summary
     for route in iter_route_contexts(app.routes):
         tags = getattr(route, "tags", None)
         if route.endpoint is not None and tags:
@@ -159,7 +164,7 @@ def make_page() -> str:
         if group in NOTES:
             parts.append(f"\n{NOTES[group]}\n")
         if group in BODIES:
-            path = next(path for path, (name, _, _) in HOT_ROUTES.items() if name == group)
+            path = next(path for path, route in HOT_ROUTES.items() if route.dialect == group)
             parts.append(f"\n`POST {path}` takes:\n\n| field | type | default |\n|---|---|---|\n")
             parts += [f"| `{name}` | {kind} | {default} |\n" for name, kind, default in fields(BODIES[group])]
     return "".join(parts)

@@ -26,9 +26,8 @@ from homefire.api.anthropic_types import (
     TextDelta,
     UsageBlock,
 )
-from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
-from homefire.api.exchange import Translator
+from homefire.api.chat_endpoint import Translated
 from homefire.api.openai import stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
@@ -48,9 +47,7 @@ class AnthropicMessages:
         self._decoder = msgspec.json.Decoder(MessagesBody)
         self._encoder = msgspec.json.Encoder()
 
-    async def __call__(
-        self, scope: Scope, body: bytes, principal: Principal
-    ) -> tuple[ChatRequest, Translator] | bytes:
+    def __call__(self, body: bytes, principal: Principal) -> Translated:
         """InvalidRequest or UnsupportedParameter where the body cannot be served as it is."""
         wanted = decode(self._decoder, body)
         _refuse_unsupported(wanted)
@@ -82,14 +79,16 @@ class AnthropicCount:
         self._count_tokens = count_tokens
         self._decoder = msgspec.json.Decoder(CountBody)
 
-    async def __call__(
-        self, scope: Scope, body: bytes, principal: Principal
-    ) -> tuple[ChatRequest, Translator] | bytes:
+    def __call__(self, body: bytes, principal: Principal) -> Translated:
         """The count as a document; errors as for the message itself."""
         wanted = decode(self._decoder, body)
         _refuse_unsupported(wanted)
-        num_tokens = await self._count_tokens(wanted.model, _conversation(wanted))
-        return msgspec.json.encode({"input_tokens": num_tokens})
+        messages = _conversation(wanted)
+
+        async def count() -> bytes:
+            return msgspec.json.encode({"input_tokens": await self._count_tokens(wanted.model, messages)})
+
+        return count
 
 
 def _refuse_unsupported(wanted: MessagesBody | CountBody) -> None:

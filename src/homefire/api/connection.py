@@ -1,7 +1,8 @@
-"""uvicorn's connection, with a limit on how long and how large the head of a request may be.
+"""uvicorn's connection, with limits on the head of a request and on a client that does not read its answer.
 
-A client that opens connections and sends a byte now and then would otherwise hold them for ever, and one
-header without an end would fill the memory. Costs one timer per request (2 µs).
+A client that opens connections and sends a byte now and then would otherwise hold them for ever, one header
+without an end would fill the memory, and one that reads nothing would hold its turn and the engine's slot. A
+request for another server (`GET http://…`, `CONNECT`) is refused. Costs one timer per request (2 µs).
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from homefire.api.exchange import ABORT
 
 MAX_HEAD_S = 20.0
 MAX_HEAD_BYTES = 64 * 1024
+MAX_UNREAD_S = 30.0
+"""How long the bytes that wait for a client may not become fewer than the transport's low-water mark (16 KiB)."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client. The head (request line and headers) must be whole within both limits."""
+    """One client. The head (request line and headers) must be whole within both limits, the answer be read."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_timer: asyncio.TimerHandle | None = None
         self._num_head_bytes = 0
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new client: its first request must begin and have a head in time."""
@@ -31,6 +38,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._head_is_whole()
+        self._is_read()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -44,12 +52,33 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
         self._await_head()
 
     def on_headers_complete(self) -> None:
         """The head is whole; how long the body may take is the application's business."""
         self._head_is_whole()
+        if not self.url.startswith(b"/") and self.url != b"*":
+            # Which host is meant would then stand in two places, and not everybody reads the same one.
+            raise httptools.HttpParserError("the target of the request is not a path")
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is sent to."""
+        super().pause_writing()
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(MAX_UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read most of it."""
+        super().resume_writing()
+        self._is_read()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing new was asked for. Closing waits for what is unread, so a client that left some is cut off."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        super().timeout_keep_alive_handler()
 
     def _await_head(self) -> None:
         if self._head_timer is None:
@@ -60,6 +89,11 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _is_read(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _give_up(self) -> None:
         self._head_timer = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from homefire.api.documents import Described
+from homefire.api.documents import OpenApiTypes
 from homefire.api.metrics import Metrics
 from homefire.app import Homefire
 from homefire.store.api_keys import KeyRing
@@ -18,6 +18,6 @@ class Context:
     homefire: Homefire
     metrics: Metrics
     keys: KeyRing
-    described: Described = field(default_factory=Described)
+    described: OpenApiTypes = field(default_factory=OpenApiTypes)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server drains: streams that have no end of their own end then."""

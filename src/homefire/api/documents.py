@@ -1,13 +1,13 @@
 """JSON documents of the native API: typed structs out, strict structs in, both in the OpenAPI description.
 
-The types are msgspec structs (mostly the store's own rows), so nothing is declared twice: `Described` hands a
+The types are msgspec structs (mostly the store's own rows), so nothing is declared twice: `OpenApiTypes` hands a
 route the references FastAPI shows and gathers the types whose schemas `openapi_document` adds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from fastapi import FastAPI
@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from homefire.api.body import decode
+from homefire.api.failures import ERROR_TYPES, Dialect, dialect_of_tag
 
 T = TypeVar("T")
 _REFERENCE = "#/components/schemas/{name}"
@@ -32,33 +33,29 @@ class JsonDocument(Response):
         return msgspec.json.encode(content, enc_hook=str)
 
 
-class ErrorBody(msgspec.Struct, frozen=True):
-    """What went wrong: a stable code, what happened, what to do, the figures."""
-
-    code: str
-    message: str
-    hint: str | None
-    details: dict[str, Any]
-
-
-class ErrorDocument(msgspec.Struct, frozen=True):
-    """Every answer that is not 2xx."""
-
-    error: ErrorBody
-
-
 async def read_document(request: Request, kind: type[T]) -> T:
     """The body as `kind`; an empty body counts as `{}`. Raises InvalidRequest or UnsupportedParameter."""
     body = await request.body()
     return decode(msgspec.json.Decoder(kind), body or b"{}")
 
 
-class Described:
+class ChatRoute(NamedTuple):
+    """A POST route that bypasses the framework."""
+
+    dialect: Dialect
+    body: type[Any]
+    answer: type[Any]
+    operation_id: str
+    summary: str
+    stream_type: str | None = "text/event-stream"
+
+
+class OpenApiTypes:
     """Gathers the types that routes take and give."""
 
     def __init__(self) -> None:
-        self.types: list[type[Any]] = [ErrorDocument]
-        self.hot: dict[str, dict[str, Any]] = {}
+        self.types: list[type[Any]] = []
+        self.operations: dict[str, dict[str, Any]] = {}
 
     def route(
         self,
@@ -68,7 +65,7 @@ class Described:
         answer_type: str = "application/json",
     ) -> dict[str, Any]:
         """Keyword arguments for `router.get(...)` and its kin."""
-        schema: dict[str, Any] = self._reference(answer) if answer is not None else {"type": "string"}
+        schema: dict[str, Any] = self.reference(answer) if answer is not None else {"type": "string"}
         options: dict[str, Any] = {
             "response_model": None,
             "responses": {200: {"description": "As asked.", "content": {answer_type: {"schema": schema}}}},
@@ -77,21 +74,26 @@ class Described:
             options["openapi_extra"] = {"requestBody": self._request_body(body)}
         return options
 
-    def hot_route(self, path: str, body: type[Any], *, summary: str, tag: str) -> None:
+    def chat_route(self, path: str, route: ChatRoute) -> None:
         """Describe a chat route, which the framework does not see."""
-        self.hot[path] = {
+        content: dict[str, Any] = {"application/json": {"schema": self.reference(route.answer)}}
+        if route.stream_type is not None:
+            content[route.stream_type] = {"schema": {"type": "string"}}
+        self.operations[path] = {
             "post": {
-                "summary": summary,
-                "tags": [tag],
-                "requestBody": self._request_body(body),
-                "responses": {"200": {"description": "The answer, plain or streamed."}},
+                "summary": route.summary,
+                "operationId": route.operation_id,
+                "tags": [route.dialect],
+                "requestBody": self._request_body(route.body),
+                "responses": {"200": {"description": "The answer, whole or streamed.", "content": content}},
             }
         }
 
     def _request_body(self, body: type[Any]) -> dict[str, Any]:
-        return {"required": True, "content": {"application/json": {"schema": self._reference(body)}}}
+        return {"required": True, "content": {"application/json": {"schema": self.reference(body)}}}
 
-    def _reference(self, kind: type[Any]) -> dict[str, Any]:
+    def reference(self, kind: type[Any]) -> dict[str, Any]:
+        """Where the schema of this type will be, in a form that `resolve` replaces."""
         if kind not in self.types:
             self.types.append(kind)
         return {_PLACEHOLDER: self.types.index(kind)}
@@ -104,27 +106,35 @@ class Described:
         return found
 
 
-def openapi_document(app: FastAPI, described: Described) -> Callable[[], dict[str, Any]]:
-    """A replacement for `app.openapi` that knows the structs and the hot routes; made once, on demand."""
+def openapi_document(app: FastAPI, types: OpenApiTypes) -> Callable[[], dict[str, Any]]:
+    """A replacement for `app.openapi` that knows the structs and the chat routes; made once, on demand."""
 
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-            document["paths"].update(described.hot)
-            failure = {
-                "description": "What went wrong, in the shape of the dialect.",
-                "content": {"application/json": {"schema": {_PLACEHOLDER: 0}}},
-            }
+            document["paths"].update(types.operations)
             for operations in document["paths"].values():
                 for operation in operations.values():
                     operation["responses"].pop("422", None)
-                    operation["responses"]["default"] = failure
-            app.openapi_schema = described.resolve(document)
+                    operation["responses"]["default"] = _failure(types, operation["tags"][0])
+            app.openapi_schema = types.resolve(document)
         return app.openapi_schema
 
     return build
+
+
+def _failure(types: OpenApiTypes, tag: str) -> dict[str, Any]:
+    """Any answer but the one described, in the shape that the clients of this dialect read."""
+    headers = {"X-Homefire-Error": "Which error: docs/reference/errors.md.", "Request-Id": "Also in the log."}
+    return {
+        "description": "What went wrong.",
+        "headers": {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in headers.items()
+        },
+        "content": {"application/json": {"schema": types.reference(ERROR_TYPES[dialect_of_tag(tag)])}},
+    }
 
 
 def _replace(node: Any, references: tuple[dict[str, Any], ...]) -> Any:

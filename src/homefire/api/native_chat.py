@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid
+from homefire.api.chat_endpoint import Translated
 from homefire.api.event_stream import encode_event
-from homefire.api.exchange import Translator
 from homefire.api.native_types import ChatAnswer, ChatBody
 from homefire.api.openai import stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
@@ -27,9 +26,7 @@ class NativeChat:
         self._default_model = default_model
         self._decoder = msgspec.json.Decoder(ChatBody)
 
-    async def __call__(
-        self, scope: Scope, body: bytes, principal: Principal
-    ) -> tuple[ChatRequest, Translator] | bytes:
+    def __call__(self, body: bytes, principal: Principal) -> Translated:
         """InvalidRequest or UnsupportedParameter where the body cannot be served as it is."""
         wanted = decode(self._decoder, body)
         request = ChatRequest(

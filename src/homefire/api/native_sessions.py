@@ -14,7 +14,7 @@ from homefire.api.context import Context
 from homefire.api.documents import JsonDocument
 from homefire.api.native_types import Sessions, SessionView
 from homefire.chat.request import Principal
-from homefire.errors import NotFound
+from homefire.sessions.ownership import session_of
 
 SessionId = Annotated[str, Path(max_length=100)]
 
@@ -25,9 +25,7 @@ def create_session_router(context: Context) -> APIRouter:
     store, describe = context.homefire.store, context.described.route
 
     def view(principal: Principal, session_id: str) -> SessionView:
-        session = store.sessions.get(session_id)
-        if session is None or session.principal != principal.id:
-            raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+        session = session_of(store, principal.id, session_id)
         tip = session.tip_message_id
         return SessionView(
             session=session,

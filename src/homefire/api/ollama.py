@@ -13,9 +13,8 @@ from typing import Any
 
 import msgspec
 
-from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
-from homefire.api.exchange import Translator
+from homefire.api.chat_endpoint import Translated
 from homefire.api.logprobs import chosen_logprobs
 from homefire.api.ollama_types import (
     Answer,
@@ -56,9 +55,7 @@ class OllamaChat:
         self._decoder = msgspec.json.Decoder(ChatBody)
         self._encoder = msgspec.json.Encoder()
 
-    async def __call__(
-        self, scope: Scope, body: bytes, principal: Principal
-    ) -> tuple[ChatRequest, Translator] | bytes:
+    def __call__(self, body: bytes, principal: Principal) -> Translated:
         """InvalidRequest or UnsupportedParameter where the body cannot be served as it is."""
         wanted = decode(self._decoder, body)
         _refuse_thinking(wanted.think)
@@ -67,16 +64,7 @@ class OllamaChat:
         model = plain_name(wanted.model)
         sampling = _sampling(wanted, model, self._models)
         if not wanted.messages:
-            reason = await _load_or_unload(model, wanted.keep_alive, self._models)
-            return self._encoder.encode(
-                Answer(
-                    model=wanted.model,
-                    created_at=rfc3339(time.time()),
-                    message=AnswerMessage(""),
-                    done=True,
-                    done_reason=reason,
-                )
-            )
+            return _load_or_unload(wanted, self._models, message=AnswerMessage(""))
         messages = tuple(_message(message, index) for index, message in enumerate(wanted.messages))
         if messages[-1].role == "assistant":
             raise invalid("messages", "the last message is the assistant's own")
@@ -100,9 +88,7 @@ class OllamaGenerate:
         self._decoder = msgspec.json.Decoder(GenerateBody)
         self._encoder = msgspec.json.Encoder()
 
-    async def __call__(
-        self, scope: Scope, body: bytes, principal: Principal
-    ) -> tuple[ChatRequest, Translator] | bytes:
+    def __call__(self, body: bytes, principal: Principal) -> Translated:
         """InvalidRequest or UnsupportedParameter where the body cannot be served as it is."""
         wanted = decode(self._decoder, body)
         _refuse_thinking(wanted.think)
@@ -112,16 +98,7 @@ class OllamaGenerate:
         model = plain_name(wanted.model)
         sampling = _sampling(wanted, model, self._models)
         if not wanted.prompt:
-            reason = await _load_or_unload(model, wanted.keep_alive, self._models)
-            return self._encoder.encode(
-                Answer(
-                    model=wanted.model,
-                    created_at=rfc3339(time.time()),
-                    response="",
-                    done=True,
-                    done_reason=reason,
-                )
-            )
+            return _load_or_unload(wanted, self._models, response="")
         if wanted.raw and wanted.system:
             raise invalid("system", "a raw prompt has no place for it", hint="Put it into the prompt.")
         system = (Message("system", wanted.system),) if wanted.system else ()
@@ -157,12 +134,25 @@ def _refuse_thinking(think: bool | str | None) -> None:
         raise unsupported("think")
 
 
-async def _load_or_unload(model: str, keep_alive: float | str | None, models: ModelControl) -> str:
-    if keep_alive in (0, "0", "0s", "0m", "0h"):
-        await models.unload(model)
-        return "unload"
-    await models.load(model)
-    return "load"
+def _load_or_unload(
+    wanted: ChatBody | GenerateBody, models: ModelControl, **empty: Any
+) -> Callable[[], Awaitable[bytes]]:
+    """What a request without a question asks for; `empty` is its answer's text."""
+
+    async def move() -> bytes:
+        model, reason = plain_name(wanted.model), "load"
+        if wanted.keep_alive in (0, "0", "0s", "0m", "0h"):
+            await models.unload(model)
+            reason = "unload"
+        else:
+            await models.load(model)
+        return msgspec.json.encode(
+            Answer(
+                model=wanted.model, created_at=rfc3339(time.time()), done=True, done_reason=reason, **empty
+            )
+        )
+
+    return move
 
 
 def _message(message: ChatMessage, index: int) -> Message:

@@ -1,6 +1,6 @@
 """The OpenAI dialect: `/v1/chat/completions` decoded into the one internal request, and its answer encoded.
 
-Where a chat request's walk begins: `OpenAIChat.__call__` → `ChatDoor` → `chat.turn`. A parameter this server
+Where a chat request's walk begins: `OpenAIChat.__call__` → `ChatEndpoint` → `chat.turn`. A parameter this server
 does not act on is an error that names it. The answer's `id` is the turn's id.
 """
 
@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from homefire.api.auth import Scope
 from homefire.api.body import decode, invalid, unsupported
-from homefire.api.exchange import Translator
+from homefire.api.chat_endpoint import Translated
 from homefire.api.logprobs import chosen_logprobs
 from homefire.api.openai_types import (
     AnswerMessage,
@@ -67,9 +66,7 @@ class OpenAIChat:
         self._decoder = msgspec.json.Decoder(ChatBody)
         self._encoder = msgspec.json.Encoder()
 
-    async def __call__(
-        self, scope: Scope, body: bytes, principal: Principal
-    ) -> tuple[ChatRequest, Translator] | bytes:
+    def __call__(self, body: bytes, principal: Principal) -> Translated:
         """InvalidRequest or UnsupportedParameter where the body cannot be served as it is."""
         wanted = decode(self._decoder, body)
         refuse_unsupported(wanted)

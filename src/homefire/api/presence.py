@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from homefire.api.body import ClientGone, Receive
+from homefire.api.asgi import Receive
+from homefire.api.body import ClientGone
 
 
 @asynccontextmanager
-async def client_present(receive: Receive, is_complete: Callable[[], bool]) -> AsyncIterator[None]:
+async def cancel_on_disconnect(receive: Receive, is_complete: Callable[[], bool]) -> AsyncIterator[None]:
     """Cancel the block when the client disconnects before `is_complete()`, and raise ClientGone instead.
 
     A cancellation from elsewhere passes through. Costs one task.

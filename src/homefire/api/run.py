@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from homefire.api.connection import Connection
+from homefire.api.guard import HomefireApp
 from homefire.api.policy import check_exposure
-from homefire.api.server import HomefireApp
 from homefire.errors import ConfigError, PortTaken
 from homefire.machine.ports import describe_listener
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homefire.chat.request import ChatRequest, Principal
-from homefire.errors import Conflict, InvalidRequest, NotFound
-from homefire.sessions import digest
+from homefire.errors import Conflict, InvalidRequest
+from homefire.sessions import digest, ownership
 from homefire.sessions.keys import session_key
 from homefire.store.rows import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
@@ -113,18 +113,12 @@ def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
 
 
 def _owned_session(store: Store, request: ChatRequest, session_id: str) -> SessionRow:
-    session = store.sessions.get(session_id)
-    if session is None or session.principal != request.principal.id:
-        raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
-    return session
+    return ownership.session_of(store, request.principal.id, session_id)
 
 
 def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
     assert request.replaces_turn_id is not None
-    turn = store.turns.get(request.replaces_turn_id)
-    if turn is None or turn.principal != request.principal.id:
-        raise NotFound(f"There is no turn {request.replaces_turn_id!r}.", turn_id=request.replaces_turn_id)
-    return turn
+    return ownership.turn_of(store, request.principal.id, request.replaces_turn_id)
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:

@@ -1,7 +1,7 @@
 """API keys: how one is made, and how the one a client shows is recognised.
 
 A key is `hf-` and 43 URL-safe characters (256 random bits). Only its SHA-256 is kept, so a stolen database
-opens nothing. Recognising one costs a hash and a dictionary look-up; an unknown one costs a database read.
+opens nothing. Recognising one costs a hash and a dictionary look-up, the first time a database read.
 """
 
 from __future__ import annotations
@@ -62,36 +62,41 @@ def key_sha256(secret: str) -> str:
 
 
 class KeyRing:
-    """Recognises keys; remembers a bounded number of those that were right.
+    """Recognises keys; remembers a bounded number of answers, of keys that were wrong too.
 
-    `forget` must be called when a key is revoked (the server does on every `key.*` event), so that a cached
-    key opens nothing afterwards.
+    `forget` must be called when a key was made or revoked (the server does on every `key.*` event), so that a
+    cached key opens nothing afterwards.
     """
 
     def __init__(self, find: FindKey) -> None:
         self._find = find
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str | None] = {}
 
-    def recognise(self, shown: str) -> str:
-        """The `key_id` of this key; AuthenticationRequired where it is nobody's.
+    def find(self, presented: str) -> str | None:
+        """The `key_id` of this key; None where it is nobody's.
 
         The look-up is by the hash, which a guesser cannot steer, and the match is compared in constant time.
         """
-        digest = key_sha256(shown)
-        key_id = self._known.get(digest)
-        if key_id is not None:
-            return key_id
+        digest = key_sha256(presented)
+        if digest in self._known:
+            return self._known[digest]
         row = self._find(digest)
-        if row is None or row.revoked_at_s is not None or not hmac.compare_digest(row.sha256, digest):
+        is_valid = row is not None and row.revoked_at_s is None and hmac.compare_digest(row.sha256, digest)
+        if len(self._known) >= MAX_CACHED_KEYS:
+            self._known.clear()
+        self._known[digest] = row.key_id if row is not None and is_valid else None
+        return self._known[digest]
+
+    def recognise(self, presented: str) -> str:
+        """The `key_id` of this key; AuthenticationRequired where it is nobody's."""
+        key_id = self.find(presented)
+        if key_id is None:
             raise AuthenticationRequired(
                 "This API key is not known.",
                 hint="Use the key that was made at the first start; "
                 "a program on this machine may also leave it out.",
             )
-        if len(self._known) >= MAX_CACHED_KEYS:
-            self._known.clear()
-        self._known[digest] = row.key_id
-        return row.key_id
+        return key_id
 
     def forget(self) -> None:
         """Look every key up again from now on."""

@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import InvalidRequest, NotFound
+from homefire.errors import InvalidRequest
+from homefire.sessions.ownership import turn_of
 from homefire.store.events import Event, ExampleCreated, FeedbackGiven
 from homefire.store.rows import TurnRow, Verdict
 from homefire.store.store import Store
@@ -75,9 +76,7 @@ class Corrections:
 
         Raises NotFound (also for another principal's turn) and InvalidRequest, which names the field.
         """
-        turn = self._store.turns.get(turn_id)
-        if turn is None or turn.principal != principal:
-            raise NotFound(f"There is no turn {turn_id}.", turn_id=turn_id)
+        turn = turn_of(self._store, principal, turn_id)
         if verdict != "correction":
             if text is not None and text.strip():
                 raise InvalidRequest(

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from starlette.responses import StreamingResponse
 
+from homefire.api.asgi import Receive, Scope, Send
+
 Item = TypeVar("Item")
 
 
@@ -20,7 +22,13 @@ def encode_event(name: str, data: str) -> bytes:
 def respond_with_events(events: AsyncIterator[bytes]) -> StreamingResponse:
     """A response that is not buffered on its way."""
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return _LastingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+class _LastingResponse(StreamingResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["homefire.exchange"].lift_deadline()
+        await super().__call__(scope, receive, send)
 
 
 async def until(stop: asyncio.Event, items: AsyncIterator[Item]) -> AsyncIterator[Item]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from homefire.app import Homefire
 from homefire.chat.request import Principal
-from homefire.errors import NotFound
+from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow
 from homefire.training.progress import Progress
 
@@ -40,17 +40,11 @@ class Views:
 
     def session(self, principal: Principal, session_id: str) -> SessionRow:
         """One conversation of this principal."""
-        row = self._store.sessions.get(session_id)
-        if row is None or row.principal != principal.id:
-            raise NotFound(f"There is no conversation {session_id!r}.")
-        return row
+        return session_of(self._store, principal.id, session_id)
 
     def turn(self, principal: Principal, turn_id: str) -> TurnRow:
         """One turn of this principal."""
-        row = self._store.turns.get(turn_id)
-        if row is None or row.principal != principal.id:
-            raise NotFound(f"There is no turn {turn_id!r}.")
-        return row
+        return turn_of(self._store, principal.id, turn_id)
 
     def messages(self, session: SessionRow) -> list[dict[str, Any]]:
         """The messages of a conversation up to its tip, answers with their turn."""
