@@ -125,10 +125,10 @@ def test_the_fuzz_notices_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     original = openai.refuse_unsupported
 
-    def trip(wanted: Any) -> None:
+    def trip(wanted: Any, *given: Any, **named: Any) -> None:
         if wanted.stream:
             raise KeyError("oops")
-        original(wanted)
+        original(wanted, *given, **named)
 
     monkeypatch.setattr(openai, "refuse_unsupported", trip)
     with asyncio.Runner() as runner:

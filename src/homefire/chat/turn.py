@@ -319,12 +319,19 @@ class Turns:
             async for item in stream:
                 if not turn.has_started:
                     turn.has_started = True
-                    turn.stream.publish(_started(turn))
+                    turn.stream.publish(_started(turn, await self._prompt_tokens(turn)))
                 if isinstance(item, Finish):
                     return item
                 turn.answer.append(item.text)
                 turn.stream.publish(item)
         raise AssertionError("serving ends a stream with a Finish or an error")
+
+    async def _prompt_tokens(self, turn: RunningTurn) -> int | None:
+        if not turn.request.count_prompt:
+            return None
+        return await self._serving.count_tokens(
+            turn.route, turn.context.messages, prompt=turn.request.prompt
+        )
 
     async def _trim(self, turn: RunningTurn, limit: int) -> None:
         assert turn.sampling.max_tokens is not None
@@ -522,7 +529,7 @@ def _surely_fits(turn: RunningTurn, limit: int) -> bool:
     return surely_fits(turn.context.messages, room=room)
 
 
-def _started(turn: RunningTurn) -> Started:
+def _started(turn: RunningTurn, prompt_tokens: int | None) -> Started:
     return Started(
         turn_id=turn.turn_id,
         session_id=turn.position.session_id,
@@ -530,4 +537,5 @@ def _started(turn: RunningTurn) -> Started:
         served_model=turn.route.model.name,
         route_reason=turn.route.reason,
         num_trimmed_messages=turn.context.num_trimmed_messages,
+        prompt_tokens=prompt_tokens,
     )
