@@ -85,8 +85,9 @@ _WHY = {
 }
 _ROLES = ("system", "user", "assistant", "tool")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)")
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+_NUMBER_AND_UNIT = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)"
+_DURATION = re.compile(rf"[-+]?(0|({_NUMBER_AND_UNIT})+)")
+_DURATION_PART = re.compile(_NUMBER_AND_UNIT)
 
 Body = TypeVar("Body", bound=AskBody)
 
