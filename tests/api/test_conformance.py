@@ -148,6 +148,16 @@ async def test_the_token_limit_ends_the_answer_and_says_so(house: House, dialect
     assert dialect.reason(response.json()) == "length"
 
 
+@each("max_tokens")
+async def test_an_answer_that_fills_the_context_says_so(house: House, dialect: Dialect) -> None:
+    response = await ask(house, dialect, dialect.body("word " * 60, max_tokens=20))
+    assert response.status_code == 200, response.text
+    assert dialect.text(response.json()) in ("Hello there,", "Hello")
+    word = {"anthropic": "model_context_window_exceeded", "native": "context"}.get(dialect.name, "length")
+    assert dialect.reason(response.json()) == word
+    assert last_turn(house).stop_reason == "context"
+
+
 @pytest.mark.parametrize(
     ("capability", "value"),
     [

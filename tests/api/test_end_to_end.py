@@ -77,6 +77,25 @@ def test_a_stream_of_anthropic_says_at_its_start_what_was_counted_and_what_it_co
             assert usage.input_tokens + (usage.cache_read_input_tokens or 0) == counted
 
 
+def test_a_full_context_is_told_from_a_token_limit_that_was_met(server: LiveServer) -> None:
+    info = httpx.post(f"{server.url}/api/show", json={"model": "ember"}).json()["model_info"]
+    (limit,) = (value for name, value in info.items() if name.endswith("context_length"))
+    with anthropic.Anthropic(base_url=server.url, api_key=key_of(server), max_retries=0) as client:
+
+        def count(num_words: int) -> int:
+            messages: Any = [{"role": "user", "content": "word " * num_words}]
+            return client.messages.count_tokens(model="ember", messages=messages).input_tokens
+
+        num_words = limit * 10 // max(1, count(110) - count(100)) - 40
+        while count(num_words + 1) < limit - 4:
+            num_words += 1
+    endless = {"grammar": 'root ::= "' + "ab " * 200 + '"', "model": "ember"}
+    full = server.post("/v1/chat", {"message": "word " * num_words, **endless})
+    assert full["stop_reason"] == "context"
+    short = server.post("/v1/chat", {"message": "word", "max_tokens": 5, **endless})
+    assert (short["stop_reason"], short["usage"]["completion_tokens"]) == ("length", 5)
+
+
 def test_calls_and_results_that_the_models_template_cannot_show_are_refused_in_every_dialect(
     server: LiveServer,
 ) -> None:

@@ -27,7 +27,6 @@ from homefire.api.ollama import check_options, keep_alive_s, plain_name
 from homefire.serving.router import Route
 
 MANY_VECTORS = 8
-NANOSECONDS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
