@@ -21,7 +21,7 @@ _ = (_.tone,)
 _ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)
 
 # What OpenAI's, Anthropic's and Ollama's clients read in an answer.
-_ = (_.cache_creation_input_tokens, _.cache_read_input_tokens, _.content_block, _.display_name, _.done_reason)
+_ = (_.cache_creation_input_tokens, _.cache_read_input_tokens, _.display_name, _.done_reason)
 _ = (_.embedding, _.eval_count, _.eval_duration, _.expires_at, _.families, _.finish_reason, _.first_id)
 _ = (_.has_more, _.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
 _ = (_.modelfile, _.modified_at, _.output_tokens, _.owned_by, _.parameter_size, _.parent_model)
@@ -34,6 +34,13 @@ _ = (_.annotations, _.audio, _.budget_tokens, _.cache_control, _.display, _.freq
 _ = (_.function_call, _.functions, _.images, _.include_obfuscation, _.logit_bias, _.mirostat, _.modalities)
 _ = (_.parallel_tool_calls, _.presence_penalty, _.prompt_cache_key, _.safety_identifier, _.service_tier)
 _ = (_.strict, _.tool_calls, _.tool_name, _.ttl, _.user_id, _.verbose)
+_ = (_.billing_policy, _.compaction, _.container, _.context_management, _.diagnostics, _.fallbacks)
+_ = (_.inference_geo, _.mcp_servers, _.moderation, _.prediction, _.prompt_cache_breakpoint)
+_ = (_.prompt_cache_options, _.prompt_cache_retention, _.reasoning_effort, _.speed, _.thread)
+_ = (_.web_search_options, _.embedding_only, _.f16_kv, _.height, _.logits_all, _.low_vram, _.main_gpu)
+_ = (_.mirostat_eta, _.mirostat_tau, _.num_batch, _.num_gpu, _.num_keep, _.num_thread, _.numa)
+_ = (_.penalize_newline, _.repeat_last_n, _.shift, _.tfs_z, _.think, _.typical_p, _.use_mlock)
+_ = (_.use_mmap, _.vocab_only)
 
 # Set on an object of a library, which reads it: llama.cpp's parameters, …
 _ = (_.cache_ram_mib, _.cache_type_k, _.cache_type_v, _.ctx_shift, _.endpoint_slots, _.fit_params)

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from homefire.errors import EngineCrashed
+from homefire.types import ToolCall, ToolResult
 from tests.api.house import House, served
 
 ANSWER = "Hello there, I am scripted."
@@ -194,6 +195,70 @@ def test_anthropic_messages_plain_streamed_and_counted(live: Live) -> None:
         counted = client.messages.count_tokens(model="default", messages=HI)
         assert counted.input_tokens == 3
         assert {model.id for model in client.models.list()} == {"ember", "live", "default"}
+
+
+TOOL: Any = {"name": "weather", "input_schema": {"type": "object"}}
+
+
+def test_tool_history_passes_through_the_official_clients(live: Live) -> None:
+    _, house = live
+    with openai_client(live) as client:
+        call: Any = {
+            "id": "a",
+            "type": "function",
+            "function": {"name": "weather", "arguments": '{"city":"Rome"}'},
+        }
+        asked: Any = {"role": "assistant", "content": None, "tool_calls": [call]}
+        answered: Any = {"role": "tool", "tool_call_id": "a", "content": "sunny"}
+        client.chat.completions.create(model="default", messages=[*HI, asked, answered])
+        first = house.engines[-1].requests[-1].messages
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(
+                model="default",
+                messages=HI,
+                tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
+                tool_choice="required",
+            )
+        assert refused.value.param == "tools"
+    with anthropic_client(live) as other:
+        blocks: Any = [{"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Rome"}}]
+        results: Any = [{"type": "tool_result", "tool_use_id": "a", "content": "sunny"}]
+        messages: Any = [*HI, {"role": "assistant", "content": blocks}, {"role": "user", "content": results}]
+        other.messages.create(model="default", max_tokens=20, messages=messages)
+        second = house.engines[-1].requests[-1].messages
+        with pytest.raises(anthropic.BadRequestError, match="'tools'"):
+            other.messages.create(
+                model="default", max_tokens=5, messages=HI, tools=[TOOL], tool_choice={"type": "any"}
+            )
+    assert first == second
+    with ollama.Client(host=live[0]) as local:
+        local_call: Any = {"function": {"name": "weather", "arguments": {"city": "Rome"}}}
+        local.chat(
+            model="default",
+            messages=[
+                *HI,
+                {"role": "assistant", "tool_calls": [local_call]},
+                {"role": "tool", "tool_name": "weather", "content": "sunny"},
+            ],
+        )
+        vectors = local.embed(model="default", input=["a", "b"])
+        assert len(vectors.embeddings) == 2
+    (_, called, result) = house.engines[-1].requests[-1].messages
+    assert isinstance(called.parts[0], ToolCall)
+    assert called.parts[0].arguments == {"city": "Rome"}
+    assert isinstance(result.parts[0], ToolResult)
+    assert result.parts[0].call_id == called.parts[0].call_id
+
+
+def test_anthropics_stream_knows_the_prompts_tokens_from_its_start(live: Live) -> None:
+    with (
+        anthropic_client(live) as client,
+        client.messages.stream(model="default", max_tokens=20, messages=HI) as stream,
+    ):
+        start = next(iter(stream))
+        assert start.type == "message_start"
+        assert start.message.usage.input_tokens == 3
+        assert stream.get_final_message().usage.input_tokens == 3
 
 
 def test_anthropic_errors_are_typed(live: Live, failing: Live) -> None:

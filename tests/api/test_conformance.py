@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import homefire
+from homefire.config.schema import ChatSettings, Settings
 from homefire.errors import EngineCrashed, QueueFull
 from homefire.types import Sampling
 from tests.api.dialects import DIALECTS, GAPS, Dialect
@@ -94,6 +98,37 @@ async def test_anthropic_events_come_in_the_documented_order(house: House) -> No
     assert delta["usage"]["input_tokens"] == 3
 
 
+@pytest.mark.parametrize("system_prompt", [None, "Always be very brief."])
+async def test_anthropic_says_at_the_start_and_on_request_what_the_prompt_costs(
+    tmp_path: Path, system_prompt: str | None
+) -> None:
+    """Planted bugs it notices: the configured system prompt is not counted; the start says 0."""
+    settings = Settings(chat=ChatSettings(system_prompt=system_prompt))
+    house = await open_house(tmp_path, settings=settings)
+    dialect = DIALECTS["anthropic"]
+    for more in ({}, {"system": "Be kind."}, {"system": [{"type": "text", "text": "Be kind."}]}):
+        body = {**dialect.body("How are you?", streamed=True), **more}
+        events = dialect.events((await ask(house, dialect, body)).text)
+        counted = {name: value for name, value in body.items() if name not in ("max_tokens", "stream")}
+        async with house.client() as client:
+            response = await client.post("/v1/messages/count_tokens", json=counted)
+        cost = events[-2]["usage"]["input_tokens"]
+        assert response.json() == {"input_tokens": cost}
+        assert events[0]["message"]["usage"] == {"input_tokens": cost, "output_tokens": 0}
+        assert cost > 5 + (3 if more or system_prompt else 0) - 1
+    await close_house(house)
+
+
+async def test_anthropics_start_counts_the_trimmed_prompt(house: House) -> None:
+    dialect = DIALECTS["anthropic"]
+    body = dialect.body(streamed=True, max_tokens=8)
+    old = [{"role": role, "content": "word " * 20} for role in ("user", "assistant")]
+    body["messages"] = [*old, {"role": "user", "content": "and now " * 10}]
+    events = dialect.events((await ask(house, dialect, body)).text)
+    assert events[-2]["usage"]["trimmed_messages"] == 2
+    assert events[0]["message"]["usage"]["input_tokens"] == events[-2]["usage"]["input_tokens"]
+
+
 @each("stop")
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_stop_strings_end_the_answer(house: House, dialect: Dialect, streamed: bool) -> None:
@@ -111,6 +146,16 @@ async def test_the_token_limit_ends_the_answer_and_says_so(house: House, dialect
     response = await ask(house, dialect, dialect.body(max_tokens=2))
     assert dialect.text(response.json()) == "Hello there,"
     assert dialect.reason(response.json()) == "length"
+
+
+@each("max_tokens")
+async def test_an_answer_that_fills_the_context_says_so(house: House, dialect: Dialect) -> None:
+    response = await ask(house, dialect, dialect.body("word " * 60, max_tokens=20))
+    assert response.status_code == 200, response.text
+    assert dialect.text(response.json()) in ("Hello there,", "Hello")
+    word = {"anthropic": "model_context_window_exceeded", "native": "context"}.get(dialect.name, "length")
+    assert dialect.reason(response.json()) == word
+    assert last_turn(house).stop_reason == "context"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +270,64 @@ async def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(
     message = dialect.error(response.json())
     assert "64" in message
     assert "10" in message  # 102 tokens, or 101 raw
+
+
+@pytest.mark.parametrize("form", ["float", "base64"])
+async def test_many_texts_are_embedded_in_one_call_with_their_tokens(house: House, form: str) -> None:
+    texts = [f"text number {number}" for number in range(40)]
+    async with house.client() as client:
+        body = {"model": "default", "input": texts, "encoding_format": form}
+        answer = (await client.post("/v1/embeddings", json=body)).json()
+        one = (await client.post("/v1/embeddings", json={"model": "default", "input": texts[7]})).json()
+        body = {"model": "ember:latest", "input": texts}
+        other = (await client.post("/api/embed", json=body)).json()
+        older = (await client.post("/api/embeddings", json={"model": "ember", "prompt": texts[7]})).json()
+    assert [entry["index"] for entry in answer["data"]] == list(range(40))
+    assert answer["usage"] == {"prompt_tokens": 120, "total_tokens": 120}
+    assert other["prompt_eval_count"] == 120
+    vector = answer["data"][7]["embedding"]
+    if form == "base64":
+        vector = struct.unpack("<8f", base64.b64decode(vector))
+    assert vector == pytest.approx(one["data"][0]["embedding"])
+    assert other["embeddings"][7] == older["embedding"] == one["data"][0]["embedding"]
+
+
+async def test_anthropics_clients_page_through_the_models(house: House) -> None:
+    headers = {"anthropic-version": "2023-06-01"}
+    async with house.client(headers=headers) as client:
+        whole = (await client.get("/v1/models")).json()
+        names = [card["id"] for card in whole["data"]]
+        assert (len(names), whole["has_more"]) == (3, False)
+        seen, query = [], "limit=1"
+        while True:
+            page = (await client.get(f"/v1/models?{query}")).json()
+            seen += [card["id"] for card in page["data"]]
+            if not page["has_more"]:
+                break
+            query = f"limit=1&after_id={page['last_id']}"
+        assert seen == names
+        back = (await client.get(f"/v1/models?limit=1&before_id={names[2]}")).json()
+        assert ([card["id"] for card in back["data"]], back["has_more"]) == ([names[1]], True)
+
+
+async def test_the_version_satisfies_clients_that_demand_one_and_ours_stands_beside_it(house: House) -> None:
+    async with house.client() as client:
+        answer = (await client.get("/api/version")).json()
+    assert tuple(int(part) for part in answer["version"].split(".")) > (0, 13, 4)
+    assert answer["homefire"] == homefire.__version__
+
+
+@pytest.mark.parametrize(("truncate", "status"), [(True, 200), (False, 400), (None, 200)])
+async def test_ollamas_truncate_decides_what_becomes_of_a_long_conversation(
+    house: House, truncate: bool | None, status: int
+) -> None:
+    dialect = DIALECTS["ollama"]
+    old = [{"role": role, "content": "word " * 30} for role in ("user", "assistant")]
+    body = {**dialect.body("and now?"), "truncate": truncate}
+    body["messages"] = [*old, *body["messages"]]
+    response = await ask(house, dialect, body)
+    assert response.status_code == status
+    assert (dialect.trimmed(response.json()) if status == 200 else 2) == 2
 
 
 @each("errors")

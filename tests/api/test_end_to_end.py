@@ -62,6 +62,66 @@ def test_all_dialects_give_the_same_right_answer_and_the_same_counts(server: Liv
     )
 
 
+def test_a_stream_of_anthropic_says_at_its_start_what_was_counted_and_what_it_cost(
+    server: LiveServer,
+) -> None:
+    with anthropic.Anthropic(base_url=server.url, api_key=key_of(server), max_retries=0) as client:
+        for system in ("", "Answer in one word.", "Be kind. " * 20):
+            prompt: Any = {"model": "live", "messages": SUM, "system": system}
+            counted = client.messages.count_tokens(**prompt).input_tokens
+            with client.messages.stream(max_tokens=5, **prompt) as stream:
+                start = next(iter(stream))
+                assert start.type == "message_start"
+                assert start.message.usage.input_tokens == counted
+                usage = stream.get_final_message().usage
+            assert usage.input_tokens + (usage.cache_read_input_tokens or 0) == counted
+
+
+def test_a_full_context_is_told_from_a_token_limit_that_was_met(server: LiveServer) -> None:
+    info = httpx.post(f"{server.url}/api/show", json={"model": "ember"}).json()["model_info"]
+    (limit,) = (value for name, value in info.items() if name.endswith("context_length"))
+    with anthropic.Anthropic(base_url=server.url, api_key=key_of(server), max_retries=0) as client:
+
+        def count(num_words: int) -> int:
+            messages: Any = [{"role": "user", "content": "word " * num_words}]
+            return client.messages.count_tokens(model="ember", messages=messages).input_tokens
+
+        num_words = limit * 10 // max(1, count(110) - count(100)) - 40
+        while count(num_words + 1) < limit - 4:
+            num_words += 1
+    endless = {"grammar": 'root ::= "' + "ab " * 200 + '"', "model": "ember"}
+    full = server.post("/v1/chat", {"message": "word " * num_words, **endless})
+    assert full["stop_reason"] == "context"
+    short = server.post("/v1/chat", {"message": "word", "max_tokens": 5, **endless})
+    assert (short["stop_reason"], short["usage"]["completion_tokens"]) == ("length", 5)
+
+
+def test_calls_and_results_that_the_models_template_cannot_show_are_refused_in_every_dialect(
+    server: LiveServer,
+) -> None:
+    call: Any = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    history: Any = [
+        *SUM,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "7"},
+    ]
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key_of(server), max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError, match="no place for tool calls") as refused:
+            client.chat.completions.create(model="default", messages=history)
+        assert refused.value.param == "messages"
+    use: Any = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    result: Any = {"type": "tool_result", "tool_use_id": "a", "content": "7"}
+    with (
+        anthropic.Anthropic(base_url=server.url, api_key=key_of(server), max_retries=0) as other,
+        pytest.raises(anthropic.BadRequestError, match="no place for tool calls"),
+    ):
+        other.messages.create(
+            model="live",
+            max_tokens=5,
+            messages=[*SUM, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}],
+        )
+
+
 def test_streams_say_what_plain_answers_say(server: LiveServer) -> None:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key_of(server), max_retries=0) as client:
         wanted: Any = {

@@ -58,11 +58,40 @@ FIELDS = [
     "channel",
 ]
 texts = st.sampled_from(["hi", "", "word " * 100, "\u0000", "é\U0001f600"])
+kinds = st.sampled_from(["text", "image", "tool_use", "tool_result", "thinking", "tool_call", "reasoning"])
+part_fields = {
+    "text": texts,
+    "thinking": texts,
+    "id": texts,
+    "name": texts,
+    "input": values,
+    "content": texts | values,
+}
 parts = st.lists(
-    st.fixed_dictionaries({"type": st.sampled_from(["text", "image"]), "text": texts}), max_size=2
+    st.fixed_dictionaries({"type": kinds}, optional={**part_fields, "call_id": texts, "tool_use_id": texts}),
+    max_size=2,
 )
-roles = st.sampled_from(["user", "assistant", "system", "tool"])
-messages = st.lists(st.fixed_dictionaries({"role": roles, "content": texts | parts | values}), max_size=3)
+calls = st.lists(
+    st.fixed_dictionaries(
+        {"function": st.fixed_dictionaries({"name": texts, "arguments": texts | values | st.just("{}")})},
+        optional={"id": texts, "type": st.just("function")},
+    ),
+    max_size=2,
+)
+roles = st.sampled_from(["user", "assistant", "system", "tool", "function"])
+message_fields: dict[str, Any] = {
+    "tool_calls": calls,
+    "tool_call_id": texts,
+    "tool_name": texts,
+    "name": texts,
+    "thinking": texts,
+    "reasoning": texts,
+    "images": values,
+}
+messages = st.lists(
+    st.fixed_dictionaries({"role": roles, "content": texts | parts | values}, optional=message_fields),
+    max_size=3,
+)
 odd_fields = st.dictionaries(st.sampled_from(FIELDS), values, max_size=2)
 
 
@@ -125,10 +154,10 @@ def test_the_fuzz_notices_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     original = openai.refuse_unsupported
 
-    def trip(wanted: Any) -> None:
+    def trip(wanted: Any, *given: Any, **named: Any) -> None:
         if wanted.stream:
             raise KeyError("oops")
-        original(wanted)
+        original(wanted, *given, **named)
 
     monkeypatch.setattr(openai, "refuse_unsupported", trip)
     with asyncio.Runner() as runner:

@@ -59,6 +59,13 @@ def split_tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+def _read(message: Message) -> str:
+    """What the engine sees of a message: its text, or all that its parts hold."""
+    if isinstance(message.content, str):
+        return message.content
+    return " ".join(str(part) for part in message.parts)
+
+
 class ScriptedEngine:
     """See the module. `requests`, `num_loads`, `num_cancelled` and `num_active` tell what happened."""
 
@@ -192,7 +199,7 @@ class ScriptedEngine:
         """Words, one more for each message's role and one for the answer's."""
         if prompt is not None:
             return len(split_tokens(prompt))
-        return 1 + sum(1 + len(split_tokens(message.content)) for message in messages)
+        return 1 + sum(1 + len(split_tokens(_read(message))) for message in messages)
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors from hashes: equal texts, equal vectors."""

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from homefire.api.openai_types import Positive, Probability
+from homefire.api.translation import Positive, Probability, TopK
 
 Temperature = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1)]
 
 
 class CacheControl(Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,22 +21,53 @@ class CacheControl(Struct, frozen=True, forbid_unknown_fields=True):
 
     type: Literal["ephemeral"]
     ttl: str | None = None
+    scope: str | None = None
 
 
-class TextBlock(Struct, frozen=True, forbid_unknown_fields=True):
-    """A block of a message, also one of ours sent back; only text is understood."""
+class TextBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
+    """What is said."""
 
-    type: str
-    text: str | None = None
+    text: str
     cache_control: CacheControl | None = None
     citations: Any = None
 
 
+class ThinkingBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="thinking", tag_field="type"):
+    """What a model thought. `redacted_thinking` is refused by its type: nobody here could read it."""
+
+    thinking: str
+    signature: str | None = None
+
+
+class ToolUseBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_use", tag_field="type"):
+    """A call of a tool."""
+
+    id: Name
+    name: Name
+    input: dict[str, Any]
+    cache_control: CacheControl | None = None
+    caller: Any = None
+    toolset_name: str | None = None
+
+
+class ToolResultBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_result", tag_field="type"):
+    """What a tool answered: text."""
+
+    tool_use_id: Name
+    content: str | list[TextBlock] | None = None
+    is_error: bool | None = None
+    cache_control: CacheControl | None = None
+    toolset_name: str | None = None
+
+
+Block = TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock
+
+
 class InputMessage(Struct, frozen=True, forbid_unknown_fields=True):
-    """A message; the system's is not among them."""
+    """A message."""
 
     role: str
-    content: str | list[TextBlock]
+    content: str | list[Block]
 
 
 class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,42 +98,49 @@ class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True):
     effort: str | None = None
 
 
-class MessagesBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/messages`."""
+class CountBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/messages/count_tokens`: a prompt."""
 
     model: str
     messages: Annotated[list[InputMessage], Meta(min_length=1)]
-    max_tokens: Positive
     system: str | list[TextBlock] | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    """Where a beta had it before `output_config.format`."""
+    # Accepted without effect.
+    cache_control: CacheControl | None = None
+    # Accepted for the values that ask for nothing (`anthropic.HARMLESS`).
+    thinking: Thinking | None = None
+    tools: Any = None
+    tool_choice: Any = None
+    speed: str | None = None
+    mcp_servers: Any = None
+    context_management: Any = None
+
+
+class MessagesBody(CountBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/messages`."""
+
+    max_tokens: Positive
     stream: bool | None = None
-    stop_sequences: Annotated[list[str], Meta(max_length=16)] | None = None
+    stop_sequences: Annotated[list[Name], Meta(max_length=16)] | None = None
     temperature: Temperature | None = None
     top_p: Probability | None = None
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    output_config: OutputConfig | None = None
+    top_k: TopK | None = None
     # Accepted without effect: notes, and values that ask for nothing.
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
-    cache_control: CacheControl | None = None
-    thinking: Thinking | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
+    # Refused unless null.
+    container: Any = None
+    diagnostics: Any = None
+    inference_geo: str | None = None
+    compaction: Any = None
+    fallbacks: Any = None
+    billing_policy: Any = None
+    thread: Any = None
 
 
-class CountBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/messages/count_tokens`."""
-
-    model: str
-    messages: Annotated[list[InputMessage], Meta(min_length=1)]
-    system: str | list[TextBlock] | None = None
-    output_config: OutputConfig | None = None
-    cache_control: CacheControl | None = None
-    thinking: Thinking | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-
-
-# What goes back.
+# What goes back. The events of a stream are bytes in `anthropic.py`.
 
 
 class AnswerBlock(Struct, frozen=True):
@@ -135,51 +174,6 @@ class AnswerMessage(Struct, frozen=True):
     role: str = "assistant"
 
 
-class MessageStart(Struct, frozen=True):
-    """First event of a stream."""
-
-    message: AnswerMessage
-    type: str = "message_start"
-
-
-class BlockStart(Struct, frozen=True):
-    """The one block begins."""
-
-    content_block: AnswerBlock
-    index: int = 0
-    type: str = "content_block_start"
-
-
-class TextDelta(Struct, frozen=True):
-    """New text."""
-
-    text: str
-    type: str = "text_delta"
-
-
-class BlockDelta(Struct, frozen=True):
-    """A piece of the one block."""
-
-    delta: TextDelta
-    index: int = 0
-    type: str = "content_block_delta"
-
-
-class StopDelta(Struct, frozen=True):
-    """Why it ended."""
-
-    stop_reason: str
-    stop_sequence: str | None
-
-
-class MessageDelta(Struct, frozen=True):
-    """Why it ended, and what it cost."""
-
-    delta: StopDelta
-    usage: UsageBlock
-    type: str = "message_delta"
-
-
 class ModelCard(Struct, frozen=True):
     """A model that can be named."""
 
@@ -192,7 +186,7 @@ class ModelCard(Struct, frozen=True):
 
 
 class ModelCards(Struct, frozen=True):
-    """All of them."""
+    """A page of them; `last_id` is where the next one goes on."""
 
     data: list[ModelCard]
     first_id: str | None

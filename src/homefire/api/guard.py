@@ -46,7 +46,7 @@ from homefire.errors import (
 Endpoint = Callable[[Exchange], Awaitable[None]]
 STATUS_CLIENT_GONE = 499
 SIGN_IN_PAGE = "/login"
-QUESTIONS = frozenset({"/v1/embeddings", "/api/show"})
+QUESTIONS = frozenset({"/v1/embeddings", "/api/embed", "/api/embeddings", "/api/show"})
 """POST addresses that change nothing: they end with their client and with the deadline."""
 _MAX_HEADERS = 100
 _CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

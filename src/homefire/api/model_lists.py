@@ -1,15 +1,12 @@
-"""The models as the three dialects list and describe them, and embeddings."""
+"""The models as the three dialects list and describe them."""
 
 from __future__ import annotations
 
-import base64
-import struct
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -19,29 +16,37 @@ from homefire.api.body import invalid, unsupported
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
 from homefire.api.ollama import plain_name, rfc3339
+from homefire.api.translation import refuse_unsupported
 from homefire.catalog.models import ModelInfo
 from homefire.errors import InvalidRequest
-from homefire.serving.router import RouteRequest
 
 NEVER = "9999-12-31T00:00:00Z"
 MAX_LISTED = 1000
+OLLAMA_VERSION = "0.33.2"
+"""The Ollama release whose clients are served: some refuse to talk to an older one."""
 ModelName = Annotated[str, Path(max_length=200)]
 
 
 def create_openai_router(context: Context) -> APIRouter:
-    """`/v1/models` (also in Anthropic's shape, for requests with its header) and `/v1/embeddings`."""
+    """`/v1/models`, also in Anthropic's shape for requests with its header."""
     router = APIRouter(tags=["openai"])
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/v1/models", **describe(answer=openai_types.ModelCards))
-    async def list_models(request: Request) -> JsonDocument:
-        """Every name a request may use: bases, versions, aliases."""
+    async def list_models(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = MAX_LISTED,
+        after_id: str | None = None,
+        before_id: str | None = None,
+    ) -> JsonDocument:
+        """Every name a request may use: bases, versions, aliases. Only Anthropic's clients page through them."""
         models = homefire.catalog.list()
-        if "anthropic-version" not in request.headers:
-            return JsonDocument(openai_types.ModelCards([_openai_card(model) for model in models]))
-        cards = [_anthropic_card(model) for model in models[:MAX_LISTED]]
-        first, last = (cards[0].id, cards[-1].id) if cards else (None, None)
-        return JsonDocument(anthropic_types.ModelCards(cards, first, last))
+        if "anthropic-version" in request.headers:
+            return JsonDocument(_page(models, limit=limit, after_id=after_id, before_id=before_id))
+        for name in ("limit", "after_id", "before_id"):
+            if name in request.query_params:
+                raise unsupported(name, "the list is whole")
+        return JsonDocument(openai_types.ModelCards([_openai_card(model) for model in models]))
 
     @router.get("/v1/models/{model}", **describe(answer=openai_types.ModelCard))
     async def show_model(request: Request, model: ModelName) -> JsonDocument:
@@ -49,32 +54,6 @@ def create_openai_router(context: Context) -> APIRouter:
         found = homefire.catalog.resolve(model).model
         card = _anthropic_card if "anthropic-version" in request.headers else _openai_card
         return JsonDocument(msgspec.structs.replace(card(found), id=model))
-
-    @router.post(
-        "/v1/embeddings", **describe(body=openai_types.EmbeddingsBody, answer=openai_types.Embeddings)
-    )
-    async def embed(request: Request) -> JsonDocument:
-        """One unit vector for each text."""
-        wanted = await read_document(request, openai_types.EmbeddingsBody)
-        if wanted.dimensions is not None:
-            raise unsupported("dimensions", "vectors have the length the model gives")
-        texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
-        if not all(texts):
-            raise invalid("input", "an empty text has no embedding")
-        route = homefire.router.route(RouteRequest(model=wanted.model))
-        embedded = await homefire.serving.embed(route, texts)
-        num_tokens = embedded.usage.prompt_tokens
-        encode = _base64_vector if wanted.encoding_format == "base64" else list
-        return JsonDocument(
-            openai_types.Embeddings(
-                [
-                    openai_types.Embedding(encode(vector), index)
-                    for index, vector in enumerate(embedded.vectors)
-                ],
-                route.model.name,
-                openai_types.EmbeddingsUsage(num_tokens, num_tokens),
-            )
-        )
 
     return router
 
@@ -130,6 +109,7 @@ def create_ollama_router(context: Context) -> APIRouter:
     async def show(request: Request) -> JsonDocument:
         """One model: what it is, how its prompts look, what it can do."""
         wanted = await read_document(request, ollama_types.ShowBody)
+        refuse_unsupported(wanted, {"system": ("",), "template": ("",), "options": ({},)})
         name = wanted.model or wanted.name
         if not name:
             raise InvalidRequest("The field 'model' is missing.", param="model")
@@ -154,8 +134,8 @@ def create_ollama_router(context: Context) -> APIRouter:
 
     @router.get("/api/version", **describe(answer=ollama_types.VersionInfo))
     async def version() -> JsonDocument:
-        """The program's own version."""
-        return JsonDocument(ollama_types.VersionInfo(package.__version__))
+        """The Ollama release whose clients are served, and the program's own version beside it."""
+        return JsonDocument(ollama_types.VersionInfo(OLLAMA_VERSION, package.__version__))
 
     return router
 
@@ -163,6 +143,32 @@ def create_ollama_router(context: Context) -> APIRouter:
 async def say_running(request: Request) -> Response:
     """`Homefire is running`, for clients that probe the root and show no pages."""
     return PlainTextResponse("Homefire is running")
+
+
+def _page(
+    models: list[ModelInfo], *, limit: int, after_id: str | None, before_id: str | None
+) -> anthropic_types.ModelCards:
+    """At most `limit` models after the one named `after_id`, or the last ones before `before_id`."""
+    places = {model.name: place for place, model in enumerate(models)}
+    begin, end = 0, len(models)
+    if after_id is not None and before_id is not None:
+        raise invalid("before_id", "it excludes after_id")
+    if after_id is not None:
+        if after_id not in places:
+            raise invalid("after_id", "no model has this name")
+        begin = places[after_id] + 1
+        end = min(end, begin + limit)
+    elif before_id is not None:
+        if before_id not in places:
+            raise invalid("before_id", "no model has this name")
+        end = places[before_id]
+        begin = max(0, end - limit)
+    else:
+        end = min(end, limit)
+    cards = [_anthropic_card(model) for model in models[begin:end]]
+    has_more = begin > 0 if before_id is not None else end < len(models)
+    first, last = (cards[0].id, cards[-1].id) if cards else (None, None)
+    return anthropic_types.ModelCards(cards, first, last, has_more)
 
 
 def _openai_card(model: ModelInfo) -> openai_types.ModelCard:
@@ -192,7 +198,3 @@ def _parameter_size(number: int) -> str:
         if number >= factor:
             return f"{number / factor:.2g}{unit}" if number < 10 * factor else f"{number / factor:.0f}{unit}"
     return str(number)
-
-
-def _base64_vector(vector: Sequence[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
-from homefire.api.body import decode, invalid
+from homefire.api.body import decode, invalid, unsupported
 from homefire.api.chat_endpoint import Translated
 from homefire.api.event_stream import encode_event
 from homefire.api.native_types import ChatAnswer, ChatBody
-from homefire.api.openai import stop_strings
+from homefire.api.translation import stop_strings
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
-from homefire.types import Message, Sampling
+from homefire.types import Attachment, Message, Sampling, ToolResult
 
 
 class NativeChat:
@@ -33,13 +33,13 @@ class NativeChat:
             messages=_messages(wanted),
             model=self._default_model if wanted.model is None else wanted.model,
             principal=principal,
-            channel=wanted.channel,
+            channel=wanted.channel or "native",
             session_id=wanted.session_id,
             overflow=wanted.overflow,
             replaces_turn_id=wanted.replaces_turn_id,
             sampling=_sampling(wanted),
         )
-        return request, _Events(streamed=wanted.stream, logprobs=wanted.num_logprobs)
+        return request, _Events(streamed=bool(wanted.stream), logprobs=wanted.num_logprobs)
 
 
 def _messages(wanted: ChatBody) -> tuple[Message, ...]:
@@ -59,17 +59,21 @@ def _messages(wanted: ChatBody) -> tuple[Message, ...]:
         if not wanted.message.strip():
             raise invalid("message", "it is empty")
         return (*system, Message("user", wanted.message))
-    messages = tuple(wanted.messages or ())
-    if not messages:
-        raise invalid("messages", "it is empty")
-    if messages[-1].role == "assistant":
-        raise invalid("messages", "the last message is the assistant's own")
-    return (*system, *messages)
+    given_messages = wanted.messages or []
+    for index, message in enumerate(given_messages):
+        if not isinstance(message.content, str):
+            _refuse_attachments(message, index)
+    return (*system, *(Message(message.role, message.content) for message in given_messages))
+
+
+def _refuse_attachments(message: Message, index: int) -> None:
+    for number, part in enumerate(message.content):
+        within = part.content if isinstance(part, ToolResult) else (part,)
+        if any(isinstance(piece, Attachment) for piece in within):
+            raise unsupported(f"messages[{index}].content[{number}]", "attachments are not read yet")
 
 
 def _sampling(wanted: ChatBody) -> Sampling:
-    if wanted.grammar is not None and wanted.json_schema is not None:
-        raise invalid("grammar", "it excludes json_schema")
     return Sampling(
         max_tokens=wanted.max_tokens,
         temperature=wanted.temperature,
@@ -78,7 +82,7 @@ def _sampling(wanted: ChatBody) -> Sampling:
         min_p=wanted.min_p,
         repetition_penalty=wanted.repetition_penalty,
         seed=wanted.seed,
-        stop=stop_strings(wanted.stop, param="stop"),
+        stop=stop_strings(wanted.stop),
         json_schema=wanted.json_schema,
         grammar=wanted.grammar,
         num_logprobs=wanted.num_logprobs,
@@ -109,19 +113,8 @@ class _Events:
         return encode_event("ended", event)
 
     def whole(self, started: Started, deltas: list[Delta], ended: Ended) -> bytes:
-        return msgspec.json.encode(
-            ChatAnswer(
-                turn_id=started.turn_id,
-                session_id=started.session_id,
-                message_id=ended.message_id,
-                model=started.model,
-                served_model=started.served_model,
-                route_reason=started.route_reason,
-                text=ended.text,
-                stop_reason=ended.stop_reason,
-                stop_string=ended.stop_string,
-                usage=ended.usage,
-                timings=ended.timings,
-                num_trimmed_messages=max(started.num_trimmed_messages, ended.num_trimmed_messages),
-            )
-        )
+        known = msgspec.structs.asdict(ended)
+        more = {
+            name: getattr(started, name) for name in ("session_id", "model", "served_model", "route_reason")
+        }
+        return msgspec.json.encode(ChatAnswer(**known, **more))

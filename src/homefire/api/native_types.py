@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from homefire.api.openai_types import Positive, Probability, Seed, Temperature
+from homefire.api.translation import (
+    NumLogprobs,
+    Positive,
+    Probability,
+    RepetitionPenalty,
+    Seed,
+    StopStrings,
+    Temperature,
+    TopK,
+)
 from homefire.catalog.scrub import ScrubStatus
-from homefire.chat.request import Overflow
+from homefire.chat.request import Ended, Overflow
 from homefire.machine.probe import Machine
 from homefire.serving.effects import WaitingRequest
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, Verdict
@@ -16,14 +25,18 @@ from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.training.correction_states import CorrectionView
 from homefire.training.progress import Progress
-from homefire.types import Message, StopReason, Timings, Usage
+from homefire.types import Message
+
+
+class StrictMessage(Message, frozen=True, forbid_unknown_fields=True):
+    """A message with nothing else in it."""
 
 
 class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/chat`: one message of a conversation (`message`), a whole one (`messages`), or again."""
 
     message: str | None = None
-    messages: list[Message] | None = None
+    messages: list[StrictMessage] | None = None
     system: str | None = None
     """Put before `message`; for the first message of a conversation."""
     replaces_turn_id: str | None = None
@@ -31,37 +44,29 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     session_id: str | None = None
     model: str | None = None
     """None: the setting `chat.default_model`."""
-    stream: bool = False
-    channel: Literal["native", "web", "cli"] = "native"
+    stream: bool | None = None
+    channel: Literal["native", "web", "cli"] | None = None
     overflow: Overflow | None = None
     max_tokens: Positive | None = None
     temperature: Temperature | None = None
     top_p: Probability | None = None
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    top_k: TopK | None = None
     min_p: Probability | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     seed: Seed | None = None
-    stop: list[str] = []
+    stop: StopStrings | None = None
     json_schema: dict[str, Any] | None = None
     grammar: str | None = None
-    num_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    num_logprobs: NumLogprobs | None = None
 
 
-class ChatAnswer(Struct, frozen=True, kw_only=True):
-    """A whole answer."""
+class ChatAnswer(Ended, frozen=True, kw_only=True):
+    """A whole answer: what ended it, and what it began with."""
 
-    turn_id: str
     session_id: str
-    message_id: str
     model: str
     served_model: str
     route_reason: str
-    text: str
-    stop_reason: StopReason
-    stop_string: str | None
-    usage: Usage
-    timings: Timings
-    num_trimmed_messages: int
 
 
 class FeedbackBody(Struct, frozen=True, forbid_unknown_fields=True):

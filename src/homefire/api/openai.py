@@ -1,7 +1,8 @@
 """The OpenAI dialect: `/v1/chat/completions` decoded into the one internal request, and its answer encoded.
 
 Where a chat request's walk begins: `OpenAIChat.__call__` → `ChatEndpoint` → `chat.turn`. A parameter this server
-does not act on is an error that names it. The answer's `id` is the turn's id.
+does not act on is an error that names it. The answer's `id` is the turn's id. Tool calls and their results in the
+history become message parts; the older `function_call` and role `function` are read as the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from homefire.api.body import decode, invalid, unsupported
+from homefire.api.body import invalid, unsupported
 from homefire.api.chat_endpoint import Translated
 from homefire.api.logprobs import chosen_logprobs
 from homefire.api.openai_types import (
@@ -24,39 +25,58 @@ from homefire.api.openai_types import (
     ChunkChoice,
     ChunkDelta,
     Completion,
+    FunctionCall,
     Logprobs,
+    ToolCallPart,
     UsageBlock,
+)
+from homefire.api.translation import (
+    ANY_JSON_OBJECT,
+    NO_TOOLS_YET,
+    CallHistory,
+    Harmless,
+    assistant_message,
+    decode_request,
+    name_of_stop,
+    refuse_unsupported,
+    stop_strings,
+    tool_message,
 )
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
-from homefire.types import Message, Role, Sampling
+from homefire.types import Message, Part, Reasoning, Role, Sampling, Text, ToolCall
 
-ANY_JSON_OBJECT: dict[str, Any] = {"type": "object"}
 DONE = b"data: [DONE]\n\n"
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
+HARMLESS: Harmless = {
+    "tools": ([],),
+    "functions": ([],),
+    "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
+    "n": (1,),
+    "store": (False,),
+    "service_tier": ("auto", "default"),
+    "modalities": (["text"],),
+    "logit_bias": ({},),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "moderation": (),
 }
-_ONLY_EMPTY = (
-    "tools",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "audio",
-    "logit_bias",
-    "frequency_penalty",
-    "presence_penalty",
-    "store",
-)
-"""Fields whose empty value asks for nothing; any other value asks for what this server does not do."""
-_DOES_NOTHING: dict[str, tuple[object, ...]] = {
-    "n": (None, 1),
-    "service_tier": (None, "auto", "default"),
-    "modalities": (None, ["text"]),
-    "tool_choice": (None, "none", "auto"),
+"""Every field that is refused, `tools` before what only speaks of them."""
+_WHY = {
+    "n": "each request gets one answer; ask n times",
+    "tools": NO_TOOLS_YET,
+    "functions": NO_TOOLS_YET,
+    "tool_choice": "there are no tools to choose from",
+    "function_call": "there are no functions to choose from",
 }
+_SYSTEM_ROLES = frozenset({"system", "developer"})
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_ASSISTANTS_OWN = ("tool_calls", "function_call", "reasoning_content", "reasoning")
 
 
 class OpenAIChat:
@@ -68,68 +88,125 @@ class OpenAIChat:
 
     def __call__(self, body: bytes, principal: Principal) -> Translated:
         """InvalidRequest or UnsupportedParameter where the body cannot be served as it is."""
-        wanted = decode(self._decoder, body)
-        refuse_unsupported(wanted)
+        wanted = decode_request(self._decoder, body)
+        refuse_unsupported(wanted, HARMLESS, why=_WHY)
+        options = wanted.stream_options
+        include_usage = bool(options and options.include_usage)
+        if include_usage and not wanted.stream:
+            raise invalid("stream_options", "it is only for streams", hint="Set stream to true.")
+        calls = CallHistory()
         request = ChatRequest(
-            messages=tuple(_message(message, index) for index, message in enumerate(wanted.messages)),
+            messages=tuple(_message(message, index, calls) for index, message in enumerate(wanted.messages)),
             model=wanted.model,
             principal=principal,
             channel="openai",
             sampling=_sampling(wanted),
         )
-        if request.messages[-1].role == "assistant":
-            raise invalid(
-                "messages", "the last message is the assistant's own", hint="End with what is to be answered."
-            )
-        options = wanted.stream_options
-        if options is not None and not wanted.stream:
-            raise invalid("stream_options", "it is only for streams", hint="Set stream to true.")
         return request, _Answer(
             self._encoder,
             streamed=bool(wanted.stream),
-            include_usage=bool(options and options.include_usage),
+            include_usage=include_usage,
             logprobs=bool(wanted.logprobs),
         )
 
 
-def refuse_unsupported(wanted: ChatBody) -> None:
-    """UnsupportedParameter for the first field that asks for something this server does not do."""
-    for name, harmless in _DOES_NOTHING.items():
-        if getattr(wanted, name) not in harmless:
-            raise unsupported(name)
-    for name in _ONLY_EMPTY:
-        if name not in _DOES_NOTHING and getattr(wanted, name):
-            raise unsupported(name)
-
-
-def _message(message: ChatMessage, index: int) -> Message:
-    role = _ROLES.get(message.role)
-    place = f"messages[{index}]"
-    if role is None:
-        raise unsupported(f"{place}.role", f"{message.role!r} is not one of {', '.join(_ROLES)}")
-    for name in ("name", "refusal", "audio", "annotations", "function_call", "tool_calls"):
+def _message(message: ChatMessage, index: int, calls: CallHistory) -> Message:
+    for name in ("refusal", "audio", "annotations"):
         if getattr(message, name):
-            raise unsupported(f"{place}.{name}")
-    content = message.content
-    if content is None:
-        raise invalid(f"{place}.content", "it is missing")
-    if isinstance(content, str):
-        return Message(role, content)
-    texts = []
-    for number, part in enumerate(content):
-        if part.type != "text":
-            raise unsupported(f"{place}.content[{number}].type", f"{part.type!r}: only text is understood")
-        if part.text is None:
-            raise invalid(f"{place}.content[{number}].text", "it is missing")
-        texts.append(part.text)
-    return Message(role, "".join(texts))
+            raise unsupported(f"messages[{index}].{name}")
+    said = message.content
+    text = said if said is None or isinstance(said, str) else "".join([part.text for part in said])
+    match message.role:
+        case "assistant":
+            return _assistants(message, index, text, calls)
+        case "tool" | "function":
+            return _result(message, index, text, calls)
+        case "user" | "system" | "developer":
+            return Message(_plain_role(message, index), _present(text, index))
+    raise unsupported(f"messages[{index}].role", f"{message.role!r} is not one of {', '.join(_ROLES)}")
+
+
+def _present(text: str | None, index: int) -> str:
+    if text is None:
+        raise invalid(f"messages[{index}].content", "it is missing")
+    return text
+
+
+def _plain_role(message: ChatMessage, index: int) -> Role:
+    for name in (*_ASSISTANTS_OWN, "tool_call_id"):
+        if getattr(message, name):
+            raise invalid(f"messages[{index}].{name}", f"a message of the role {message.role} has none")
+    if message.name:
+        raise unsupported(f"messages[{index}].name", "names of speakers are not shown to models")
+    return "system" if message.role in _SYSTEM_ROLES else "user"
+
+
+def _assistants(message: ChatMessage, index: int, text: str | None, calls: CallHistory) -> Message:
+    place = f"messages[{index}]"
+    if message.name:
+        raise unsupported(f"{place}.name", "names of speakers are not shown to models")
+    if message.tool_call_id:
+        raise invalid(f"{place}.tool_call_id", "only the result of a call has one")
+    parts: list[Part] = []
+    thought = message.reasoning_content or message.reasoning
+    if thought:
+        if message.reasoning and message.reasoning != thought:
+            raise invalid(f"{place}.reasoning", "it contradicts reasoning_content", hint="Send one of them.")
+        parts.append(Reasoning(thought))
+    if text:
+        parts.append(Text(text))
+    for number, call in enumerate(message.tool_calls or ()):
+        parts.append(_call(call, f"{place}.tool_calls[{number}]", calls))
+    if message.function_call is not None:
+        call_id = calls.add(message.function_call.name)
+        parts.append(_function(message.function_call, call_id, f"{place}.function_call"))
+    if not parts:
+        return Message("assistant", _present(text, index))
+    return assistant_message(parts)
+
+
+def _call(call: ToolCallPart, place: str, calls: CallHistory) -> ToolCall:
+    if call.type not in (None, "function") or call.custom is not None:
+        raise unsupported(f"{place}.type", f"{call.type!r}: only calls of functions are understood")
+    if call.function is None:
+        raise invalid(f"{place}.function", "it is missing")
+    return _function(call.function, calls.add(call.function.name, call.id), f"{place}.function")
+
+
+def _function(call: FunctionCall, call_id: str, place: str) -> ToolCall:
+    try:
+        arguments = msgspec.json.decode(call.arguments or "{}")
+    except (msgspec.MsgspecError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise invalid(f"{place}.arguments", "it is not a JSON object as a string")
+    return ToolCall(call_id, call.name, arguments)
+
+
+def _result(message: ChatMessage, index: int, text: str | None, calls: CallHistory) -> Message:
+    place = f"messages[{index}]"
+    for name in _ASSISTANTS_OWN:
+        if getattr(message, name):
+            raise invalid(f"{place}.{name}", "the result of a call has none")
+    call_id = message.tool_call_id
+    if message.role == "function":
+        if not message.name:
+            raise invalid(f"{place}.name", "it is missing: it says which function's result this is")
+        call_id = calls.close_first(message.name)
+        if call_id is None:
+            raise invalid(f"{place}.name", f"no call of {message.name!r} waits for a result")
+    elif not call_id:
+        raise invalid(f"{place}.tool_call_id", "it is missing: it says which call's result this is")
+    elif message.name and message.name != calls.name_of(call_id):
+        raise invalid(f"{place}.name", "the call with this tool_call_id has another name, or is not there")
+    return tool_message(call_id, _present(text, index))
 
 
 def _sampling(wanted: ChatBody) -> Sampling:
     old, new = wanted.max_tokens, wanted.max_completion_tokens
     if old is not None and new is not None and old != new:
         raise invalid("max_tokens", "it contradicts max_completion_tokens", hint="Send one of them.")
-    if wanted.top_logprobs is not None and not wanted.logprobs:
+    if wanted.top_logprobs and not wanted.logprobs:
         raise invalid("top_logprobs", "it needs logprobs to be true")
     return Sampling(
         max_tokens=new if new is not None else old,
@@ -139,20 +216,10 @@ def _sampling(wanted: ChatBody) -> Sampling:
         min_p=wanted.min_p,
         repetition_penalty=wanted.repetition_penalty,
         seed=wanted.seed,
-        stop=stop_strings(wanted.stop, param="stop"),
+        stop=stop_strings(wanted.stop),
         json_schema=_schema(wanted),
         num_logprobs=(wanted.top_logprobs or 0) if wanted.logprobs else None,
     )
-
-
-def stop_strings(stop: str | list[str] | None, *, param: str) -> tuple[str, ...]:
-    """One or many; an empty one would stop every answer at once and is refused."""
-    if stop is None:
-        return ()
-    many = (stop,) if isinstance(stop, str) else tuple(stop)
-    if "" in many:
-        raise invalid(param, "an empty stop string stops everything")
-    return many
 
 
 def _schema(wanted: ChatBody) -> dict[str, Any] | None:
@@ -216,7 +283,9 @@ class _Answer:
 
 
 def _finish_reason(event: Ended) -> str:
-    return "length" if event.stop_reason == "length" else "stop"
+    return name_of_stop(
+        event.stop_reason, stop="stop", length="length", context="length", tool_call="tool_calls"
+    )
 
 
 def _usage(event: Ended) -> UsageBlock:

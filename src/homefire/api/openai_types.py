@@ -1,8 +1,6 @@
 """The OpenAI chat dialect as types: what is understood, and what goes back.
 
-Source: https://platform.openai.com/docs/api-reference/chat. A field that is not here is refused by name. The
-fields under *accepted without effect* are those that official clients and frameworks send by themselves and
-whose harmless values change nothing here; any other value of them is refused.
+Source: https://platform.openai.com/docs/api-reference/chat. A field that is not here is refused by name.
 """
 
 from __future__ import annotations
@@ -13,31 +11,58 @@ import msgspec
 from msgspec import Meta, Struct
 
 from homefire.api.logprobs import ChosenLogprob
+from homefire.api.translation import (
+    NumLogprobs,
+    Positive,
+    Probability,
+    RepetitionPenalty,
+    Seed,
+    StopStrings,
+    Temperature,
+    TopK,
+)
 
-Temperature = Annotated[float, Meta(ge=0, le=2)]
-Probability = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
-Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+class TextPart(Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
+    """A part of a message; other kinds (pictures, sound, files) are refused by their `type`."""
+
+    text: str
+    # Where a cache may begin; every prefix is cached here.
+    cache_control: Any = None
+    prompt_cache_breakpoint: Any = None
 
 
-class TextPart(Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a message; only text is understood."""
+class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True):
+    """`arguments` is a JSON object as a string; some models write nothing for none."""
 
-    type: str
-    text: str | None = None
+    name: Annotated[str, Meta(min_length=1)]
+    arguments: str | None = None
+
+
+class ToolCallPart(Struct, frozen=True, forbid_unknown_fields=True):
+    """A call in an assistant's message. `index` stays from a stream that was put together."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    type: str | None = None
+    function: FunctionCall | None = None
+    custom: Any = None
+    index: int | None = None
 
 
 class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True):
-    """A message as clients send it, or an answer of ours sent back whole (its empty fields pass)."""
+    """A message as clients send it, or an answer sent back whole (its empty fields pass)."""
 
     role: str
     content: str | list[TextPart] | None = None
     name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCallPart] | None = None
+    function_call: FunctionCall | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
     refusal: str | None = None
     audio: Any = None
     annotations: Any = None
-    function_call: Any = None
-    tool_calls: Any = None
 
 
 class JsonSchemaFormat(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +86,7 @@ class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
-    """Accepted: padding against traffic analysis, which a loopback server does not add."""
+    """Accepted: padding against traffic analysis, which this server does not add."""
 
 
 class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,44 +100,52 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     max_completion_tokens: Positive | None = None
     temperature: Temperature | None = None
     top_p: Probability | None = None
-    stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
+    stop: StopStrings | None = None
     seed: Seed | None = None
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: NumLogprobs | None = None
     # Extensions other local servers have too.
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    top_k: TopK | None = None
     min_p: Probability | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    # Accepted without effect: notes for the provider's own records.
+    repetition_penalty: RepetitionPenalty | None = None
+    # Accepted without effect: notes for the provider's own records, and wishes about caches.
     user: str | None = None
     safety_identifier: str | None = None
     metadata: dict[str, str] | None = None
     prompt_cache_key: str | None = None
-    # Accepted without effect for the value that asks for nothing.
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: Any = None
+    parallel_tool_calls: bool | None = None
+    # Accepted for the values that ask for nothing (`openai.HARMLESS`).
     n: int | None = None
     store: bool | None = None
     service_tier: str | None = None
-    parallel_tool_calls: bool | None = None
     modalities: list[str] | None = None
     logit_bias: dict[str, float] | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    tools: list[Any] | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    tools: Any = None
     tool_choice: Any = None
-    functions: list[Any] | None = None
+    functions: Any = None
     function_call: Any = None
     audio: Any = None
+    prediction: Any = None
+    web_search_options: Any = None
+    moderation: Any = None
 
 
 class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/embeddings`."""
+    """`POST /v1/embeddings`. Texts only: tokens of another tokenizer mean nothing here."""
 
     model: str
-    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
+    input: str | Annotated[list[Any], Meta(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Positive | None = None
+    """The length the model's vectors have; another one is refused."""
     user: str | None = None
-    dimensions: int | None = None
 
 
 # What goes back.

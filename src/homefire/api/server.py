@@ -21,11 +21,12 @@ from starlette.routing import Match, Route
 import homefire as package
 from homefire.api import anthropic_types, native_types, ollama_types, openai_types
 from homefire.api.addresses import Addresses
-from homefire.api.anthropic import AnthropicCount, AnthropicMessages
+from homefire.api.anthropic import AnthropicCount, AnthropicMessages, prompt_counter
 from homefire.api.asgi import Scope
 from homefire.api.chat_endpoint import ChatEndpoint, Translate
 from homefire.api.context import Context
 from homefire.api.documents import ChatRoute, openapi_document
+from homefire.api.embeddings import create_embedding_router
 from homefire.api.failures import Dialect, dialect_of_tag
 from homefire.api.guard import HomefireApp as HomefireApp
 from homefire.api.metrics import Metrics
@@ -41,10 +42,8 @@ from homefire.api.native_versions import create_version_router
 from homefire.api.ollama import ModelControl, OllamaChat, OllamaGenerate
 from homefire.api.openai import OpenAIChat
 from homefire.app import Homefire
-from homefire.serving.router import RouteRequest
 from homefire.store.api_keys import KeyRing
 from homefire.store.nouns.keys import KeyCreated, KeyRevoked
-from homefire.types import Message
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -129,6 +128,7 @@ def create_app(homefire: Homefire) -> HomefireApp:
         create_turn_router,
         create_openai_router,
         create_ollama_router,
+        create_embedding_router,
     ):
         app.include_router(create(context))
     app.addresses = Addresses(_dialects(app))
@@ -148,17 +148,9 @@ def _dialects(app: HomefireApp) -> Iterator[tuple[str, Dialect]]:
 def _add_chat_endpoints(app: HomefireApp, context: Context) -> None:
     homefire = context.homefire
 
-    async def count_tokens(model: str, messages: tuple[Message, ...]) -> int:
-        return await homefire.serving.count_tokens(homefire.router.route(RouteRequest(model=model)), messages)
-
-    async def unload(model: str) -> None:
-        homefire.serving.unload(model)
-
-    def context_length(model: str) -> int:
-        route = homefire.router.route(RouteRequest(model=model))
-        return homefire.serving.context_length(route) or route.model.context_length
-
-    models = ModelControl(context_length=context_length, load=homefire.serving.warm, unload=unload)
+    system_prompt = homefire.loaded.settings.chat.system_prompt
+    count_tokens = prompt_counter(homefire.serving, homefire.router, system_prompt=system_prompt)
+    models = ModelControl(homefire.serving, homefire.router)
     translators: dict[str, Translate] = {
         "/v1/chat/completions": OpenAIChat(),
         "/v1/messages": AnthropicMessages(),

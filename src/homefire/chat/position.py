@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from homefire.chat.request import ChatRequest, Principal
 from homefire.errors import Conflict, InvalidRequest
-from homefire.sessions import digest
+from homefire.sessions import digest, ownership
 from homefire.sessions.keys import session_key
-from homefire.sessions.ownership import session_of, turn_of
+from homefire.sessions.ownership import session_of
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
@@ -115,7 +115,7 @@ def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
 
 def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
     assert request.replaces_turn_id is not None
-    return turn_of(store, request.principal.id, request.replaces_turn_id)
+    return ownership.turn_of(store, request.principal.id, request.replaces_turn_id)
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:

@@ -41,6 +41,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the end of the one who reads the answer (`Turns.run`) means for the turn."""
     replaces_turn_id: str | None = None
     """Regenerate: answer again what this turn asked, as a sibling of its answer (if it has one)."""
+    count_prompt: bool = False
+    """Have Started say the prompt's tokens: one more call of the engine (it tokenizes, nothing else)."""
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,8 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     route_reason: str
     num_trimmed_messages: int = 0
     """Oldest messages left out to fit the context: declared to the client, never silent."""
+    prompt_tokens: int | None = None
+    """Of the prompt as it was sent to the model; None unless the request has `count_prompt`."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

@@ -362,12 +362,17 @@ class Turns:
             async for item in stream:
                 if not turn.has_started:
                     turn.has_started = True
-                    turn.stream.publish(_started(turn))
+                    turn.stream.publish(_started(turn, await self._prompt_tokens(turn)))
                 if isinstance(item, Finish):
-                    return item
+                    return _exact(item, turn.sampling)
                 turn.answer.append(item.text)
                 turn.stream.publish(item)
         raise AssertionError("serving ends a stream with a Finish or an error")
+
+    async def _prompt_tokens(self, turn: RunningTurn) -> int | None:
+        if not turn.request.count_prompt:
+            return None
+        return await self._serving.count_tokens(turn.route, turn.context.messages, prompt=turn.request.prompt)
 
     async def _trim(self, turn: RunningTurn, limit: int) -> None:
         assert turn.sampling.max_tokens is not None
@@ -568,7 +573,15 @@ def _surely_fits(turn: RunningTurn, limit: int) -> bool:
     return surely_fits(turn.context.messages, room=room)
 
 
-def _started(turn: RunningTurn) -> Started:
+def _exact(finish: Finish, sampling: Sampling) -> Finish:
+    """Engines say `length` for either limit; fewer tokens than asked for means that the context is full."""
+    assert sampling.max_tokens is not None
+    if finish.stop_reason == "length" and finish.usage.completion_tokens < sampling.max_tokens:
+        return msgspec.structs.replace(finish, stop_reason="context")
+    return finish
+
+
+def _started(turn: RunningTurn, prompt_tokens: int | None) -> Started:
     return Started(
         turn_id=turn.turn_id,
         session_id=turn.position.session_id,
@@ -576,4 +589,5 @@ def _started(turn: RunningTurn) -> Started:
         served_model=turn.route.model.name,
         route_reason=turn.route.reason,
         num_trimmed_messages=turn.context.num_trimmed_messages,
+        prompt_tokens=prompt_tokens,
     )

@@ -49,7 +49,7 @@ def check_messages(messages: tuple[Message, ...]) -> None:
     if messages[-1].role not in ("user", "tool"):
         raise _refusal(
             "messages",
-            f"The last message must be the user's or a tool's; it has the role {messages[-1].role!r}.",
+            f"'messages' must end with the user's or a tool's; the last one has the role {messages[-1].role!r}.",
         )
 
 
