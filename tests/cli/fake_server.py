@@ -136,7 +136,11 @@ class State:
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
     models: list[native.ModelView] = field(
-        default_factory=lambda: [model_view(), model_view("default", kind="alias", target="live")]
+        default_factory=lambda: [
+            model_view(),
+            model_view("default", kind="alias", target="live"),
+            model_view("live", kind="alias", target="v001"),
+        ]
     )
     sessions: list[SessionRow] = field(default_factory=lambda: [SESSION])
     chat_error: HomefireError | None = None

@@ -48,29 +48,22 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("line", NAMED)
-def test_a_name_never_becomes_another_address(
-    homefire: Command, server: FakeServer, line: str, name: str
-) -> None:
+def test_a_name_never_becomes_another_address(homefire: Command, server: FakeServer, line: str) -> None:
     """What arrives is read as the real server reads it: decoded before routes are looked at."""
-    homefire(*(name if word == "NAME" else word for word in line.split()))
     allowed = [place for place in NAMED[line] if place.startswith("/v1")]
-    for method, target, body in server.state.requests:
-        path = urlsplit(target).path
-        assert any(path == place or path.startswith(place) for place in allowed), target
-        decoded = [unquote(part) for part in path.split("/")]
-        assert not any("/" in part or part in (".", "..") for part in decoded), target
-        if method == "DELETE":
-            assert decoded[-1] == name
-            assert decoded[1:-1] == NAMED[line][0].strip("/").split("/")
-        assert "?" not in target or urlsplit(target).query.partition("=")[0] in (
-            "model",
-            "limit",
-            "a",
-            "format",
-        )
-        assert not (method == "DELETE" and body)
+    for name in HOSTILE:
+        server.state.requests.clear()
+        homefire(*(name if word == "NAME" else word for word in line.split()))
+        for method, target, body in server.state.requests:
+            path, query = urlsplit(target).path, urlsplit(target).query
+            assert any(path == place or path.startswith(place) for place in allowed), target
+            decoded = [unquote(part) for part in path.split("/")]
+            assert not any("/" in part or part in (".", "..") for part in decoded), target
+            assert query.partition("=")[0] in ("", "model", "limit", "a", "format"), target
+            if method == "DELETE":
+                assert decoded[1:] == [*NAMED[line][0].strip("/").split("/"), name]
+                assert body is None
 
 
 def test_every_command_that_takes_a_name_is_tried() -> None:
@@ -134,6 +127,9 @@ def test_a_whole_id_is_not_looked_up(homefire: Command, server: FakeServer) -> N
         (("versions", "verify", "live"), ("POST", "/v1/versions/v001/verify")),
         (("versions", "compare", "live", "v002"), ("GET", "/v1/versions/compare?a=v001&b=v002")),
         (("versions", "delete", "live", "--yes"), ("DELETE", "/v1/versions/v001")),
+        (("versions", "promote", "live"), ("POST", "/v1/versions/v001/promote")),
+        (("models", "verify", "live"), ("POST", "/v1/homefire/models/live/verify")),
+        (("models", "show", "live"), ("GET", "/v1/route?model=live")),
     ],
 )
 def test_live_means_the_version_that_answers(
@@ -141,6 +137,11 @@ def test_live_means_the_version_that_answers(
 ) -> None:
     homefire(*arguments)
     assert request_made in [(method, path) for method, path, _ in server.state.requests]
+
+
+def test_a_rollback_to_live_names_the_version(homefire: Command, server: FakeServer) -> None:
+    homefire("versions", "rollback", "--to", "live")
+    assert server.state.sent("POST", "/v1/versions/rollback") == [{"to": "v001"}]
 
 
 def test_live_may_be_a_base_which_is_not_a_version(homefire: Command, server: FakeServer) -> None:

@@ -173,6 +173,25 @@ def test_ctrl_c_is_never_a_traceback(
     assert "Traceback" not in errors
 
 
+INTERRUPTED_WHILE_LOADING = """
+import sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "homefire.cli.main":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from homefire.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_is_still_being_loaded_is_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_options_after_two_dashes_are_words(homefire: Command, server: FakeServer) -> None:
     assert homefire("ask", "--", "--json").out == "Hello, I am ember.\n"
     assert homefire("models", "show", "--", "--json").err.startswith("error:")

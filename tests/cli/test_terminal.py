@@ -299,6 +299,21 @@ def test_no_colour_where_it_is_not_wanted(environ: dict[str, str]) -> None:
         assert "\x1b" not in terminal.raw
 
 
+@pytest.mark.parametrize(("answer", "code", "num_removed"), [("y", 0, 1), ("n", 130, 0), (CTRL_C, 130, 0)])
+def test_a_person_is_asked_before_something_is_gone(
+    environ: dict[str, str], server: FakeServer, answer: str, code: int, num_removed: int
+) -> None:
+    terminal = Terminal("models", "remove", "ember", environ=environ)
+    try:
+        terminal.expect("Remove ember?")
+        terminal.press(answer + ENTER)
+        assert terminal.wait() == code
+    finally:
+        terminal.close()
+    assert len(server.state.sent("DELETE", "/v1/homefire/models/ember")) == num_removed
+    assert "Traceback" not in terminal.shown
+
+
 HOSTILE = "before \x1b[2J\x1b]0;title\x07 \x9b31m \u202ereversed\u2066 \rback\x08 after\u00e4"
 
 

@@ -105,7 +105,7 @@ class Call:
         """
         if yes:
             return
-        if self.json or not sys.stdin.isatty():
+        if self.json or sys.stdin is None or not sys.stdin.isatty():
             from homefire.errors import InvalidRequest
 
             raise InvalidRequest(

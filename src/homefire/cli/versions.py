@@ -127,7 +127,8 @@ def rollback(
     why: Why = None,
 ) -> Any:
     """Go back to what answered before (or to --to)."""
-    body = {name: value for name, value in (("to", to), ("why", why)) if value}
+    target = version_or_base(call, to) if to else None
+    body = {name: value for name, value in (("to", target), ("why", why)) if value}
     found = call.client.post("/v1/versions/rollback", body)
     call.out.line(f"{found['live']} answers again (before: {found.get('previous') or '-'}).")
     return found
