@@ -310,8 +310,8 @@ def test_what_can_be_mended_is_mended(damaged: Damaged, damages: tuple[Callable[
 
 
 BLIND = """
-from homefire.catalog import catalog
-catalog.find_damage = lambda *_: []
+from homefire.catalog import sources
+sources.find_damage = lambda *_, **__: []
 from homefire.cli.main import main
 main()
 """

@@ -15,16 +15,15 @@ import hashlib
 import importlib.util
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from homefire.catalog.chat_templates import template_of_file, template_of_folders
 from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import import_files
 from homefire.catalog.inspect import find_damage, inspect_path
+from homefire.catalog.manifests import Manifests
 from homefire.catalog.models import (
     BUNDLED,
     DEFAULT,
@@ -38,11 +37,9 @@ from homefire.catalog.models import (
 )
 from homefire.catalog.scrub import ScrubTarget
 from homefire.catalog.sources import KINDS_BY_FORMAT, Repair, Sources
-from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
 from homefire.config.schema import Settings
 from homefire.engines.base import ModelSpec, SourceKind
-from homefire.engines.gguf_check import check_gguf
-from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound
 from homefire.home import Home
 from homefire.machine.hashing import FileVerifier
 from homefire.store.events import Event
@@ -59,15 +56,6 @@ MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
 BUILT_IN_ENGINES: Final[Mapping[str, SourceKind]] = MappingProxyType({"llama.cpp": "gguf"})
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
-
-
-class _Manifest(msgspec.Struct, frozen=True):
-    """What the catalog reads of a version's manifest (it may not import its floor-mate `versions`)."""
-
-    version: str
-    created_at: str
-    kind: Literal["full", "adapter"]
-    files: dict[str, str]
 
 
 class Catalog:
@@ -100,7 +88,7 @@ class Catalog:
             gguf_dtype=settings.serving.gguf_dtype,
             repair=repair,
         )
-        self._manifests: dict[str, _Manifest] = {}
+        self._manifests = Manifests(home, store)
         self._templates: dict[str, ChatTemplate] = {}
         self._adding = asyncio.Lock()
         # Asked once: it searches the disk, and every request resolves a name.
@@ -199,7 +187,7 @@ class Catalog:
             format="safetensors",
             engine=self._engine_for("safetensors"),
             num_parallel=self._settings.num_parallel,
-            folder=self._version_folder(row),
+            folder=self._manifests.folder(row),
             digest=row.digest,
             base=row.base,
             parent=row.parent,
@@ -231,37 +219,6 @@ class Catalog:
             why_not_trainable="its weights are on another server",
             created_at_s=0.0,
         )
-
-    def _manifest(self, row: VersionRow) -> _Manifest:
-        manifest = self._manifests.get(row.manifest_sha256)
-        if manifest is None:
-            try:
-                data = self._store.blobs.read(row.manifest_sha256)
-            except (CorruptData, NotFound):
-                data = self._manifest_in_folder(row)
-            manifest = self._manifests[row.manifest_sha256] = msgspec.json.decode(data, type=_Manifest)
-        return manifest
-
-    def _manifest_in_folder(self, row: VersionRow) -> bytes:
-        """The copy in the readable folder, when it is the one that was published."""
-        for path in self._home.versions.glob(f"{row.version}-*/manifest.json"):
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == row.manifest_sha256.removeprefix("sha256:"):
-                return data
-        raise CorruptData(
-            f"Both copies of the manifest of {row.version} are damaged or gone.",
-            hint=f"Run `homefire versions verify {row.version}`.",
-            version=row.version,
-        )
-
-    def _version_folder(self, row: VersionRow) -> Path:
-        try:
-            manifest = self._manifest(row)
-        except CorruptData:
-            # It is listed still, so that it can be looked at, deleted or replaced; serving it fails.
-            return self._home.versions / row.version
-        stamp = datetime.fromisoformat(manifest.created_at).strftime("%Y%m%d-%H%M%S")
-        return self._home.versions / f"{manifest.version}-{stamp}"
 
     # Adding and removing
 
@@ -386,7 +343,7 @@ class Catalog:
         row, version = self._store.models.get(model.name), self._store.versions.get(model.name)
         if row is not None:
             return row.files
-        return self._manifest(version).files if version is not None else {}
+        return self._manifests.of(version).files if version is not None else {}
 
     def chat_template(self, model: ModelInfo) -> ChatTemplate:
         """The model's chat template; BadModel when it has none."""
@@ -396,30 +353,16 @@ class Catalog:
         return template
 
     def _read_template(self, model: ModelInfo) -> ChatTemplate:
-        # The template library is only needed to teach; an idle server does without its memory.
-        from homefire.engines.template import ChatTemplate
-
+        model = self.resolve(model.name).model
+        template: ChatTemplate | None = None
         if model.format == "gguf":
-            row = self._store.models.get(self.resolve(model.name).model.name)
-            assert row is not None
-            header = check_gguf(model.folder / next(iter(row.files)))
-            source = header.metadata.get("tokenizer.chat_template")
-            if isinstance(source, str):
-                return ChatTemplate(source, bos_token=header.token("bos"), eos_token=header.token("eos"))
-        folders = [model.folder]
-        if model.base is not None:
-            folders.append(self.resolve(model.base).model.folder)
-        for folder in folders:
-            source = read_chat_template(folder)
-            if source is not None:
-                special = read_special_tokens(folder)
-                return ChatTemplate(
-                    source,
-                    bos_token=special.get("bos_token", ""),
-                    eos_token=special.get("eos_token", ""),
-                    special_tokens=special,
-                )
-        raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
+            template = template_of_file(model.folder / next(iter(self._registered_files(model))))
+        if template is None:
+            base = self.resolve(model.base).model if model.base is not None else None
+            template = template_of_folders([model.folder, *([base.folder] if base is not None else [])])
+        if template is None:
+            raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
+        return template
 
     def scrub_targets(self) -> Iterator[ScrubTarget]:
         """Every file of models and versions, what was converted, and all blobs. Reads manifests."""
