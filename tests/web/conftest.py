@@ -18,9 +18,10 @@ QUIET = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for all tests here. It ends with them: its event loop runs in this thread, and tests that come
+    after could start none."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (`make system-packages`)")
     with sync_playwright() as playwright:

@@ -15,14 +15,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
 from homefire.api.asgi import Headers
+from homefire.api.body import LARGE_BODY_BYTES
 from homefire.api.exchange import Exchange
 from homefire.api.metrics import Metrics
 from homefire.chat.request import ChatRequest, Ended, Principal, Started, TurnEvent
 from homefire.engines.base import Delta
 
 RunTurn = Callable[[ChatRequest], AsyncGenerator[TurnEvent, None]]
-LARGE_BODY_BYTES = 32 * 1024
-"""Translated in a thread: other requests wait for no more than a switch of threads."""
 _JSON = (b"content-type", b"application/json")
 
 
