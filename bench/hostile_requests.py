@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import gzip
 import http.client
 import json
@@ -182,6 +183,8 @@ def serve_in_thread(root: Path) -> tuple[threading.Thread, str, Callable[[], Non
         app = create_app(homefire)
         add_pages(app)
         listener = bind("127.0.0.1", 0)
+        # `run.serve` freezes what was imported as well.
+        gc.freeze()
         server = Server(uvicorn_config(app, drain_timeout_s=2), app, on_ready=ready.set)
         found.update(server=server, port=listener.getsockname()[1])
         async with homefire.running():

@@ -10,6 +10,7 @@ _: Any = None
 
 # The native API's documents are read by clients; the store's rows, the machine, comparisons and manifests are
 # parts of them.
+_ = (_.is_home, _.revoked)
 _ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
 _ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
@@ -47,7 +48,9 @@ _ = (_.cache_ram_mib, _.cache_type_k, _.cache_type_v, _.ctx_shift, _.endpoint_sl
 _ = (_.flash_attn_type, _.hostnames, _.kv_unified, _.lora_adapters, _.n_batch, _.n_ctx, _.n_gpu_layers)
 _ = (_.n_parallel, _.n_threads, _.n_threads_http, _.n_ubatch, _.pooling_type, _.ui, _.use_jinja)
 _ = (_.verbosity, _.warmup)
-# … Starlette's response and application, Typer's function, a log record, pydantic's class, a model of torch.
+# … uvicorn's server (and what pages ask of an event stream), Starlette's response and application,
+# Typer's function, a log record, pydantic's class, a model of torch.
+_ = (_.should_exit, _.last_event_id)
 _ = (_.background, _.openapi, _.__annotations__, _.msg, _.model_config, _.generation_config)
 
 # Called by a library: uvicorn, Jinja, http.server, torch's optimizer.

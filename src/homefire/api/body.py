@@ -20,6 +20,8 @@ from homefire.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, 
 
 T = TypeVar("T")
 
+LARGE_BODY_BYTES = 32 * 1024
+"""Longer ones are decoded in a thread: other requests wait for no more than a switch of threads."""
 ENCODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 ENCODINGS_SHOWN = ("gzip", "deflate")
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS

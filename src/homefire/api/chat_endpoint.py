@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 from homefire.api.asgi import Headers
+from homefire.api.body import LARGE_BODY_BYTES
 from homefire.api.exchange import Exchange
 from homefire.api.metrics import Metrics
 from homefire.chat.request import ChatRequest, Ended, Principal, Started, TurnEvent
@@ -25,8 +26,6 @@ from homefire.engines.base import Delta
 RunTurn = Callable[[ChatRequest], AsyncGenerator[TurnEvent, None]]
 ON_DISCONNECT = b"x-homefire-on-disconnect"
 """With `continue` the turn goes on when its client leaves; it is read again at `/v1/turns/{id}/events`."""
-LARGE_BODY_BYTES = 32 * 1024
-"""Translated in a thread: other requests wait for no more than a switch of threads."""
 _JSON = (b"content-type", b"application/json")
 
 

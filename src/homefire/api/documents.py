@@ -6,6 +6,7 @@ route the references FastAPI shows and gathers the types whose schemas `openapi_
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import Response
 
-from homefire.api.body import decode
+from homefire.api.body import LARGE_BODY_BYTES, decode
 from homefire.api.failures import ERROR_TYPES, Dialect, dialect_of_tag
 
 T = TypeVar("T")
@@ -35,8 +36,11 @@ class JsonDocument(Response):
 
 async def read_document(request: Request, kind: type[T]) -> T:
     """The body as `kind`; an empty body counts as `{}`. Raises InvalidRequest or UnsupportedParameter."""
-    body = await request.body()
-    return decode(msgspec.json.Decoder(kind), body or b"{}")
+    body = await request.body() or b"{}"
+    decoder = msgspec.json.Decoder(kind)
+    if len(body) < LARGE_BODY_BYTES:
+        return decode(decoder, body)
+    return await asyncio.to_thread(decode, decoder, body)
 
 
 class ChatRoute(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import math
 import signal
@@ -111,7 +112,13 @@ async def serve(
     settings = app.state.context.homefire.loaded.settings.server
     url = address_url(settings.host, listener.getsockname()[1])
     config = uvicorn_config(app, drain_timeout_s=settings.drain_timeout_s)
-    await Server(config, app, on_ready=lambda: on_ready(url)).serve(sockets=[listener])
+
+    def is_ready() -> None:
+        # What was imported stays: a full collection that visits all of it holds the event loop for 100 ms.
+        gc.freeze()
+        on_ready(url)
+
+    await Server(config, app, on_ready=is_ready).serve(sockets=[listener])
 
 
 def uvicorn_config(app: HomefireApp, *, drain_timeout_s: float) -> uvicorn.Config:

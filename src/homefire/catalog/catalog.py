@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
 BUILT_IN_ENGINES: Final[Mapping[str, SourceKind]] = MappingProxyType({"llama.cpp": "gguf"})
+MAX_NAME_CHARS = 500
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -98,6 +99,11 @@ class Catalog:
 
     def resolve(self, name: str) -> Resolved:
         """Follow a name to a model. ModelNotFound (`details["nearest"]`) when it leads nowhere."""
+        if len(name) > MAX_NAME_CHARS:
+            # Looking for something similar would hold everybody else up.
+            raise ModelNotFound(
+                f"There is no model named {name[:60]!r}…: the name is too long.", nearest=None
+            )
         chain = [name]
         while (alias := self._store.aliases.get(chain[-1])) is not None:
             if len(chain) > MAX_ALIAS_STEPS or alias.target in chain:

@@ -11,7 +11,7 @@ import msgspec
 
 from homefire.errors import CorruptData, NotFound
 from homefire.home import Home
-from homefire.store.rows import VersionRow
+from homefire.store.nouns.versions import VersionRow
 from homefire.store.store import Store
 
 
