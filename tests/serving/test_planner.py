@@ -514,6 +514,13 @@ def test_training_that_cannot_be_parked_is_not_asked_again() -> None:
     bench.submit(1, "a")
     assert bench.prepare("a", 2 * GB) == (ParkTraining(),)
     assert bench.planner.training_not_parked(now_s=0.0) == ()
+    assert bench.explain(1) == "waits for training to end: 2.0 GB needed"
+    for ticket in range(2, 50):  # it does not hold up those whose model does fit
+        bench.submit(ticket, "b")
+        if ticket == 2:
+            bench.prepare("b")
+            bench.load("b")
+        bench.finish(ticket)
     assert bench.planner.training_ended(now_s=0.0) == (Load("a"),)
 
 

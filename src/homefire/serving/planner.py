@@ -364,6 +364,7 @@ class Planner:
         short: dict[Model, Request] = {}
         full: set[Model] = set()
         num_given = 0
+        most_bytes = self.budget_bytes - (self._training_bytes if self._training == "unparkable" else 0)
         num_may_overtake = _NO_LIMIT  # how many may still be given something that those before lack
         for request in self._waiting:
             model = request.model
@@ -386,6 +387,8 @@ class Planner:
                     num_given += 1
                 effects.append(self._start(request, now_s))
                 continue
+            elif model.state in ("prepared", "asleep") and model.need_bytes > most_bytes:
+                request.why = "training"  # nobody is held up for what cannot be had before training ends
             elif model.state in ("prepared", "asleep"):
                 request.why = "room"
                 if model not in short and (num_may_overtake > 0 or is_free) and room.takes(model.lack_bytes):
