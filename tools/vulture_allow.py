@@ -12,7 +12,7 @@ _: Any = None
 # parts of them.
 _ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
-_ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
+_ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
 # A run's progress is written to its journal and passed on as it is.
 _ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)

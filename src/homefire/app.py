@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import RemoteModel
+from homefire.catalog.scrub import SCRUB_FILE, Scrub
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
@@ -25,6 +26,7 @@ from homefire.engines import process
 from homefire.engines.registry import EngineRegistry
 from homefire.errors import ConfigError, HomefireError
 from homefire.home import Home
+from homefire.machine.hashing import FileVerifier
 from homefire.plugins import Plugins, load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
@@ -58,6 +60,7 @@ class Homefire:
     library: Library
     promotion: Promotion
     training: TrainingDaemon
+    scrub: Scrub
     started_at_s: float
 
     @asynccontextmanager
@@ -70,8 +73,11 @@ class Homefire:
             self.promotion.repair_live_link()
             warming = asyncio.create_task(self._warm_live(), name="warm live")
             await self.training.start()
+            scrubbing = asyncio.create_task(self.scrub.run(), name="scrub")
             yield
             warming.cancel()
+            scrubbing.cancel()
+            await asyncio.gather(scrubbing, return_exceptions=True)
         finally:
             await self.training.stop()
             await self.serving.stop()
@@ -104,8 +110,15 @@ def build(
     home.create()
     redactor = Redactor()
     plugins = plugins or load_plugins(builtins=BUILT_IN)
+    verifier = FileVerifier()
     engines = EngineRegistry(
-        plugins, context={"sockets": home.sockets, "settings": settings.serving, "world": world}
+        plugins,
+        context={
+            "sockets": home.sockets,
+            "settings": settings.serving,
+            "world": world,
+            "verifier": verifier,
+        },
     )
     engines.check(settings.serving.engine, wanted_by="serving.engine")
     remotes: dict[str, RemoteModel] = {name: make() for name, make in plugins.all("models").items()}
@@ -123,6 +136,7 @@ def build(
             engines=engines.source_kinds,
             remotes=remotes,
             repair=library.repair,
+            verifier=verifier,
         )
         serving = Serving(catalog, settings, make_engine=make_engine, world=world)
         router = Router(catalog)
@@ -135,6 +149,14 @@ def build(
             promotion=promotion,
             make_engine=make_engine,
             settings=settings,
+            world=world,
+        )
+        scrub = Scrub(
+            catalog.scrub_targets,
+            state_file=home.cache / SCRUB_FILE,
+            verifier=verifier,
+            interval_s=settings.store.scrub_interval_h * 3600,
+            bytes_per_s=settings.store.scrub_mb_per_s * 1e6,
             world=world,
         )
         turns = Turns(store, serving, router, settings, world=world)
@@ -154,6 +176,7 @@ def build(
         library=library,
         promotion=promotion,
         training=training,
+        scrub=scrub,
         started_at_s=world.clock.now_s(),
     )
 

@@ -7,7 +7,7 @@ these into their dialect's own error shape; nothing below them knows HTTP or a t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class HomefireError(Exception):
@@ -28,6 +28,10 @@ class HomefireError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
+
+    def copy(self) -> Self:
+        """The same error for one more request: an instance that is raised twice would mix up tracebacks."""
+        return type(self)(self.message, hint=self.hint, **self.details)
 
 
 # Requests: what the client sent cannot be served as it is.

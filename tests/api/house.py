@@ -20,6 +20,7 @@ import httpx
 from homefire.api.run import Server, bind, uvicorn_config
 from homefire.api.server import HomefireApp, create_app
 from homefire.catalog.models import ModelInfo, Resolved
+from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
@@ -211,6 +212,7 @@ async def open_house(
         promotion=FakePromotion(),
         corrections=training.corrections,
         training=training,
+        scrub=SimpleNamespace(status=lambda: ScrubStatus(report=None, is_running=False, failure=None)),
         redactor=Redactor(key),
         started_at_s=world.clock.now_s(),
     )

@@ -99,7 +99,7 @@ async def test_without_the_check_the_flipped_bit_would_be_served(
     await catalog.ensure_bundled()
     model = catalog.resolve("ember").model
     flip_a_bit(model.folder / "model.safetensors")
-    monkeypatch.setattr("homefire.catalog.sources.find_damage", lambda *_: [])
+    monkeypatch.setattr("homefire.catalog.sources.find_damage", lambda *_, **__: [])
     assert (await catalog.spec(model)).source
 
 

@@ -78,12 +78,34 @@ async def stops_before_any_stop_string(engine: Engine) -> None:
         assert (answer.finish.stop_reason, answer.finish.stop_string) == ("stop", stop)
 
 
+SEEDS: Final = (0, 1, -1, 7, 2**32 - 2, 2**32 - 1, 2**32, -(2**31), 2**63)
+"""Some of them mean "a random one" to one library or another."""
+
+
 async def repeats_itself_with_the_same_seed(engine: Engine) -> None:
-    texts = [
-        (await collect(engine, asking(QUESTION, temperature=1.5, seed=seed, max_tokens=20))).text
-        for seed in (1, 1, 1)
-    ]
-    assert texts[0] == texts[1] == texts[2]
+    for seed in SEEDS:
+        texts = {
+            (await collect(engine, asking(QUESTION, temperature=2.0, seed=seed, max_tokens=20))).text
+            for _ in range(3)
+        }
+        assert len(texts) == 1, f"seed {seed}"
+
+
+async def says_something_else_with_another_seed(engine: Engine) -> None:
+    grammar = "root ::= [a-z]{40}"
+    texts = {
+        seed: (await collect(engine, asking(QUESTION, temperature=2.0, seed=seed, grammar=grammar))).text
+        for seed in SEEDS
+    }
+    assert len(set(texts.values())) == len(SEEDS), texts
+
+
+async def says_when_the_context_was_full(engine: Engine) -> None:
+    full = (await collect(engine, endless())).finish
+    assert (full.stop_reason, full.context_full) == ("length", True)
+    assert full.usage.prompt_tokens + full.usage.completion_tokens == engine.context_length
+    short = (await collect(engine, endless(max_tokens=3))).finish
+    assert (short.stop_reason, short.context_full) == ("length", False)
 
 
 async def obeys_the_sampling_parameters(engine: Engine) -> None:
@@ -207,9 +229,9 @@ CASES: Final[dict[Capability, tuple[Case, ...]]] = {
     "cancel": (frees_the_slot_of_a_closed_stream,),
     "stop_strings": (stops_before_any_stop_string,),
     "seed": (repeats_itself_with_the_same_seed,),
-    "sampling": (obeys_the_sampling_parameters,),
+    "sampling": (obeys_the_sampling_parameters, says_something_else_with_another_seed),
     "json_schema": (answers_json_that_is_valid,),
-    "grammar": (answers_within_the_grammar, never_cuts_a_character),
+    "grammar": (answers_within_the_grammar, never_cuts_a_character, says_when_the_context_was_full),
     "logprobs": (reports_log_probabilities_of_what_it_says,),
     "count": (counts_what_it_will_read,),
     "batching": (answers_requests_side_by_side,),

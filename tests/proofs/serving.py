@@ -16,8 +16,8 @@ from homefire.config.loader import load_settings
 from homefire.engines import process as process_module
 from homefire.engines.base import EngineRequest, GgufSource
 from homefire.engines.gguf_check import check_gguf
-from homefire.engines.life import WorkerLife
 from homefire.engines.process import LlamaCppEngine
+from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import EngineTimeout, HomefireError, QueueFull
 from homefire.home import Home
 from homefire.serving.router import Router, RouteRequest
@@ -27,9 +27,10 @@ from homefire.store.store import open_store
 from homefire.types import Message, Sampling
 from homefire.world import World
 from tests.api.house import FakeCatalog
+from tests.engines.support import spec_for
 from tests.proofs.bench import Bench, sees
 from tests.serving.models import settle
-from tests.support.scripted_engine import ScriptedEngine, scripted_spec
+from tests.support.scripted_engine import ScriptedEngine
 
 # serving
 
@@ -167,20 +168,24 @@ async def a_load_of_300_ms(bench: Bench) -> Any:
 async def a_worker_that_says_nothing(bench: Bench) -> Any:
     server_end, worker_end = run_module.socket.socketpair()
 
-    async def start_life(files: Any, *, stall_timeout_s: float, clock: Any, **_: Any) -> WorkerLife:
+    async def spawn_worker(spec: Any, *, stall_timeout_s: float, clock: Any, **_: Any) -> WorkerProcess:
         silent = await asyncio.create_subprocess_exec(
             "sleep", "60", stdin=worker_end, stderr=asyncio.subprocess.PIPE
         )
         worker_end.close()  # now its end is the process's end, as with a real worker
         streams = await asyncio.open_unix_connection(sock=server_end)
-        return WorkerLife(
-            silent, streams, directory=bench.root / "none", name="silent",
+        return WorkerProcess(
+            silent, streams, directory=bench.root / "none", name="silent", num_parallel=1,
             stall_timeout_s=stall_timeout_s, clock=clock,
         )  # fmt: skip
 
-    bench.monkeypatch.setattr(process_module, "start_life", start_life)
+    bench.monkeypatch.setattr(process_module, "spawn_worker", spawn_worker)
+    (bench.root / "file").write_bytes(b"never read by native code")
     engine = LlamaCppEngine(
-        scripted_spec(), sockets=bench.root, settings=bench.settings.serving, world=World()
+        spec_for(bench.root / "file"),
+        sockets=bench.root,
+        settings=bench.settings.serving,
+        world=World(),
     )
     counting = asyncio.create_task(engine.count_tokens((Message("user", "Hi"),)))
     try:

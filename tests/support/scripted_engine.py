@@ -177,6 +177,7 @@ class ScriptedEngine:
             usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=len(tokens)),
             timings=Timings(load_ms=0.0, prompt_ms=0.0, decode_ms=0.0, first_token_ms=0.0),
             stop_string=stop_string if reason == "stop" else None,
+            context_full=reason == "length" and budget == room,
         )
 
     def cut_at_stop(self, text: str, stops: Sequence[str]) -> tuple[str, str | None]:

@@ -173,7 +173,7 @@ async def test_the_check_notices_when_hashing_is_left_out(
     path = library.folder("v001") / "config.json"
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     monkeypatch.setattr(
-        assembly, "file_sha256", lambda file: library.manifest("v001").files.get(file.name, "?")
+        assembly, "hash_file", lambda file: library.manifest("v001").files.get(file.name, "?")
     )
     lax = [problem for problem in (await library.verify("v001")).problems if problem.name == "config.json"]
     monkeypatch.undo()

@@ -112,6 +112,7 @@ def read_status(context: Context) -> Status:
         disk=DiskView(disk.free, disk.total),
         live=live_model(context),
         queue=QueueView(queue.num_active, queue.num_waiting, queue.waiting),
+        scrub=homefire.scrub.status(),
         resident=[_resident(model) for model in homefire.serving.status()],
         num_pending_examples=len(homefire.store.examples.pending()),
         waiting_reason=homefire.training.waiting_reason(),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from homefire.api.openai_types import Positive, Probability, Seed, Temperature
+from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.request import Overflow
 from homefire.machine.probe import Machine
 from homefire.serving.effects import WaitingRequest
@@ -286,6 +287,8 @@ class Status(Struct, frozen=True, kw_only=True):
     disk: DiskView
     live: str
     queue: QueueView
+    scrub: ScrubStatus
+    """The slow reading of all files; `report.damaged` names what is not as it was written."""
     resident: list[ResidentView]
     num_pending_examples: int
     waiting_reason: str | None

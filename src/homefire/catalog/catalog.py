@@ -9,11 +9,12 @@ copy on threads and in child processes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import hashlib
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from homefire.catalog.derived import DerivedFiles
+from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import import_files
 from homefire.catalog.inspect import find_damage, inspect_path
 from homefire.catalog.models import (
@@ -35,6 +36,7 @@ from homefire.catalog.models import (
     check_name,
     suggest_name,
 )
+from homefire.catalog.scrub import ScrubTarget
 from homefire.catalog.sources import KINDS_BY_FORMAT, Repair, Sources
 from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
 from homefire.config.schema import Settings
@@ -42,6 +44,7 @@ from homefire.engines.base import ModelSpec, SourceKind
 from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.machine.hashing import FileVerifier
 from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
 from homefire.store.rows import ModelRow, RunRow, VersionRow
 from homefire.store.store import Store
@@ -65,7 +68,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 class Catalog:
-    """See the module. One for each server."""
+    """One for each server."""
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Catalog:
         engines: Mapping[str, SourceKind] = BUILT_IN_ENGINES,
         remotes: Mapping[str, RemoteModel] = MappingProxyType({}),
         repair: Repair | None = None,
+        verifier: FileVerifier | None = None,
     ) -> None:
         """`engines` maps each to what it reads; `remotes` are the models on other servers, by name.
 
@@ -83,9 +87,11 @@ class Catalog:
         """
         self._home, self._store, self._settings = home, store, settings.serving
         self._engines, self._remotes = engines, remotes
-        self._derived = DerivedFiles(home.cache / "gguf")
+        self._verifier = verifier or FileVerifier()
+        self._gguf_cache = GgufCache(home.cache / "gguf", self._verifier)
         self._sources = Sources(
-            self._derived,
+            self._gguf_cache,
+            verifier=self._verifier,
             registered=self._registered_files,
             remotes=remotes,
             gguf_dtype=settings.serving.gguf_dtype,
@@ -273,6 +279,8 @@ class Catalog:
                 await asyncio.to_thread(
                     import_files, found.folder, found.files, target=folder, world=self._store.world
                 )
+                for file, sha256 in found.files.items():
+                    self._verifier.note(folder / file, sha256)  # it was read back
             await self._store.append(
                 ModelRegistered(
                     name=name,
@@ -289,7 +297,7 @@ class Catalog:
         return self.resolve(name).model
 
     async def remove(self, name: str) -> None:
-        """Forget a base model, delete our copy of it and what was made of it.
+        """Remove a base model, our copy of it and what was made of it.
 
         Conflict while an alias, a version or a run that is not over needs it.
         """
@@ -312,7 +320,7 @@ class Catalog:
         if folder.parent == self._home.base_models.resolve():
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if all(other.digest != row.digest for other in self._store.models.list()):
-            await asyncio.to_thread(self._derived.forget, row.digest)
+            await asyncio.to_thread(self._gguf_cache.remove, row.digest)
 
     def _open_runs(self) -> Sequence[RunRow]:
         runs = self._store.runs
@@ -404,11 +412,23 @@ class Catalog:
                     eos_token=special.get("eos_token", ""),
                     special_tokens=special,
                 )
-        raise BadModel(f"{model.name} has no chat template: it is no chat model.")
+        raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
+
+    def scrub_targets(self) -> Iterator[ScrubTarget]:
+        """Every file of models and versions, what was converted, and all blobs. Reads manifests."""
+        for model in (self._find(name) for name in self._names()):
+            if model is not None and model.kind != "remote":
+                with contextlib.suppress(CorruptData):  # a lost manifest: `verify` says so
+                    for file, sha256 in self._registered_files(model).items():
+                        yield ScrubTarget(f"{model.name}: {file}", model.folder / file, sha256)
+        for path, sha256 in self._gguf_cache.all():
+            yield ScrubTarget(f"cache: {path.name}", path, sha256)
+        for digest in self._store.blobs.all():
+            yield ScrubTarget(f"blob: {digest}", self._store.blobs.path(digest), digest)
 
     async def stop(self) -> None:
         """End conversions that are under way."""
-        await self._derived.stop()
+        await self._gguf_cache.stop()
 
 
 def _absolute(path: Path) -> Path:

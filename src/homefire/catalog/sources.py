@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final, assert_never
 
 from homefire.catalog.checkpoint import ADAPTER_CONFIG
-from homefire.catalog.derived import DerivedFiles
+from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.inspect import find_damage
 from homefire.catalog.models import ModelFormat, ModelInfo, RemoteModel
 from homefire.engines.base import Adapter, FolderSource, GgufSource, Source, SourceKind, UrlSource
 from homefire.errors import CorruptData
+from homefire.machine.hashing import FileVerifier
 
 KINDS_BY_FORMAT: Final[Mapping[ModelFormat, tuple[SourceKind, ...]]] = {
     "safetensors": ("gguf", "folder"),
@@ -33,14 +35,16 @@ class Sources:
 
     def __init__(
         self,
-        cache: DerivedFiles,
+        cache: GgufCache,
         *,
+        verifier: FileVerifier,
         registered: Callable[[ModelInfo], Mapping[str, str]],
         remotes: Mapping[str, RemoteModel],
         gguf_dtype: str,
         repair: Repair | None,
     ) -> None:
         self._cache, self._registered, self._remotes = cache, registered, remotes
+        self._verifier = verifier
         self._gguf_dtype, self._repair = gguf_dtype, repair
 
     async def make(
@@ -84,14 +88,17 @@ class Sources:
         files = {name: sha256.removeprefix("sha256:") for name, sha256 in self._registered(model).items()}
         return FolderSource(str(model.folder), files, whole)
 
+    def _find_damage(self, folder: Path, files: Mapping[str, str]) -> list[str]:
+        return find_damage(folder, files, is_sound=self._verifier.is_sound)
+
     async def _check(self, model: ModelInfo) -> None:
         """A model that is not what was registered is not served, not even from what was made of it before."""
         files = self._registered(model)
-        damage = await asyncio.to_thread(find_damage, model.folder, files)
+        damage = await asyncio.to_thread(self._find_damage, model.folder, files)
         if damage and model.kind == "version" and self._repair is not None:
             _log.warning("%s is damaged (%s); it is made again from its blobs", model.name, damage[0])
             await self._repair(model.name)
-            damage = await asyncio.to_thread(find_damage, model.folder, files)
+            damage = await asyncio.to_thread(self._find_damage, model.folder, files)
         if damage:
             raise CorruptData(
                 f"The files of {model.name} are not those that were registered: {damage[0]}",

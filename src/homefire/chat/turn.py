@@ -166,6 +166,7 @@ class Turns:
             messages=turn.context.messages,
             prompt=turn.request.prompt,
             sampling=turn.sampling,
+            conversation=turn.place.session_id,
         )
         return self._serving.generate(turn.route, request, deadline_s=turn.deadline_s)
 

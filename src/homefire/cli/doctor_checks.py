@@ -5,7 +5,6 @@ A check is a function without arguments that returns a `Check` and never raises 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import re
@@ -115,10 +114,11 @@ def check_teaching() -> Check:
 def check_ember() -> Check:
     """The bundled model's files are those its card names."""
     from homefire.bundled import ember_path
+    from homefire.machine.hashing import hash_file
 
     folder = ember_path()
     try:
-        wrong = [name for name, sha256 in card_hashes(folder).items() if _sha256(folder / name) != sha256]
+        wrong = [name for name, sha256 in card_hashes(folder).items() if hash_file(folder / name) != sha256]
     except OSError as error:
         return Check(
             "ember",
@@ -142,11 +142,6 @@ def card_hashes(folder: Path) -> dict[str, str]:
     """File name → SHA-256, from the table in a model card."""
     card = (folder / "README.md").read_text(encoding="utf-8")
     return dict(re.findall(r"^\| `([^`|]+)` \| [\d,]+ \| `([0-9a-f]{64})` \|$", card, flags=re.MULTILINE))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _installed(name: str) -> str | None:

@@ -34,6 +34,7 @@ def home_checks(home: Home, *, full: bool) -> tuple[CheckFunction, ...]:
             ("key", check_key),
             ("store", partial(check_store, full=full)),
             ("workers", check_workers),
+            ("scrub", check_scrub),
         )
     )
 
@@ -46,6 +47,24 @@ def check_settings(home: Home) -> Check:
     changed = sum(where != "default" for where in loaded.origins.values())
     there = home.settings_file if home.settings_file.exists() else "no file"
     return Check("settings", "pass", f"{changed} changed from their defaults ({there})")
+
+
+def check_scrub(home: Home) -> Check:
+    """What the slow reading of all files found last."""
+    from homefire.catalog.scrub import SCRUB_FILE, read_report
+
+    report = read_report(home.cache / SCRUB_FILE)
+    if report is None:
+        return Check("scrub", "pass", "the files were not all read again yet; the server does that by itself")
+    if report.damaged:
+        return Check(
+            "scrub",
+            "fail",
+            f"damaged on the disk: {', '.join(report.damaged[:5])}",
+            "Bits flipped, or somebody else wrote there. What is damaged is not used.",
+            "Run `homefire versions verify`; for a base model: remove it and add it again. Check the disk.",
+        )
+    return Check("scrub", "pass", f"{report.num_files} files were read again and are what was written")
 
 
 def check_home(home: Home) -> Check:

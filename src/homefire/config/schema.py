@@ -165,6 +165,13 @@ class StoreSettings(_Section):
         default=16 * MIB,
         description="Free space below which recording pauses, so that cleaning up still works.",
     )
+    scrub_interval_h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=168.0,
+        description="Hours between two readings of all models, versions and blobs from the disk; 0: never.",
+    )
+    scrub_mb_per_s: PositiveFloat = Field(
+        default=20.0, description="Megabytes that such a reading takes from the disk in a second."
+    )
 
 
 class LoggingSettings(_Section):

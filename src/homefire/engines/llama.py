@@ -1,7 +1,7 @@
 """llama.cpp in this process, through `xllamacpp`: only the engine worker imports this.
 
 What it promises beyond the library:
-- the hash and the GGUF header of every file are checked before native code sees it;
+- the GGUF header of every file is checked before native code sees it (its hash was, by the server);
 - a prompt that leaves no room for an answer is a ContextOverflow with exact numbers before anything is
   computed. One that fits is answered even when `max_tokens` would not fit: it then ends with `length`.
   Nothing is ever cut or shifted;
@@ -16,6 +16,7 @@ directory (mode 0600), so there is no TCP listener; we use it to count tokens, w
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.client
 import json
 import socket
@@ -29,9 +30,10 @@ import xllamacpp
 
 from homefire.engines.base import Embeddings, Finish, GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
-from homefire.engines.json_grammar import to_grammar
+from homefire.engines.json_grammar import SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
-from homefire.engines.preflight import ALL_F32, SLOT_MULTIPLE_TOKENS, check_memory, round_up, verify_file
+from homefire.engines.memory_estimate import ALL_F32, PROMPT_BATCH_TOKENS, SLOT_MULTIPLE_TOKENS, round_up
+from homefire.engines.slots import SlotTable
 from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
@@ -43,9 +45,11 @@ from homefire.errors import (
 )
 from homefire.types import Message, Sampling, Usage
 
-PROMPT_BATCH_TOKENS = 256
-"""A cancelled request stops between batches of its prompt; smaller is quicker to stop, larger is faster."""
+MAX_GRAMMAR_CHARACTERS = 64 * 1024
+"""All requests wait while llama.cpp compiles one."""
 _QUIET = -1
+_RANDOM_SEED = (1 << 32) - 1
+"""LLAMA_DEFAULT_SEED of llama.h."""
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
 
 
@@ -59,14 +63,11 @@ class LlamaModel:
         self._embedder_lock = threading.Lock()
         assert isinstance(spec.source, GgufSource)
         self._source = spec.source
-        verify_file(Path(spec.source.path), spec.source.sha256)
-        for adapter in spec.source.adapters:
-            verify_file(Path(adapter.path), adapter.sha256)
         self.header = check_gguf(Path(spec.source.path))
         for adapter in spec.source.adapters:
             check_gguf(Path(adapter.path))
-        check_memory(spec)
         self.template = self._read_template()
+        self._slots = SlotTable(spec.num_parallel)
         self._server = self._start(self._parameters(num_parallel=spec.num_parallel))
 
     def _read_template(self) -> ChatTemplate | None:
@@ -133,7 +134,7 @@ class LlamaModel:
             raise InvalidRequest("There is nothing to answer: no messages and no prompt.", param="messages")
         if self.template is None:
             raise BadModel(
-                f"{self.spec.name} has no chat template: it is no chat model.",
+                f"{self.spec.name} has no chat template: it is not a chat model.",
                 hint="Send a raw prompt instead.",
             )
         return self._normalize(self.template.render(messages)), False
@@ -176,8 +177,19 @@ class LlamaModel:
         text, add_special = self.prompt_of(request.messages, request.prompt)
         body = self._sampling_body(request.sampling)
         body["prompt"] = self._checked_prompt(text, add_special, body, request.sampling.max_tokens)
-        stream = Stream(job, emit, num_logprobs=request.sampling.num_logprobs)
-        self._server.handle_completions(body, stream.take)
+        schema = SchemaMatcher(body["grammar"]) if request.sampling.json_schema is not None else None
+        stream = Stream(
+            job,
+            emit,
+            num_logprobs=request.sampling.num_logprobs,
+            context_length=self.spec.context_length,
+            schema=schema,
+        )
+        body["id_slot"] = slot = self._slots.acquire(request.conversation)
+        try:
+            self._server.handle_completions(body, stream.take)
+        finally:
+            self._slots.release(slot)
         return stream.finish(self._library_error)
 
     def _checked_prompt(
@@ -229,12 +241,16 @@ class LlamaModel:
             "repeat_last_n": self.spec.context_length,
         }
         if sampling.seed is not None:
-            body["seed"] = sampling.seed % (1 << 32)
+            body["seed"] = library_seed(sampling.seed)
         if sampling.num_logprobs is not None:
             body["n_probs"] = max(sampling.num_logprobs, 1)
         if sampling.json_schema is not None:
             body["grammar"] = to_grammar(sampling.json_schema)
         if sampling.grammar is not None:
+            if len(sampling.grammar) > MAX_GRAMMAR_CHARACTERS:
+                raise InvalidRequest(
+                    f"The grammar has more than {MAX_GRAMMAR_CHARACTERS} characters.", param="grammar"
+                )
             if sampling.grammar.lstrip().startswith("%"):
                 raise InvalidRequest("The grammar is not GBNF.", param="grammar")
             body["grammar"] = sampling.grammar
@@ -287,6 +303,13 @@ class LlamaModel:
         if error.get("type") == "invalid_request_error":
             return InvalidRequest(f"llama.cpp refused the request: {message}.")
         return EngineError(f"llama.cpp failed: {message}.")
+
+
+def library_seed(seed: int) -> int:
+    """The seed as llama.cpp takes it: 32 bits, of which one value means "a random one"."""
+    if 0 <= seed < _RANDOM_SEED:
+        return seed
+    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8]) % _RANDOM_SEED
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class ProtocolError(errors.EngineError):
-    """The other side of the socket sent something that is no frame."""
+    """The other side of the socket sent something that is not a frame."""
 
     code = "engine_protocol_error"
 
@@ -175,7 +175,7 @@ def decode_body(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"The engine's socket carried something that is no frame: {error}.") from error
+        raise ProtocolError(f"The engine's socket carried something that is not a frame: {error}.") from error
 
 
 def failed(call: int, error: errors.HomefireError) -> Failed:

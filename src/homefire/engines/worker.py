@@ -1,8 +1,8 @@
-"""The engine worker: `python -m homefire.engines.worker --socket PATH --parent PID`.
+"""The engine worker: `python -m homefire.engines.worker --connection FD --directory PATH --parent PID`.
 
-A child process that holds one model and answers the server over a Unix socket (`protocol.py`). It connects
-to the socket the server listens on, so nothing is polled. It ends with the server, whatever ends that: the
-kernel kills it (PR_SET_PDEATHSIG), and the end of the stream makes it leave.
+A child process that holds one model and answers the server over a socket that it inherits (`protocol.py`).
+It ends with the server, whatever ends that: the kernel kills it (PR_SET_PDEATHSIG), and the end of the stream
+makes it leave.
 
 Threads: the main one reads frames and never computes, so that pings and cancellations are answered at once;
 one for each slot generates; one counts and embeds; one writes. The writer sends a first piece at once and
@@ -182,7 +182,8 @@ def guarded(call: int, work: Callable[[], protocol.ToServer]) -> protocol.ToServ
 def main() -> None:
     """The child process."""
     parser = argparse.ArgumentParser(prog="python -m homefire.engines.worker", description=__doc__)
-    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--connection", type=int, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
     if not die_with_parent(options.parent):
@@ -191,11 +192,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o177)
     # A Unix address holds 107 bytes; the way through the open directory is always short enough.
-    descriptor = os.open(options.socket.parent, os.O_RDONLY | os.O_DIRECTORY)
-    directory = Path(f"/proc/self/fd/{descriptor}")
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.connect(str(directory / options.socket.name))
-    Worker(connection, directory).run()
+    descriptor = os.open(options.directory, os.O_RDONLY | os.O_DIRECTORY)
+    with socket.socket(fileno=options.connection) as connection:
+        Worker(connection, Path(f"/proc/self/fd/{descriptor}")).run()
     # Threads may be inside native code: leave without waiting for them.
     sys.stderr.flush()
     os._exit(0)

@@ -25,7 +25,6 @@ from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import LIVE, ModelInfo
 from homefire.config.schema import Settings
 from homefire.engines.base import Delta, Embeddings, Engine, EngineRequest, Finish, Generated
-from homefire.engines.preflight import available_bytes
 from homefire.errors import (
     EngineCrashed,
     EngineError,
@@ -35,6 +34,7 @@ from homefire.errors import (
     QueueFull,
     RequestTimeout,
 )
+from homefire.machine.memory import available_bytes
 from homefire.serving.deadline import Deadline
 from homefire.serving.effects import (
     Cause,

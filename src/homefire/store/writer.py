@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned
 from homefire.home import Home
@@ -31,7 +31,6 @@ from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
-HomefireErrorT = TypeVar("HomefireErrorT", bound=HomefireError)
 
 Outcome = tuple[Recorded, ...] | BaseException
 ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, VersionRemoved)
@@ -110,7 +109,7 @@ class Writer:
         """Queue an append; its waiter is resolved after the commit. Raises when the store is dead."""
         with self._gate:
             if self._dead is not None:
-                raise _again(self._dead)
+                raise self._dead.copy()
             self._queue.put(append)
 
     def run_job(self, work: Callable[[Connection], None]) -> None:
@@ -118,7 +117,7 @@ class Writer:
         job = Job(work)
         with self._gate:
             if self._dead is not None:
-                raise _again(self._dead)
+                raise self._dead.copy()
             self._queue.put(job)
         job.waiter.result()
 
@@ -179,7 +178,7 @@ class Writer:
         tail = self._tail
         try:
             if isinstance(self._dead, StorePoisoned | StoreFenced):
-                raise _again(self._dead)
+                raise self._dead.copy()
             admitted = self._admit(batch)
             self._connection.execute("BEGIN IMMEDIATE")
             self._fence.check(self._connection)
@@ -192,7 +191,7 @@ class Writer:
             self._roll_back()
             self._note(failure)
             for append in batch:
-                append.outcome = _again(failure)
+                append.outcome = failure.copy()
         else:
             self._tail = tail
             self._batches_since_checkpoint += 1
@@ -227,7 +226,7 @@ class Writer:
     def _run_job(self, job: Job) -> None:
         try:
             if isinstance(self._dead, StorePoisoned | StoreFenced):
-                raise _again(self._dead)
+                raise self._dead.copy()
             self._connection.execute("BEGIN IMMEDIATE")
             self._fence.check(self._connection)
             job.work(self._connection)
@@ -326,11 +325,6 @@ def _resolve(waiter: asyncio.Future[Any] | Future[Any], outcome: Outcome) -> Non
         waiter.set_result(outcome)
     else:
         waiter.set_exception(outcome)
-
-
-def _again(failure: HomefireErrorT) -> HomefireErrorT:
-    """A fresh copy: one exception object raised in many tasks would collect all their tracebacks."""
-    return type(failure)(failure.message, hint=failure.hint, **failure.details)
 
 
 def new_append(

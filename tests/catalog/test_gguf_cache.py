@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from homefire.catalog.convert import convert
-from homefire.catalog.derived import DerivedFiles
+from homefire.catalog.gguf_cache import GgufCache
 from homefire.errors import BadModel, EngineError
+from homefire.machine.hashing import FileVerifier
 from homefire.world import Files
 from tests.engines.support import ember_folder
 
@@ -24,9 +25,9 @@ class BrokenFiles(Files):
 
 async def test_an_error_of_the_converter_keeps_its_kind_and_words(ember_copy: Path, tmp_path: Path) -> None:
     (ember_copy / "tokenizer.json").unlink()
-    derived = DerivedFiles(tmp_path / "gguf")
+    cache = GgufCache(tmp_path / "gguf", FileVerifier())
     with pytest.raises(BadModel, match=r"tokenizer\.json"):
-        await derived.whole_model(ember_copy, digest="sha256:00", dtype="f16", nice=0)
+        await cache.whole_model(ember_copy, digest="sha256:00", dtype="f16", nice=0)
     assert list((tmp_path / "gguf").glob("*.gguf*")) == []
 
 
@@ -35,19 +36,21 @@ async def test_a_converter_that_dies_is_a_typed_error(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(EngineError, match="status 1"):
-        await DerivedFiles(tmp_path).whole_model(ember_folder(), digest="sha256:00", dtype="f16", nice=0)
+        await GgufCache(tmp_path, FileVerifier()).whole_model(
+            ember_folder(), digest="sha256:00", dtype="f16", nice=0
+        )
 
 
 async def test_stopping_ends_a_conversion_and_leaves_no_target(tmp_path: Path) -> None:
-    derived = DerivedFiles(tmp_path)
+    cache = GgufCache(tmp_path, FileVerifier())
     waiting = asyncio.ensure_future(
-        derived.whole_model(ember_folder(), digest="sha256:00", dtype="f16", nice=0)
+        cache.whole_model(ember_folder(), digest="sha256:00", dtype="f16", nice=0)
     )
     for _ in range(10_000):
-        if derived._making:
+        if cache._making:
             break
         await asyncio.sleep(0.001)
-    await derived.stop()
+    await cache.stop()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert list(tmp_path.glob("*.gguf")) == []

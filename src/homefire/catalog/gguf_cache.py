@@ -1,8 +1,8 @@
 """GGUF files made from safetensors models, kept in the cache and made again when they are gone or bad.
 
 One child process converts at a time for each target, however many wait for it (`convert`, `convert_adapter`).
-What the cache gives out is a path and the hash it must have; the engine worker hashes the file before each
-load. Small files are hashed here too, so that a damaged one is quietly made again instead of failing a load.
+What the cache gives out is a path and the hash that the file has: it was verified (`machine/hashing.py`), and a
+damaged one is made again instead of failing a load.
 """
 
 from __future__ import annotations
@@ -12,24 +12,23 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from homefire import errors
-from homefire.catalog.inspect import hash_file
 from homefire.config.secrets import without_secrets
 from homefire.machine.children import kill_child
+from homefire.machine.hashing import FileVerifier
 
 _log = logging.getLogger(__name__)
-SMALL_FILE_BYTES = 64 * 1024 * 1024
 _HEX_DIGITS = 64
 
 
-class DerivedFiles:
+class GgufCache:
     """The folder `cache/gguf`. Belongs to one event loop."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, verifier: FileVerifier) -> None:
+        self._folder, self._verifier = folder, verifier
         self._making: dict[Path, asyncio.Task[str]] = {}
 
     async def whole_model(self, source: Path, *, digest: str, dtype: str, nice: int) -> tuple[Path, str]:
@@ -44,22 +43,24 @@ class DerivedFiles:
         arguments = ["homefire.catalog.convert_adapter", str(source), str(base), str(target)]
         return target, await self._ready(target, [*arguments, "--nice", str(nice)])
 
-    def forget(self, digest: str) -> None:
+    def remove(self, digest: str) -> None:
         """Delete what was made of a model that is gone. An engine that has it open still can read on."""
         for path in self._folder.glob(f"{digest.removeprefix('sha256:')}-*"):
             path.unlink(missing_ok=True)
 
     async def _ready(self, target: Path, arguments: Sequence[str]) -> str:
-        known = await asyncio.to_thread(read_known_hash, target)
+        known = await asyncio.to_thread(self._known_hash, target)
         if known is not None:
             return known
         making = self._making.get(target)
         if making is None:
-            making = self._making[target] = asyncio.get_running_loop().create_task(self._make(arguments))
+            making = self._making[target] = asyncio.get_running_loop().create_task(
+                self._make(target, arguments)
+            )
             making.add_done_callback(lambda _: self._making.pop(target))
         return await asyncio.shield(making)
 
-    async def _make(self, arguments: Sequence[str]) -> str:
+    async def _make(self, target: Path, arguments: Sequence[str]) -> str:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -76,7 +77,23 @@ class DerivedFiles:
             kill_child(process)
             await process.communicate()
             raise
-        return _read_outcome(output, complaints, process.returncode)
+        sha256 = _read_outcome(output, complaints, process.returncode)
+        self._verifier.note(target, sha256)  # the converter read it back
+        return sha256
+
+    def all(self) -> Iterator[tuple[Path, str]]:
+        """Every finished file and its hash."""
+        for path in sorted(self._folder.glob("*.gguf")):
+            stated = stated_hash(path)
+            if stated is not None:
+                yield path, stated
+
+    def _known_hash(self, target: Path) -> str | None:
+        stated = stated_hash(target)
+        if stated is not None and not self._verifier.is_sound(target, stated):
+            _log.warning("the cached file %s is damaged; it is made again", target.name)
+            return None
+        return stated
 
     async def stop(self) -> None:
         """End conversions that are under way."""
@@ -86,18 +103,13 @@ class DerivedFiles:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def read_known_hash(target: Path) -> str | None:
-    """The hash a finished file must have; None when it is not there, or is small and seen to be damaged."""
-    hash_file_path = target.with_name(target.name + ".sha256")
-    if not target.is_file() or not hash_file_path.is_file():
+def stated_hash(target: Path) -> str | None:
+    """The hash that was written beside a finished file; None where there is no whole pair of them."""
+    hash_path = target.with_name(target.name + ".sha256")
+    if not target.is_file() or not hash_path.is_file():
         return None
-    stated = hash_file_path.read_text(encoding="ascii", errors="replace").strip()
-    if len(stated) != _HEX_DIGITS:
-        return None
-    if target.stat().st_size <= SMALL_FILE_BYTES and hash_file(target) != stated:
-        _log.warning("the cached file %s is damaged; it is made again", target.name)
-        return None
-    return stated
+    stated = hash_path.read_text(encoding="ascii", errors="replace").strip()
+    return stated if len(stated) == _HEX_DIGITS else None
 
 
 def _read_outcome(output: bytes, complaints: bytes, status: int | None) -> str:
@@ -110,7 +122,8 @@ def _read_outcome(output: bytes, complaints: bytes, status: int | None) -> str:
         kinds = (errors.UnsafeModel, errors.BadModel, errors.StoreFull)
         kind = next((kind for kind in kinds if kind.code == failure["code"]), errors.BadModel)
         raise kind(failure["message"], hint=failure["hint"])
-    last_words = complaints.decode("utf-8", errors="replace").strip()[-500:]
+    stderr_tail = complaints.decode("utf-8", errors="replace").strip()[-500:]
     raise errors.EngineError(
-        f"The model could not be converted: the converter ended with status {status}.", last_words=last_words
+        f"The model could not be converted: the converter ended with status {status}.",
+        stderr_tail=stderr_tail,
     )

@@ -1,7 +1,10 @@
-"""One life of a worker process, from its first frame to its end, as the server sees it.
+"""A running worker process as the server sees it, from its first frame to its end.
 
-`birth.py` starts it. Frames go out and come in; whatever ends the life (the process, a stall, `end`) becomes one
-typed error that every waiting request gets. A life is never repaired: the engine starts a new one.
+`spawn.py` starts it. Frames go out and come in; whatever ends the process (a crash, a stall, `end`) becomes one
+typed error that every waiting request gets. It is never repaired: the engine starts a new one.
+
+A stall is noticed in two ways: the worker answers no ping, or one of the requests it works on shows no progress
+although others do. A request that waits inside the worker for a slot is not one it works on.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from homefire.engines import protocol
-from homefire.engines.base import Embeddings, EngineRequest, Generated, ModelSpec
+from homefire.engines.base import Embeddings, EngineRequest, Finish, Generated, ModelSpec
+from homefire.engines.progress import Progress
 from homefire.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
 from homefire.machine.children import kill_child
+from homefire.machine.memory import num_oom_kills
 from homefire.types import Message
 from homefire.world import Clock
 
@@ -27,7 +32,6 @@ _TAIL_BYTES = 8192
 _STALL_CHECKS = 4
 WORK_STALL_FACTOR: Final = 10
 """A worker that answers pings but shows no work for this many stall times is stuck inside native code."""
-_CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
 _OUT_OF_MEMORY_WORDS = (
     "bad_alloc",
     "out of memory",
@@ -38,8 +42,8 @@ _OUT_OF_MEMORY_WORDS = (
 Answer = Generated | HomefireError
 
 
-class WorkerLife:
-    """A running worker with its model loaded. Made by `birth.start_life`."""
+class WorkerProcess:
+    """Made by `spawn.spawn_worker`, which also loads the model."""
 
     def __init__(
         self,
@@ -48,22 +52,25 @@ class WorkerLife:
         *,
         directory: Path,
         name: str,
+        num_parallel: int,
         stall_timeout_s: float,
         clock: Clock,
     ) -> None:
         self.process, self.directory, self.name = process, directory, name
         self.load_ms = 0.0
         self._reader, self._writer = streams
-        self._stall_timeout_s, self._clock = stall_timeout_s, clock
+        self._num_parallel, self._stall_timeout_s, self._clock = num_parallel, stall_timeout_s, clock
         self._calls: dict[int, asyncio.Queue[Answer]] = {}
         self._replies: dict[int, asyncio.Future[protocol.ToServer]] = {}
         self._next_call = 1
         self._ready: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._tail = bytearray()
-        self._num_oom_kills = _count_oom_kills()
-        self._verdict: HomefireError | None = None
+        self._num_oom_kills = num_oom_kills()
+        self._failure: HomefireError | None = None
         self.ended_with: HomefireError | None = None
-        self._heard_s = self._worked_s = clock.monotonic_s()
+        self._heard_s = clock.monotonic_s()
+        self._progress = Progress(clock, num_parallel=num_parallel)
+        self._questions = Progress(clock, num_parallel=1)  # counted and embedded one after another
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(task) for task in (self._read_stderr(), self._watch())]
         self._reading = loop.create_task(self._read_frames())
@@ -92,7 +99,9 @@ class WorkerLife:
     def open(self, request: EngineRequest) -> tuple[int, asyncio.Queue[Answer]]:
         """Begin a generation: its number, and the queue its pieces come into."""
         call, queue = self._number(), asyncio.Queue[Answer]()
+        self._begin()
         self._calls[call] = queue
+        self._progress.begin(call)
         self._send(protocol.Generate(call, request))
         return call, queue
 
@@ -101,7 +110,7 @@ class WorkerLife:
         if self._calls.pop(call, None) is not None and self.is_open:
             self._send(protocol.Cancel(call))
 
-    def forget(self, call: int) -> None:
+    def remove(self, call: int) -> None:
         """This generation has ended by itself."""
         self._calls.pop(call, None)
 
@@ -121,8 +130,8 @@ class WorkerLife:
 
     async def end(self, why: HomefireError) -> None:
         """Kill the process and wait until everything of it is gone. Idempotent."""
-        if self._verdict is None:
-            self._verdict = why
+        if self._failure is None:
+            self._failure = why
         self._writer.close()
         await self.ended()
 
@@ -136,31 +145,32 @@ class WorkerLife:
 
     # Frames
 
+    def _begin(self) -> None:
+        """A request comes; silence before the first of them was rest, not a stall."""
+        if not self._calls and not self._replies:
+            self._heard_s = self._clock.monotonic_s()
+
     def _number(self) -> int:
         self._next_call += 1
         return self._next_call
 
     def _send(self, frame: protocol.ToWorker) -> None:
         if not self.is_open:
-            raise _again(
-                self.ended_with or self._verdict or EngineCrashed(f"The engine of {self.name} ended.")
-            )
-        if self._is_idle_but_for(frame):
-            # Silence before this was rest, not a stall.
-            self._heard_s = self._worked_s = self._clock.monotonic_s()
+            ended = self.ended_with or self._failure or EngineCrashed(f"The engine of {self.name} ended.")
+            raise ended.copy()
         self._writer.write(protocol.encode(frame))
-
-    def _is_idle_but_for(self, frame: protocol.ToWorker) -> bool:
-        return not isinstance(frame, protocol.Ping) and len(self._calls) + len(self._replies) <= 1
 
     async def _ask(self, call: int, frame: protocol.ToWorker) -> protocol.ToServer:
         reply: asyncio.Future[protocol.ToServer] = asyncio.get_running_loop().create_future()
+        self._begin()
         self._replies[call] = reply
+        self._questions.begin(call)
         try:
             self._send(frame)
             return await reply
         finally:
             del self._replies[call]
+            self._questions.end(call)
 
     async def _read_frames(self) -> None:
         reader, decoder = protocol.FrameReader(), protocol.to_server_decoder()
@@ -170,15 +180,17 @@ class WorkerLife:
                 for body in reader.feed(data):
                     self._take(protocol.decode_body(decoder, body))
         except (OSError, HomefireError) as error:
-            self._verdict = self._verdict or (error if isinstance(error, HomefireError) else None)
+            self._failure = self._failure or (error if isinstance(error, HomefireError) else None)
         await self._finish()
 
     def _take(self, frame: protocol.ToServer) -> None:
-        if isinstance(frame, protocol.Pong):
-            return
-        self._worked_s = self._heard_s
         match frame:
+            case protocol.Working(call):
+                self._progress.note(call)
             case protocol.Item(call, item):
+                self._progress.note(call)
+                if isinstance(item, Finish):
+                    self._progress.end(call)
                 if (queue := self._calls.get(call)) is not None:
                     queue.put_nowait(item)
             case protocol.Failed():
@@ -192,6 +204,7 @@ class WorkerLife:
 
     def _fail(self, frame: protocol.Failed) -> None:
         error = protocol.raised(frame)
+        self._progress.end(frame.call)
         reply = self._replies.get(frame.call)
         if frame.call == 0 and not self._ready.done():
             self._ready.set_exception(error)
@@ -211,35 +224,35 @@ class WorkerLife:
             if task is not asyncio.current_task():
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        error = self.ended_with = self._verdict or self._judge(code)
+        error = self.ended_with = self._failure or self._exit_error(code)
         for queue in self._calls.values():
-            queue.put_nowait(_again(error))
+            queue.put_nowait(error.copy())
         for reply in self._replies.values():
             if not reply.done():
-                reply.set_exception(_again(error))
+                reply.set_exception(error.copy())
         if not self._ready.done():
-            self._ready.set_exception(_again(error))
+            self._ready.set_exception(error.copy())
         if not self._ready.cancelled():
             self._ready.exception()  # perhaps nobody waits for it any more
         shutil.rmtree(self.directory, ignore_errors=True)
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
-    def _judge(self, code: int) -> HomefireError:
-        """Why the process ended: its status, its last words, and the kernel's count of kills for memory."""
-        last_words = self._tail.decode("utf-8", errors="replace").strip()
-        said_so = any(word.lower() in last_words.lower() for word in _OUT_OF_MEMORY_WORDS)
-        if said_so or (code == -signal.SIGKILL and _count_oom_kills() > self._num_oom_kills):
+    def _exit_error(self, code: int) -> HomefireError:
+        """Why the process ended: its status, the end of its stderr, and the kernel's count of kills for memory."""
+        stderr_tail = self._tail.decode("utf-8", errors="replace").strip()
+        said_so = any(word.lower() in stderr_tail.lower() for word in _OUT_OF_MEMORY_WORDS)
+        if said_so or (code == -signal.SIGKILL and num_oom_kills() > self._num_oom_kills):
             return EngineOutOfMemory(
                 f"The engine of {self.name} ran out of memory.",
                 hint="Lower serving.context_length or serving.num_parallel, or use a smaller model.",
             )
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-        _log.warning("engine worker of %s ended with %s: %s", self.name, how, last_words[-500:])
+        _log.warning("engine worker of %s ended with %s: %s", self.name, how, stderr_tail[-500:])
         return EngineCrashed(
             f"The engine of {self.name} ended unexpectedly ({how}).",
             hint="It is started again for the next request.",
-            last_words=last_words[-500:],
+            stderr_tail=stderr_tail[-500:],
         )
 
     async def _read_stderr(self) -> None:
@@ -249,34 +262,20 @@ class WorkerLife:
             del self._tail[:-_TAIL_BYTES]
 
     async def _watch(self) -> None:
-        """Pings while something is awaited; no sign of life for the stall time is the end of this life."""
+        """Pings while something is awaited; no sign of life for the stall time ends the process."""
         while True:
             await asyncio.sleep(self._stall_timeout_s / _STALL_CHECKS)
             if not self._calls and not self._replies:
                 continue
-            now = self._clock.monotonic_s()
-            silent_s, workless_s = now - self._heard_s, now - self._worked_s
             limit = self._stall_timeout_s
-            if silent_s > limit or workless_s > WORK_STALL_FACTOR * limit:
-                self._verdict = EngineTimeout(
-                    f"The engine of {self.name} gave no sign of life for {max(silent_s, limit):.1f} s.",
+            silent_s = self._clock.monotonic_s() - self._heard_s
+            stuck_s = max(self._progress.longest_stall_s(), self._questions.longest_stall_s())
+            if silent_s > limit or stuck_s > WORK_STALL_FACTOR * limit:
+                self._failure = EngineTimeout(
+                    f"The engine of {self.name} gave no sign of life for {max(silent_s, stuck_s):.1f} s.",
                     hint="It is started again for the next request.",
                     stall_timeout_s=limit,
                 )
                 self.kill()
                 return
             self._send(protocol.Ping())
-
-
-def _again(error: HomefireError) -> HomefireError:
-    """The same error for one more request: an instance that is raised twice would mix up tracebacks."""
-    return type(error)(error.message, hint=error.hint, **error.details)
-
-
-def _count_oom_kills() -> int:
-    """Processes of our control group that the kernel killed for memory, so far."""
-    try:
-        lines = _CGROUP_EVENTS.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
