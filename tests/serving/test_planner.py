@@ -28,7 +28,8 @@ from homefire.serving.effects import (
     Stopping,
     Wake,
 )
-from homefire.serving.planner import TRAINING_PATIENCE_S, Planner
+from homefire.serving.memory_plan import TRAINING_PATIENCE_S
+from homefire.serving.planner import Planner
 from homefire.serving.room import Room
 from tests.serving.ledger import GB, NAMES, Ledger, play
 
