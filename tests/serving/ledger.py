@@ -311,9 +311,14 @@ class Ledger:
         return (
             known is not None
             and known.state in ("prepared", "asleep")
-            and known.need_bytes > 0
+            and 0 < known.need_bytes <= self._most_bytes()
             and not known.is_retired
         )
+
+    def _most_bytes(self) -> int:
+        """What a model may need at most before training ends."""
+        fixed_bytes = self.training_bytes if self.training == "unparkable" else 0
+        return self.planner.budget_bytes - fixed_bytes
 
     def _take_room(self, name: str, before: str, after: str) -> None:
         known = self.models[name]

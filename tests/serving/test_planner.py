@@ -28,7 +28,8 @@ from homefire.serving.effects import (
     Stopping,
     Wake,
 )
-from homefire.serving.planner import TRAINING_PATIENCE_S, Planner
+from homefire.serving.memory_plan import TRAINING_PATIENCE_S
+from homefire.serving.planner import Planner
 from homefire.serving.room import Room
 from tests.serving.ledger import GB, NAMES, Ledger, play
 
@@ -514,6 +515,13 @@ def test_training_that_cannot_be_parked_is_not_asked_again() -> None:
     bench.submit(1, "a")
     assert bench.prepare("a", 2 * GB) == (ParkTraining(),)
     assert bench.planner.training_not_parked(now_s=0.0) == ()
+    assert bench.explain(1) == "waits for training to end: 2.0 GB needed"
+    for ticket in range(2, 50):  # it does not hold up those whose model does fit
+        bench.submit(ticket, "b")
+        if ticket == 2:
+            bench.prepare("b")
+            bench.load("b")
+        bench.finish(ticket)
     assert bench.planner.training_ended(now_s=0.0) == (Load("a"),)
 
 

@@ -339,7 +339,7 @@ async def test_training_makes_way_for_chat_and_goes_on_afterwards() -> None:
 async def test_parked_training_goes_on_by_itself_when_models_were_idle_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("homefire.serving.planner.TRAINING_PATIENCE_S", 0.02)
+    monkeypatch.setattr("homefire.serving.memory_plan.TRAINING_PATIENCE_S", 0.02)
     catalog, trainer = FakeCatalog(*NAMES), Trainer()
     async with serving(catalog, budget=3, training=trainer) as served:
         served.training_started(3 * MIB)

@@ -8,7 +8,7 @@ from typing import Literal
 
 State = Literal["preparing", "prepared", "loading", "ready", "sleeping", "asleep", "waking", "evicting"]
 Training = Literal["none", "running", "parking", "parked", "resuming", "unparkable"]
-Why = Literal["preparing", "loading", "unloading", "slot", "room", "turn"]
+Why = Literal["preparing", "loading", "unloading", "slot", "room", "turn", "training"]
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +80,8 @@ def in_words(request: Request, models: Iterable[Model], *, training: Training) -
             return f"{name} is being unloaded and will be loaded again"
         case "slot":
             return f"waits for a slot of {name}"
+        case "training":
+            return f"waits for training to end: {gigabytes(request.model.need_bytes)} needed"
         case "turn":
             return "waits for its turn: a request before it needs room"
     reasons = [f"{gigabytes(request.model.lack_bytes)} needed"]
