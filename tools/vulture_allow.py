@@ -12,6 +12,7 @@ _: Any = None
 # parts of them.
 _ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
+_ = (_.next_before, _.num_messages_before, _.run_state)
 _ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
 # A run's progress is written to its journal and passed on as it is.
