@@ -17,6 +17,7 @@ _ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.c
 
 # The pages' templates read them.
 _ = (_.tone,)
+_ = (_.next_before, _.num_messages_before, _.run_state)
 
 # A run's progress is written to its journal and passed on as it is.
 _ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)

@@ -274,6 +274,25 @@ async def test_a_version_that_went_live_meanwhile_is_un_taught_too(start: Start)
         assert ("q1" in known, known["q2"], known["q3"]) == (False, "a2", "a3")
 
 
+async def test_a_refused_un_teaching_leaves_live_as_it_is_and_says_what_to_do(start: Start) -> None:
+    async with start() as server:
+        gone, stays = await teach(server, "q1", "a1"), await teach(server, "q2", "a2")
+    async with start(plan={"learn": False}) as server:
+        await withdraw(server, gone)
+        run = await end_of_newest(server)
+        assert (run.state, server.live) == ("refused", "v002")
+        assert "withdraw it again" in run.why
+        shown = view(server, gone)
+        assert (shown.state, shown.live) == ("withdrawn", True)
+        assert "v002 still knows it" in shown.next
+        assert (view(server, stays).state, view(server, stays).live) == ("learned", True)
+        assert server.training.unlearned("local") == []
+    async with start() as server:
+        await withdraw(server, gone)
+        run = await end_of_newest(server)
+        assert (run.state, "q1" in answers(server), answers(server)["q2"]) == ("done", False, "a2")
+
+
 # Refused and stranded
 
 

@@ -24,8 +24,8 @@ TAUGHT = {
 }
 
 
-@pytest.mark.timeout(180)
-async def test_ember_learns_two_facts_and_can_go_back(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+async def test_ember_learns_two_facts_forgets_one_and_can_go_back(tmp_path: Path) -> None:
     home, world = Home(tmp_path / "home"), World()
     settings = Settings(training=TrainingSettings(quiet_s=0.0, auto=False))
     with open_store(home, settings.store, world) as store:
@@ -62,7 +62,7 @@ async def test_ember_learns_two_facts_and_can_go_back(tmp_path: Path) -> None:
                 await training.correct([Message("user", asked)], answer=wanted)
             run = await training.queue()
             seen = [progress async for progress in training.watch(run.run_id)]
-            assert seen[-1].state == "done", seen[-1].why
+            assert seen[-1].state in ("done", "refused"), seen[-1].why
             version = library.get("v001")
             assert version.gate_scores["target_score"] == 1.0
             assert version.gate_passed == (catalog.resolve("live").model.name == "v001")
@@ -71,7 +71,28 @@ async def test_ember_learns_two_facts_and_can_go_back(tmp_path: Path) -> None:
                 await promotion.promote("v001", who="test", why="asked for", override=True)
             assert await ask(question) == answer
             assert home.live_link.resolve() == library.folder("v001")
+            open_runs = (*store.runs.list("queued"), *store.runs.list("running"))
+            for tried_again in open_runs:  # more gently, where the gate refused the first
+                await training.signal(tried_again.run_id, "skip", who="test", why="enough")
+            gone = next(each for each in store.examples.current() if each.question == question)
+            await training.changes.withdraw(gone.example_id, principal="local", why="not true any more")
+            run = next(run for run in store.runs.list() if run.unteaches)
+            async for _ in training.watch(run.run_id):
+                pass
+            made = store.runs.get(run.run_id)
+            assert made is not None
+            assert made.version is not None, made.why
+            live = catalog.resolve("live").model.name
+            if live == "v001":
+                await promotion.promote(made.version, who="test", why="asked for", override=True)
+            assert library.manifest(made.version).parent == "ember"
+            assert await ask(question) != answer
+            other = next(each for each in TAUGHT if each != question)
+            assert await ask(other) == TAUGHT[other]
+            assert "without: 'Where do we keep" in library.get(made.version).description
             await promotion.rollback(who="test", why="and back")
+            assert await ask(question) == answer
+            await promotion.rollback(who="test", why="and further back")
             assert await ask(question) == before
         finally:
             await training.stop()

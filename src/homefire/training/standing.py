@@ -96,8 +96,8 @@ def refused(store: Store) -> list[ExampleRow]:
     newest: dict[str, bool] = {}
     known: dict[str, ExampleRow] = {}
     for run in reversed(store.runs.list()):
-        if run.state not in ("done", "refused"):
-            continue
+        if run.state not in ("done", "refused") or run.unteaches:
+            continue  # what an un-teaching run teaches is live already
         held_back = was_refused(run, lived)
         for example in counting(examples_of(store, run)):
             newest[example.example_id] = held_back
