@@ -364,7 +364,7 @@ class Turns:
                     turn.has_started = True
                     turn.stream.publish(_started(turn, await self._prompt_tokens(turn)))
                 if isinstance(item, Finish):
-                    return _exact(item, turn.sampling)
+                    return item
                 turn.answer.append(item.text)
                 turn.stream.publish(item)
         raise AssertionError("serving ends a stream with a Finish or an error")
@@ -571,14 +571,6 @@ def _surely_fits(turn: RunningTurn, limit: int) -> bool:
     assert turn.sampling.max_tokens is not None
     room = room_for_prompt(limit, max_tokens=turn.sampling.max_tokens)
     return surely_fits(turn.context.messages, room=room)
-
-
-def _exact(finish: Finish, sampling: Sampling) -> Finish:
-    """Engines say `length` for either limit; fewer tokens than asked for means that the context is full."""
-    assert sampling.max_tokens is not None
-    if finish.stop_reason == "length" and finish.usage.completion_tokens < sampling.max_tokens:
-        return msgspec.structs.replace(finish, stop_reason="context")
-    return finish
 
 
 def _started(turn: RunningTurn, prompt_tokens: int | None) -> Started:
