@@ -2,28 +2,41 @@
 # Everything happens inside .venv, from locked and hashed packages; nothing is downloaded after that.
 
 PYTHON ?= python3
+# Which builds: auto looks at the machine. TORCH=cpu|cuda|rocm|mps, LLAMA=cpu|cuda|vulkan|rocm.
+TORCH  ?= auto
+LLAMA  ?= auto
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Installing is quiet in its words and loud in its progress.
-PIP    := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar on --no-deps --require-hashes
+SETUP  := $(PYTHON) -m tools.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format bench bench-table ember lock docs clean system-packages
+.PHONY: help run install uninstall demo test check format bench bench-table ember lock hashes docs clean system-packages rebuild
+
+# A build that is asked for by name and is not the one that is installed: install again.
+installed = $(if $(filter auto,$(2)),yes,$(shell grep -s '"$(1)": "$(2)"' $(STAMP)))
+ifeq (,$(call installed,torch,$(TORCH)))
+$(STAMP): rebuild
+endif
+ifeq (,$(call installed,xllamacpp,$(LLAMA)))
+$(STAMP): rebuild
+endif
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-$(STAMP): requirements/torch.txt requirements/lock.txt pyproject.toml
+$(STAMP): $(wildcard requirements/*.txt) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Homefire needs Python 3.11 or newer: make PYTHON=python3.11 …")'
-	@echo "[1/4] creating $(VENV)" && $(PYTHON) -m venv $(VENV)
-	@echo "[2/4] installing torch (the largest part)" && $(PIP) -r requirements/torch.txt
-	@echo "[3/4] installing the locked packages" && $(PIP) -r requirements/lock.txt
-	@echo "[4/4] installing homefire itself" && $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(SETUP) install --torch $(TORCH) --llama $(LLAMA)
 
 run: $(STAMP) ## Set up and run Homefire: chat in the browser or with `.venv/bin/homefire chat`
 	@$(BIN)/homefire up $(ARGS)
+
+install: $(STAMP) ## Set up, and link the command as `homefire` into ~/.local/bin
+	@$(SETUP) link
+
+uninstall: ## Remove that link; the checkout and the home directory stay
+	@$(SETUP) unlink
 
 demo: $(STAMP) ## Tell the whole circle in a temporary home, and check every promise on the way
 	@$(BIN)/homefire demo $(ARGS)
@@ -56,6 +69,9 @@ docs: $(STAMP) ## Generate docs/reference from the code
 
 lock: $(STAMP) ## Resolve pyproject.toml again into requirements/lock.txt
 	$(BIN)/python tools/lock.py
+
+hashes: ## Download a build without known hashes and write them down: BUILD=torch-rocm, xllamacpp-cuda, …
+	@$(SETUP) hashes $(BUILD)
 
 system-packages: ## Install Debian's Chromium for the web tests, where that is possible
 	@tools/system_packages.sh

@@ -8,6 +8,7 @@ import sys
 PROGRAMS = (
     "bench.server_start",
     "bench.gateway_cpu",
+    "bench.planner_interleavings",
     "bench.circle",
     "bench.beside_training",
     "bench.exact_resume",

@@ -30,10 +30,10 @@ from bench.results import record
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import ModelInfo
 from homefire.config.schema import Settings
-from homefire.engines.base import ModelFiles
+from homefire.engines.base import ModelSpec
 from homefire.engines.process import LlamaCppEngine
 from homefire.home import Home
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import open_store
 from homefire.training.judging import Judging
 from homefire.training.preparation import Parents
@@ -202,8 +202,8 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
         catalog, library = Catalog(home, store, settings), Library(home, store, world)
         await catalog.ensure_bundled()
 
-        def make_engine(files: ModelFiles) -> LlamaCppEngine:
-            return LlamaCppEngine(files, sockets=home.sockets, settings=settings.serving, world=world)
+        def make_engine(spec: ModelSpec) -> LlamaCppEngine:
+            return LlamaCppEngine(spec, sockets=home.sockets, settings=settings.serving, world=world)
 
         ember: ModelInfo = catalog.resolve("ember").model
         shelf = AnswerShelf(home.cache / "answers")

@@ -15,15 +15,15 @@ from homefire.api.run import open_listener, serve
 from homefire.api.server import create_app
 from homefire.app import Homefire, build
 from homefire.config.loader import load_settings
-from homefire.engines.base import Engine, ModelFiles
+from homefire.engines.base import Engine, ModelSpec
 from homefire.home import Home
 
 ANSWER = "Seven, as it was yesterday and will be tomorrow."
 
 
-def make_engine(files: ModelFiles) -> Engine:
+def make_engine(spec: ModelSpec) -> Engine:
     """An engine that has its answer ready."""
-    return ScriptedEngine(files, answer=ANSWER)
+    return ScriptedEngine(spec, answer=ANSWER)
 
 
 async def run(homefire: Homefire) -> None:

@@ -11,7 +11,7 @@ from homefire.config.loader import load_settings
 from homefire.config.secrets import API_KEY_VARIABLE
 from homefire.errors import ConfigError
 from homefire.home import Home
-from homefire.store.events import KeyRevoked
+from homefire.store.nouns.keys import KeyRevoked
 
 KEY = "a-key-of-this-house"
 

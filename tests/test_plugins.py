@@ -31,7 +31,7 @@ def test_builtins_and_packages_go_through_the_same_hooks() -> None:
 
 
 def test_every_hook_says_what_it_is_for() -> None:
-    assert set(HOOKS) == {"engines", "cli_commands"}
+    assert set(HOOKS) == {"engines", "models", "cli_commands"}
     assert all(len(text) > 20 for text in HOOKS.values())
 
 

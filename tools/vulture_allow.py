@@ -12,7 +12,10 @@ _: Any = None
 # parts of them.
 _ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
-_ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
+_ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
+
+# The pages' templates read them.
+_ = (_.tone,)
 
 # A run's progress is written to its journal and passed on as it is.
 _ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)
@@ -23,7 +26,7 @@ _ = (_.embedding, _.eval_count, _.eval_duration, _.expires_at, _.families, _.fin
 _ = (_.has_more, _.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
 _ = (_.modelfile, _.modified_at, _.output_tokens, _.owned_by, _.parameter_size, _.parent_model)
 _ = (_.prompt_eval_count, _.prompt_eval_duration, _.prompt_tokens_details, _.quantization_level)
-_ = (_.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
+_ = (_.requested, _.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
 
 # What those clients send and is accepted where it asks for nothing this server does not do; a name that is
 # not known is refused.
@@ -52,3 +55,8 @@ _ = (_.capture_signals, _._render_marked, _.do_POST, _.log_message, _.protocol_v
 
 # Called by name as a hook: `homefire.plugins`.
 _ = _.homefire_engines
+
+# What a router may decide by; the rules that read it come with it.
+_ = (_.principal_id, _.last_model)
+# Read by prompt_toolkit's session.
+_ = (_.bottom_toolbar, _.refresh_interval)

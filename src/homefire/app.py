@@ -13,22 +13,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from homefire.catalog.catalog import Catalog
+from homefire.catalog.models import RemoteModel
+from homefire.catalog.scrub import SCRUB_FILE, Scrub
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
 from homefire.config.secrets import API_KEY_FILE, load_api_key
 from homefire.engines import process
-from homefire.engines.base import Engine, ModelFiles
-from homefire.errors import ConfigError, HomefireError, NotFound
+from homefire.engines.registry import EngineRegistry
+from homefire.errors import ConfigError, HomefireError
 from homefire.home import Home
-from homefire.plugins import Factory, Plugins, load_plugins
+from homefire.machine.hashing import FileVerifier
+from homefire.plugins import Plugins, load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key, keep_api_key, key_sha256
-from homefire.store.events import KeyCreated
+from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.versions.library import Library
@@ -36,6 +40,8 @@ from homefire.versions.promotion import LIVE, Promotion
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
+BUILT_IN = MappingProxyType({"llama.cpp": process})
+"""Plugins that come with Homefire."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Homefire:
     library: Library
     promotion: Promotion
     training: TrainingDaemon
+    scrub: Scrub
     started_at_s: float
 
     @asynccontextmanager
@@ -68,8 +75,11 @@ class Homefire:
                 logger.warning("%d turns were left unfinished and are recorded as interrupted", num_left)
             warming = asyncio.create_task(self._warm_live(), name="warm live")
             await self.training.start()
+            scrubbing = asyncio.create_task(self.scrub.run(), name="scrub")
             yield
             warming.cancel()
+            scrubbing.cancel()
+            await asyncio.gather(scrubbing, return_exceptions=True)
         finally:
             await self.turns.stop(grace_s=self.loaded.settings.server.drain_timeout_s)
             await self.training.stop()
@@ -86,30 +96,51 @@ class Homefire:
 
 
 def build(
-    loaded: Loaded, home: Home, *, world: World | None = None, make_engine: MakeEngine | None = None
+    loaded: Loaded,
+    home: Home,
+    *,
+    world: World | None = None,
+    make_engine: MakeEngine | None = None,
+    plugins: Plugins | None = None,
 ) -> Homefire:
     """Open the home and put the parts together; nothing works yet.
 
-    `make_engine` replaces the engine that the settings name. Raises HomeInUse, StoreError, ConfigError.
+    `make_engine` replaces the engines of the plugins; `plugins` those that are installed.
+    Raises HomeInUse, StoreError, ConfigError.
     """
     world = world or World()
     settings = loaded.settings
     home.create()
     redactor = Redactor()
-    plugins = load_plugins(builtins={"llama.cpp": process})
-
-    factory = _engine_factory(plugins, settings.serving.engine)
-
-    def make_configured_engine(files: ModelFiles) -> Engine:
-        engine: Engine = factory(files, sockets=home.sockets, settings=settings.serving, world=world)
-        return engine
-
-    make_engine = make_engine or make_configured_engine
+    plugins = plugins or load_plugins(builtins=BUILT_IN)
+    verifier = FileVerifier()
+    engines = EngineRegistry(
+        plugins,
+        context={
+            "sockets": home.sockets,
+            "settings": settings.serving,
+            "world": world,
+            "verifier": verifier,
+        },
+    )
+    engines.check(settings.serving.engine, wanted_by="serving.engine")
+    remotes: dict[str, RemoteModel] = {name: make() for name, make in plugins.all("models").items()}
+    for name, remote in remotes.items():
+        engines.check(remote.engine, wanted_by=f"the model {name}")
+    make_engine = make_engine or engines.make
     store = open_store(home, settings.store, world)
     try:
         _ensure_key(home, store, redactor, world)
         library = Library(home, store, world)
-        catalog = Catalog(home, store, settings, mend=library.repair)
+        catalog = Catalog(
+            home,
+            store,
+            settings,
+            engines=engines.source_kinds,
+            remotes=remotes,
+            repair=library.repair,
+            verifier=verifier,
+        )
         serving = Serving(catalog, settings, make_engine=make_engine, world=world)
         router = Router(catalog)
         promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=serving.swap_to, world=world)
@@ -121,6 +152,14 @@ def build(
             promotion=promotion,
             make_engine=make_engine,
             settings=settings,
+            world=world,
+        )
+        scrub = Scrub(
+            catalog.scrub_targets,
+            state_file=home.cache / SCRUB_FILE,
+            verifier=verifier,
+            interval_s=settings.store.scrub_interval_h * 3600,
+            bytes_per_s=settings.store.scrub_mb_per_s * 1e6,
             world=world,
         )
         turns = Turns(store, serving, router, settings, world=world)
@@ -140,19 +179,9 @@ def build(
         library=library,
         promotion=promotion,
         training=training,
+        scrub=scrub,
         started_at_s=world.clock.now_s(),
     )
-
-
-def _engine_factory(plugins: Plugins, name: str) -> Factory:
-    try:
-        return plugins.get("engines", name)
-    except NotFound as error:
-        raise ConfigError(
-            error.message,
-            hint="Set serving.engine to one of them, or install the package that brings it.",
-            key="serving.engine",
-        ) from None
 
 
 def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> None:

@@ -6,6 +6,7 @@ A `Home` is a value: it computes paths and touches the disk only in `create`.
 from __future__ import annotations
 
 import errno
+import hmac
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,3 +98,8 @@ class Home:
                     path=str(place),
                 ) from error
         return self
+
+
+def proof_of_home(token: str, challenge: str) -> str:
+    """What only a process that can read this home's `run/server.json` answers to a challenge."""
+    return hmac.new(token.encode(), f"homefire {challenge}".encode(), "sha256").hexdigest()

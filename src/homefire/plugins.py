@@ -22,7 +22,9 @@ _PREFIX = "homefire_"
 Factory = Callable[..., Any]
 
 HOOKS: Mapping[str, str] = {
-    "engines": "name → factory of an `engines.base.Engine` for `(files: ModelFiles, **context)`",
+    "engines": "name → factory of an `engines.base.Engine` for `(spec: ModelSpec, **context)`; its attribute "
+    "`source_kind` says what it reads: gguf, folder or url",
+    "models": "name → function that returns the `catalog.models.RemoteModel` served under that name",
     "cli_commands": "name → function that becomes `homefire <name>`",
 }
 """Every hook with what a plugin's function returns."""

@@ -20,26 +20,33 @@ import httpx
 from homefire.api.run import Server, bind, uvicorn_config
 from homefire.api.server import HomefireApp, create_app
 from homefire.catalog.models import ModelInfo, Resolved
+from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
 from homefire.config.redaction import Redactor
-from homefire.config.schema import Settings
-from homefire.engines.base import EngineRequest, ModelFiles
+from homefire.config.schema import Settings, TrainingSettings
+from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
-from homefire.store.api_keys import create_key
-from homefire.store.events import DatasetCreated, ExampleCreated, RunQueued
-from homefire.store.rows import AliasRow
+from homefire.store.api_keys import create_key, keep_api_key
+from homefire.store.nouns.aliases import AliasRow
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
+from homefire.training.correction_changes import CorrectionChanges
+from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
-from homefire.training.progress import Progress
+from homefire.training.dispatcher import Dispatcher
+from homefire.training.preparation import Parents
+from homefire.training.progress import Board, Progress
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.world import World
 from tests.support.model_info import model_info
-from tests.support.scripted_engine import ScriptedEngine, scripted_files
+from tests.support.scripted_engine import ScriptedEngine, scripted_spec
 
 CONTEXT_LENGTH = 64
 RUN = "run_1"
@@ -69,8 +76,8 @@ class FakeCatalog:
             *(replace(means, name=name, kind="alias", target=target) for name, target in aliases),
         ]
 
-    async def files(self, model: ModelInfo, **_: Any) -> ModelFiles:
-        return scripted_files(model.name, context_length=CONTEXT_LENGTH)
+    async def spec(self, model: ModelInfo, **_: Any) -> ModelSpec:
+        return scripted_spec(model.name, context_length=CONTEXT_LENGTH)
 
     async def add(self, path: Path, *, name: str | None, in_place: bool) -> ModelInfo:
         model = self.models[name or path.name] = model_info(
@@ -82,7 +89,7 @@ class FakeCatalog:
         self.resolve(name)
         self.removed.append(name)
 
-    def prompt_format(self, model: ModelInfo) -> Any:
+    def chat_template(self, model: ModelInfo) -> Any:
         return SimpleNamespace(source="{{ messages }}")
 
 
@@ -91,6 +98,17 @@ class FakeTraining:
 
     def __init__(self, store: Store, world: World) -> None:
         self.corrections = Corrections(store, world)
+        parents = Parents(parent=model_info(), base=model_info())
+        shop: Any = SimpleNamespace(
+            store=store, world=world, board=Board(), settings=TrainingSettings(),
+            live_parents=lambda: parents, parents_of=lambda _: parents,
+        )  # fmt: skip
+        dispatcher = Dispatcher(shop, auto=False, quiet_s=0.0, max_tries=1)
+        promotion: Any = None
+        self.changes = CorrectionChanges(
+            corrections=self.corrections, dispatcher=dispatcher, workshop=shop, promotion=promotion
+        )
+        self._store = store
         self.signals: list[tuple[str, str, str, str]] = []
         self.steps: list[Progress] = []
         self.never_ends = asyncio.Event()
@@ -100,6 +118,17 @@ class FakeTraining:
 
     async def correct(self, messages: Any, **given: Any) -> Any:
         return await self.corrections.correct(messages, **given)
+
+    def correction_states(self) -> CorrectionStates:
+        return CorrectionStates(self._store, live="ember", auto=True)
+
+    def unlearned(self, principal: str) -> list[CorrectionView]:
+        examples = [example for example in self._store.examples.current() if example.principal == principal]
+        mine = {example.example_id for example in examples}
+        return [view for view in self.correction_states().unlearned() if view.example_id in mine]
+
+    def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
+        return []
 
     async def queue(self, example_ids: Any = None) -> Any:
         raise NotFound("There is no example.")
@@ -170,6 +199,7 @@ async def open_house(
     *,
     answer: str | Callable[[EngineRequest], str] = "Hello there, I am scripted.",
     gate: asyncio.Event | None = None,
+    load_gate: asyncio.Event | None = None,
     fail_with: HomefireError | None = None,
     fail_after: int = 0,
     delay_s: float = 0.0,
@@ -184,13 +214,20 @@ async def open_house(
     store = open_store(home, settings.store, world)
     key, created = create_key(world, name="first")
     await store.append(created)
+    keep_api_key(home, key, world)
     catalog: Any = FakeCatalog()
     engines: list[ScriptedEngine] = []
 
-    def make_engine(files: ModelFiles) -> ScriptedEngine:
+    def make_engine(spec: ModelSpec) -> ScriptedEngine:
         engines.append(
             ScriptedEngine(
-                files, answer=answer, gate=gate, fail_with=fail_with, fail_after=fail_after, delay_s=delay_s
+                spec,
+                answer=answer,
+                gate=gate,
+                load_gate=load_gate,
+                fail_with=fail_with,
+                fail_after=fail_after,
+                delay_s=delay_s,
             )
         )
         return engines[-1]
@@ -211,6 +248,7 @@ async def open_house(
         promotion=FakePromotion(),
         corrections=training.corrections,
         training=training,
+        scrub=SimpleNamespace(status=lambda: ScrubStatus(report=None, is_running=False, failure=None)),
         redactor=Redactor(key),
         started_at_s=world.clock.now_s(),
     )
@@ -236,7 +274,8 @@ async def queue_run(house: House) -> None:
 
 
 async def close_house(house: House) -> None:
-    """End the engines, close the store."""
+    """End the turns and the engines, close the store."""
+    await house.homefire.turns.stop()
     await house.homefire.serving.stop()
     house.store.close()
 

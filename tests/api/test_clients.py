@@ -301,14 +301,14 @@ def test_a_client_that_leaves_cancels_its_turn(tmp_path: Path) -> None:
 
 
 def wait_for_turns(house: House, number: int) -> list[Any]:
-    """The turns of all sessions, once there are so many."""
+    """The turns of all sessions, once so many have ended."""
     import time
 
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         sessions = house.store.sessions.list("local")
         turns = [turn for session in sessions for turn in house.store.turns.list(session.session_id)]
-        if len(turns) >= number:
+        if sum(turn.outcome is not None for turn in turns) >= number:
             return turns
         time.sleep(0.01)
     raise AssertionError(f"{number} turns were not recorded")

@@ -94,7 +94,7 @@ async def test_planted_bug_a_client_whose_leaving_is_not_seen_is_noticed(
 
     monkeypatch.setattr(guard, "cancel_on_disconnect", blind)
     held = await held_after_leaving(tmp_path, streamed=streamed)
-    assert held == ["its task", "its slot", "its place in the queue", "a record that says []"]
+    assert held == ["its task", "its slot", "its place in the queue", "a record that says [None]"]
 
 
 # A server that drains

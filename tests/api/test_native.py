@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from homefire.store.events import RunMoved
+from homefire.store.nouns.runs import RunMoved
 from homefire.training.progress import Progress
 from homefire.types import Message
+from tests.api.asking import Asker
 from tests.api.house import LOCAL, RUN, House, close_house, open_house, queue_run
 
 
@@ -99,12 +99,16 @@ async def test_a_run_that_is_followed_gives_its_progress_until_the_server_drains
     house.homefire.training.steps = [
         Progress(run_id=RUN, state="running", phase="training", step=step) for step in (1, 2)
     ]
-    asyncio.get_running_loop().call_later(0.05, house.app.state.context.stopping.set)
     async with house.client() as client:
-        answer = await client.get(f"/v1/runs/{RUN}/events")
         assert (await client.get("/v1/runs/run_2/events")).status_code == 404
-    assert answer.headers["content-type"] == "text/event-stream"
-    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    follower = Asker(f"/v1/runs/{RUN}/events", method="GET")
+    following = follower.ask(house)
+    await follower.got(lambda: follower.text.count("data: ") == 2)
+    assert not following.done()
+    house.app.state.context.stopping.set()
+    await following
+    assert (b"content-type", b"text/event-stream") in follower.sent[0]["headers"]
+    events = [json.loads(line[6:]) for line in follower.text.splitlines() if line.startswith("data: ")]
     assert [event["step"] for event in events] == [1, 2]
 
 
@@ -303,3 +307,76 @@ async def test_a_finished_run_says_whether_it_was_promoted(house: House) -> None
         status = (await client.get("/v1/status")).json()
     assert (run["state"], run["promoted"], run["why"]) == ("failed", False, "because")
     assert [row["run_id"] for row in status["runs"]] == [RUN]
+
+
+# Corrections after they were given
+
+
+async def test_corrections_are_paged_and_filtered_by_state(house: House) -> None:
+    async with house.client() as client:
+        for number in range(5):
+            given = {"prompt": f"q{number}", "answer": "a"}
+            assert (await client.post("/v1/corrections", json=given)).status_code == 200
+        first = (await client.get("/v1/corrections", params={"limit": 2})).json()
+        assert [row["question"] for row in first["corrections"]] == ["q4", "q3"]
+        assert {row["state"] for row in first["corrections"]} == {"waiting"}
+        rest = await client.get("/v1/corrections", params={"limit": 3, "before": first["next_before"]})
+        assert [row["question"] for row in rest.json()["corrections"]] == ["q2", "q1", "q0"]
+        assert rest.json()["next_before"] is None
+        waiting = await client.get("/v1/corrections", params={"state": "waiting", "limit": 4})
+        assert len(waiting.json()["corrections"]) == 4
+        refused = await client.get("/v1/corrections", params={"state": "refused"})
+        assert refused.json() == {"corrections": [], "next_before": None}
+        assert (await client.get("/v1/corrections", params={"state": "nonsense"})).status_code == 400
+        assert (await client.get("/v1/corrections", params={"limit": 0})).status_code == 400
+
+
+async def test_a_correction_is_shown_edited_and_withdrawn(house: House) -> None:
+    async with house.client() as client:
+        given = (await client.post("/v1/corrections", json={"prompt": "Key?", "answer": "Pot."})).json()
+        short = given["example_id"][:10]
+        shown = (await client.get(f"/v1/corrections/{short}")).json()
+        assert (shown["question"], shown["answer"], shown["state"]) == ("Key?", "Pot.", "waiting")
+        nothing = await client.patch(f"/v1/corrections/{short}", json={})
+        same = await client.patch(f"/v1/corrections/{short}", json={"answer": "Pot."})
+        assert [nothing.status_code, same.status_code] == [400, 400]
+        edited = (await client.patch(f"/v1/corrections/{short}", json={"answer": "Shelf."})).json()
+        assert (edited["answer"], edited["state"]) == ("Shelf.", "waiting")
+        assert (await client.get(f"/v1/corrections/{short}")).json()["state"] == "superseded"
+        gone = await client.request(
+            "DELETE", f"/v1/corrections/{edited['example_id']}", json={"why": "a slip"}
+        )
+        assert (gone.json()["state"], gone.json()["why"]) == ("withdrawn", "a slip")
+        assert (await client.get("/v1/queue")).json()["num_pending_examples"] == 0
+        retried = await client.post(f"/v1/corrections/{edited['example_id']}/retry")
+        assert retried.status_code == 409
+        assert (await client.get("/v1/corrections/0123456789")).status_code == 404
+
+
+async def test_nobody_sees_or_changes_the_corrections_of_others(house: House) -> None:
+    async with house.client() as mine, house.client() as theirs:
+        theirs.headers["authorization"] = f"Bearer {house.key}"
+        given = (await mine.post("/v1/corrections", json={"prompt": "Key?", "answer": "Pot."})).json()
+        path = f"/v1/corrections/{given['example_id']}"
+        assert (await theirs.get("/v1/corrections")).json()["corrections"] == []
+        answers = [
+            await theirs.get(path),
+            await theirs.patch(path, json={"answer": "x"}),
+            await theirs.delete(path),
+            await theirs.post(f"{path}/retry"),
+        ]
+        assert [answer.status_code for answer in answers] == [404] * 4
+        assert (await mine.get(path)).json()["state"] == "waiting"
+
+
+async def test_status_queue_and_run_name_the_corrections_that_nothing_teaches(house: House) -> None:
+    await queue_run(house)
+    await house.store.append(RunMoved(run_id=RUN, state="skipped", epoch=0, who="me", why="enough"))
+    async with house.client() as client:
+        for path in ("/v1/status", "/v1/queue"):
+            (row,) = (await client.get(path)).json()["unlearned"]
+            assert (row["state"], row["why"], row["run_id"]) == ("stranded", "enough", RUN)
+            assert "corrections retry" in row["next"]
+        retried = (await client.post(f"/v1/corrections/{'a' * 64}/retry")).json()
+        assert retried["state"] == "queued"
+        assert (await client.get("/v1/status")).json()["unlearned"] == []

@@ -16,7 +16,7 @@ from homefire.api import auth
 from homefire.api.policy import Policy, check_exposure, check_media_type, host_name
 from homefire.errors import ConfigError, Forbidden, UnsupportedMediaType
 from homefire.store.api_keys import KeyRing, create_key
-from homefire.store.events import KeyRevoked
+from homefire.store.nouns.keys import KeyRevoked
 from homefire.web.routes import add_pages
 from homefire.world import World
 from tests.api.house import REMOTE, House, close_house, open_house
@@ -287,6 +287,88 @@ def policy(host: str = "127.0.0.1", **names: Any) -> Policy:
 def test_host_names_are_read_without_their_port(value: str, name: str) -> None:
     assert host_name(value) == name
     policy().check_host(value.encode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", " localhost", "localhost ", "localhost.", "localhost..", ".localhost", "localhost:", "localhost:80:80",
+        "localhost:99999", "localhost:+80", "localhost:80a", "localhost:١", "me@localhost", "localhost@evil.example",
+        "localhost/", "localhost#", "localhost?x", "localhost\\evil", "localhost\t", "localhost\n", "localhost,evil",
+        "[::1", "::1", "[::1]evil", "[::1].evil", "[::1]:", "[::1]:80:80", "[::1]@evil", "[localhost]", "[]",
+        "[::1%25lo]", "[127.0.0.1]", "http://localhost", "lo\xa0calhost", "127.0.0.1.", "127.1", "0x7f.0.0.1",
+        "2130706433", "localhost.evil.example", "evil.example:localhost", "xn--localhost",
+    ],
+)  # fmt: skip
+def test_a_host_that_is_not_exactly_ours_is_refused(value: str) -> None:
+    for wild in (False, True):
+        with pytest.raises(Forbidden):
+            policy("0.0.0.0" if wild else "127.0.0.1").check_host(value.encode("utf-8", "surrogateescape"))
+
+
+ORIGINS = [
+    ("http://localhost:8765", True), ("https://localhost:8765", True), ("https://chat.example", True),
+    ("http://localhost:87650", False), ("http://localhost:876", False), ("http://localhost", False),
+    ("http://localhost:8765.evil.example", False), ("http://localhost:8765@evil.example", False),
+    ("http://localhost:8765/", False), ("http://evil.example/localhost:8765", False),
+    ("https://chat.example.evil", False), ("https://chat.example:8443", False), ("http://chat.example", False),
+    ("https://chat.exampl", False), ("https://xchat.example", False), ("chat.example", False),
+    ("null", False), ("", False), ("file://", False), ("ftp://localhost:8765", False),
+]  # fmt: skip
+
+
+def passes(found: Policy, method: str, headers: dict[bytes, bytes]) -> bool:
+    try:
+        found.check_sender(method, {b"host": b"localhost:8765", **headers})
+    except Forbidden:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("origin", "may"), ORIGINS)
+def test_an_origin_is_compared_whole(origin: str, may: bool) -> None:
+    found = policy(origins=("https://chat.example",))
+    for method in ("GET", "POST", "DELETE"):
+        assert passes(found, method, {b"origin": origin.encode()}) == may
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "may"),
+    [
+        # A form or script of another site, with or without a body, also where it hides its origin.
+        ("POST", {"site": b"cross-site"}, False),
+        ("POST", {"site": b"same-site"}, False),
+        ("POST", {"site": b"cross-site", "mode": b"navigate", "dest": b"document"}, False),
+        ("DELETE", {"site": b"cross-site"}, False),
+        # An image, a frame, a script of another site.
+        ("GET", {"site": b"cross-site", "mode": b"no-cors", "dest": b"image"}, False),
+        ("GET", {"site": b"cross-site", "mode": b"navigate", "dest": b"iframe"}, False),
+        ("GET", {"site": b"same-site", "mode": b"cors", "dest": b"empty"}, False),
+        # A link that a person followed; an address that a person typed; our own page; a program.
+        ("GET", {"site": b"cross-site", "mode": b"navigate", "dest": b"document"}, True),
+        ("GET", {"site": b"none", "mode": b"navigate", "dest": b"document"}, True),
+        ("POST", {"site": b"same-origin", "mode": b"cors"}, True),
+        ("POST", {"mode": b"cors"}, True),
+        ("POST", {}, True),
+    ],
+)
+def test_what_another_site_sent_is_refused_without_an_origin_too(
+    method: str, headers: dict[str, bytes], may: bool
+) -> None:
+    named = {f"sec-fetch-{name}".encode(): value for name, value in headers.items()}
+    assert passes(policy(), method, named) == may
+
+
+async def test_a_cross_site_write_without_a_body_does_nothing(house: House) -> None:
+    async with house.client() as client:
+        for headers in (
+            {"sec-fetch-site": "cross-site"},
+            {"origin": "null"},
+            {"origin": "http://evil.example"},
+        ):
+            refused = await client.post("/v1/versions/rollback", headers=headers)
+            assert refused.status_code == 403
+    assert house.homefire.promotion.moves == []
 
 
 def test_a_configured_name_is_answered_and_an_address_only_where_all_are_listened_on() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import transformers
 
-from homefire.engines.base import Delta, EngineRequest, ModelFiles, TokenLogprob
+from homefire.engines.base import Adapter, Delta, EngineRequest, GgufSource, ModelSpec, TokenLogprob
 from homefire.engines.process import LlamaCppEngine
 from homefire.types import Sampling
 from homefire.world import World
@@ -27,27 +27,28 @@ PROMPTS = (
 
 
 @asynccontextmanager
-async def engine_for(gguf: Path, sha256: str, sockets: Path, **more: Any) -> AsyncIterator[LlamaCppEngine]:
-    files = ModelFiles(
+async def engine_for(
+    gguf: Path, sha256: str, sockets: Path, *, adapters: tuple[Adapter, ...] = ()
+) -> AsyncIterator[LlamaCppEngine]:
+    spec = ModelSpec(
         name="tiny",
         digest="sha256:0",
-        gguf_path=str(gguf),
-        gguf_sha256=sha256,
+        engine="llama.cpp",
+        source=GgufSource(str(gguf), sha256, adapters),
         context_length=512,
         num_parallel=1,
-        **more,
     )
-    engine = LlamaCppEngine(files, sockets=sockets, settings=QUICK, world=World())
+    engine = LlamaCppEngine(spec, sockets=sockets, settings=QUICK, world=World())
     try:
         yield engine
     finally:
         await engine.stop()
 
 
-async def answer(engine: LlamaCppEngine, prompt: str, **more: Any) -> list[TokenLogprob]:
+async def answer(engine: LlamaCppEngine, prompt: str) -> list[TokenLogprob]:
     """Tokens of a greedy answer of printable characters, so that every token is an entry of its own."""
     sampling = Sampling(max_tokens=NUM_TOKENS, temperature=0.0, num_logprobs=1, grammar=tiny_models.GRAMMAR)
-    request = EngineRequest(prompt=prompt, sampling=sampling, **more)
+    request = EngineRequest(prompt=prompt, sampling=sampling)
     stream = engine.generate(request)
     return [entry async for item in stream if isinstance(item, Delta) for entry in item.logprobs]
 
@@ -77,12 +78,12 @@ class Reference:
         return [text for text, _ in shown], [logprob for _, logprob in shown]
 
 
-async def measure(engine: LlamaCppEngine, reference: Reference, **more: Any) -> tuple[int, float]:
+async def measure(engine: LlamaCppEngine, reference: Reference) -> tuple[int, float]:
     """How many of the prompts get the same answer, and the largest error of a log-probability before a
     difference."""
     num_equal, worst = 0, 0.0
     for prompt in PROMPTS:
-        found, (tokens, logprobs) = await answer(engine, prompt, **more), reference.answer(prompt)
+        found, (tokens, logprobs) = await answer(engine, prompt), reference.answer(prompt)
         ours = [entry.token for entry in found]
         num_equal += ours == tokens
         for entry, token, logprob in zip(found, tokens, logprobs, strict=False):

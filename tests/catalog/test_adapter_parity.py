@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import peft
 import pytest
 import torch
@@ -45,21 +46,18 @@ async def test_an_adapter_answers_as_in_peft(kind: str, changes: dict[str, Any],
     sha256 = convert(base, tmp_path / "base.gguf", dtype="f32")
     adapter_sha256 = convert_adapter(folder, base, tmp_path / "adapter.gguf")
     adapted, plain = Reference(base, model), Reference(base)
-    async with engine_for(
-        tmp_path / "base.gguf",
-        sha256,
-        tmp_path,
-        adapters=(Adapter(str(tmp_path / "adapter.gguf")),),
-        adapter_sha256s=(adapter_sha256,),
-    ) as engine:
+    full = Adapter(str(tmp_path / "adapter.gguf"), adapter_sha256)
+    none = msgspec.structs.replace(full, scale=0.0)
+    gguf = tmp_path / "base.gguf"
+    async with (
+        engine_for(gguf, sha256, tmp_path / "full", adapters=(full,)) as engine,
+        engine_for(gguf, sha256, tmp_path / "none", adapters=(none,)) as without,
+    ):
         num_equal, worst = await measure(engine, adapted)
         assert (num_equal, worst < 0.001) == (len(PROMPTS), True)
-        num_equal, worst = await measure(engine, plain, adapter_scales=(0.0,))
+        num_equal, worst = await measure(without, plain)
         assert (num_equal, worst < 0.001) == (len(PROMPTS), True)
-        changed = [
-            await answer(engine, prompt) != await answer(engine, prompt, adapter_scales=(0.0,))
-            for prompt in PROMPTS
-        ]
+        changed = [await answer(engine, prompt) != await answer(without, prompt) for prompt in PROMPTS]
         assert any(changed), "the adapter is too weak for this test to show anything"
 
 

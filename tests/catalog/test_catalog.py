@@ -10,9 +10,12 @@ import pytest
 from homefire.catalog import importing
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.convert import convert
+from homefire.engines.base import GgufSource, ModelSpec
 from homefire.errors import BadModel, Conflict, CorruptData, InvalidRequest, ModelNotFound
 from homefire.home import Home
-from homefire.store.events import AliasMoved, DatasetCreated, RunMoved, RunQueued
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.runs import RunMoved, RunQueued
 from homefire.store.store import Store
 
 
@@ -48,16 +51,21 @@ async def test_an_unknown_name_suggests_the_nearest(catalog: Catalog) -> None:
     assert caught.value.details["nearest"] == ["ember"]
 
 
+def gguf_of(spec: ModelSpec) -> Path:
+    assert isinstance(spec.source, GgufSource)
+    return Path(spec.source.path)
+
+
 async def test_files_are_converted_once_and_read_from_the_cache_after(catalog: Catalog, home: Home) -> None:
     await catalog.ensure_bundled()
     model = catalog.resolve("default").model
-    first, second = await asyncio.gather(catalog.files(model), catalog.files(model, nice=5))
-    assert first.gguf_path == second.gguf_path
+    first, second = await asyncio.gather(catalog.spec(model), catalog.spec(model, nice=5))
+    assert first.source == second.source
     assert (first.nice, second.nice) == (0, 5)
-    path = Path(first.gguf_path)
+    path = gguf_of(first)
     assert path.parent == home.cache / "gguf"
     made_ns = path.stat().st_mtime_ns
-    assert (await catalog.files(model)).gguf_sha256 == first.gguf_sha256
+    assert (await catalog.spec(model)).source == first.source
     assert path.stat().st_mtime_ns == made_ns
     assert names_in(path.parent) == {path.name, f"{path.name}.sha256"}
 
@@ -66,24 +74,24 @@ async def test_files_are_converted_once_and_read_from_the_cache_after(catalog: C
 async def test_a_damaged_cache_is_made_again(catalog: Catalog, harm: str) -> None:
     await catalog.ensure_bundled()
     model = catalog.resolve("ember").model
-    files = await catalog.files(model)
-    path = Path(files.gguf_path)
+    spec = await catalog.spec(model)
+    path = gguf_of(spec)
     before = path.read_bytes()
     if harm == "flip":
         flip_a_bit(path)
     else:
         (path.with_name(path.name + ".sha256") if harm == "remove hash" else path).unlink()
-    assert (await catalog.files(model)).gguf_sha256 == files.gguf_sha256
+    assert (await catalog.spec(model)).source == spec.source
     assert path.read_bytes() == before
 
 
 async def test_a_flipped_bit_of_a_source_is_noticed_before_use(catalog: Catalog, home: Home) -> None:
     await catalog.ensure_bundled()
     model = catalog.resolve("ember").model
-    await catalog.files(model)
+    await catalog.spec(model)
     flip_a_bit(model.folder / "model.safetensors")
     with pytest.raises(CorruptData, match=r"model\.safetensors"):
-        await catalog.files(model)
+        await catalog.spec(model)
     assert await catalog.verify("ember") == ["model.safetensors is not what was registered."]
 
 
@@ -93,8 +101,8 @@ async def test_without_the_check_the_flipped_bit_would_be_served(
     await catalog.ensure_bundled()
     model = catalog.resolve("ember").model
     flip_a_bit(model.folder / "model.safetensors")
-    monkeypatch.setattr("homefire.catalog.catalog.find_damage", lambda *_: [])
-    assert (await catalog.files(model)).gguf_sha256
+    monkeypatch.setattr("homefire.catalog.sources.find_damage", lambda *_, **__: [])
+    assert (await catalog.spec(model)).source
 
 
 async def test_a_folder_and_a_gguf_file_can_be_added(
@@ -105,11 +113,10 @@ async def test_a_folder_and_a_gguf_file_can_be_added(
     convert(ember_copy, tmp_path / "Small.GGUF.gguf", dtype="q8_0")
     gguf = await catalog.add(tmp_path / "Small.GGUF.gguf", name="small")
     assert (gguf.format, gguf.trainable) == ("gguf", False)
-    files = await catalog.files(gguf)
-    assert files.gguf_path == str(home.base_models / "small" / "Small.GGUF.gguf")
-    template = catalog.prompt_format(gguf)
+    assert gguf_of(await catalog.spec(gguf)) == home.base_models / "small" / "Small.GGUF.gguf"
+    template = catalog.chat_template(gguf)
     assert "<|im_start|>" in template.source
-    assert template.eos_token == catalog.prompt_format(added).eos_token == "<|im_end|>"
+    assert template.eos_token == catalog.chat_template(added).eos_token == "<|im_end|>"
 
 
 async def test_a_copy_is_independent_of_its_original(catalog: Catalog, ember_copy: Path) -> None:
@@ -129,7 +136,7 @@ async def test_in_place_uses_the_original_and_notices_its_change(
     assert names_in(home.base_models) == set()
     flip_a_bit(ember_copy / "model.safetensors")
     with pytest.raises(CorruptData):
-        await catalog.files(model)
+        await catalog.spec(model)
     await catalog.remove("mine")
     assert (ember_copy / "model.safetensors").exists()
 
@@ -188,7 +195,7 @@ async def test_what_was_made_of_a_model_goes_with_its_last_name(
 ) -> None:
     for name in ("mine", "again"):
         await catalog.add(ember_copy, name=name)
-    await catalog.files(catalog.resolve("mine").model)
+    await catalog.spec(catalog.resolve("mine").model)
     assert len(names_in(home.cache / "gguf")) == 2  # the file and its hash
     await catalog.remove("mine")
     assert len(names_in(home.cache / "gguf")) == 2

@@ -9,6 +9,7 @@ import pytest
 
 from homefire.catalog.catalog import Catalog
 from homefire.config.schema import Settings
+from homefire.engines.base import GgufSource
 from homefire.engines.process import LlamaCppEngine
 from homefire.errors import CorruptData
 from homefire.home import Home
@@ -41,11 +42,10 @@ async def test_a_version_is_a_model_like_any_other(catalog: Catalog, home: Home,
     model = catalog.resolve(version).model
     assert (model.kind, model.base, model.parent, model.trainable) == ("version", "ember", "ember", True)
     assert (model.folder / "model.safetensors").exists()
-    files = await catalog.files(model)
-    assert files.name == version
+    assert (await catalog.spec(model)).name == version
     assert (
-        catalog.prompt_format(model).fingerprint
-        == catalog.prompt_format(catalog.resolve("ember").model).fingerprint
+        catalog.chat_template(model).fingerprint
+        == catalog.chat_template(catalog.resolve("ember").model).fingerprint
     )
     assert [item.name for item in catalog.list()] == ["default", "live", "ember", version]
 
@@ -57,7 +57,7 @@ async def test_a_flipped_bit_of_a_version_is_noticed_before_use(
     model = catalog.resolve(version).model
     flip_a_bit(model.folder / "model.safetensors")
     with pytest.raises(CorruptData):
-        await catalog.files(model)
+        await catalog.spec(model)
 
 
 async def test_a_lost_manifest_hides_no_other_model(catalog: Catalog, home: Home, store: Store) -> None:
@@ -74,7 +74,7 @@ async def test_a_lost_manifest_hides_no_other_model(catalog: Catalog, home: Home
     broken = Catalog(home, store, Settings())
     assert {item.name for item in broken.list()} == {"default", "live", "ember", version}
     with pytest.raises(CorruptData):
-        await broken.files(broken.resolve(version).model)
+        await broken.spec(broken.resolve(version).model)
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -84,12 +84,14 @@ async def test_an_adapter_version_is_served_beside_its_base(
     make_adapter(ember_folder(), tmp_path / "adapter", lora_alpha=64)
     version = await publish(catalog, home, store, tmp_path / "adapter", is_adapter=True)
     base, model = catalog.resolve("ember").model, catalog.resolve(version).model
-    files, base_files = await catalog.files(model), await catalog.files(base)
-    assert files.gguf_path == base_files.gguf_path
-    assert len(files.adapters) == len(files.adapter_sha256s) == 1
-    assert catalog.prompt_format(model).fingerprint == catalog.prompt_format(base).fingerprint
-    engine = LlamaCppEngine(files, sockets=home.sockets, settings=QUICK, world=World())
-    plain = LlamaCppEngine(base_files, sockets=home.sockets, settings=QUICK, world=World())
+    spec, base_spec = await catalog.spec(model), await catalog.spec(base)
+    assert isinstance(spec.source, GgufSource)
+    assert isinstance(base_spec.source, GgufSource)
+    assert spec.source.path == base_spec.source.path
+    assert len(spec.source.adapters) == 1
+    assert catalog.chat_template(model).fingerprint == catalog.chat_template(base).fingerprint
+    engine = LlamaCppEngine(spec, sockets=home.sockets, settings=QUICK, world=World())
+    plain = LlamaCppEngine(base_spec, sockets=home.sockets, settings=QUICK, world=World())
     try:
         adapted = await collect(engine, asking(max_tokens=20))
         assert adapted.text != (await collect(plain, asking(max_tokens=20))).text

@@ -14,8 +14,7 @@ from homefire.engines.base import Delta
 from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import QueueStatus, Serving
-from homefire.store.events import TurnAsked
-from homefire.store.rows import TurnRow
+from homefire.store.nouns.conversations import TurnAsked, TurnRow
 from homefire.store.store import Store, open_store
 from homefire.types import Message
 from homefire.world import World
@@ -95,6 +94,7 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     """Everything below the front doors, over a real store; at the end nothing may be held."""
     world, configured, catalog = World(), settings(**sections), catalog or FakeCatalog()
+    catalog.num_parallel = configured.serving.num_parallel
     store = open_store(Home(root / "home"), configured.store, world)
     serving = Serving(catalog, configured, make_engine=catalog.make_engine, world=world)  # type: ignore[arg-type]
     router = Router(catalog)  # type: ignore[arg-type]

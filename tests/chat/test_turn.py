@@ -22,7 +22,7 @@ from homefire.errors import (
     RequestTimeout,
     StoreFull,
 )
-from homefire.store.events import TurnEnded
+from homefire.store.nouns.conversations import TurnEnded
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
 from tests.chat.talk import Talk, answered, check_order, request, system, talking
@@ -293,6 +293,7 @@ async def test_a_question_that_found_the_queue_full_is_kept_as_failed(tmp_path: 
     gate = asyncio.Event()
     catalog = scripted(gate=gate)
     async with talking(tmp_path, catalog=catalog, serving={"num_parallel": 1, "max_queue": 1}) as talk:
+        await talk.serving.warm("default")
         taken = [asyncio.create_task(talk.say("Hi")) for _ in range(2)]
         await until(lambda: talk.serving.queue().num_waiting == 1)
         with pytest.raises(QueueFull):

@@ -15,7 +15,8 @@ from homefire.chat.turn import Turns
 from homefire.chat.turn_stream import TurnStream
 from homefire.engines.base import Delta
 from homefire.errors import AnswerStopped, Conflict, EngineCrashed, NotFound, RequestTimeout
-from homefire.store.events import TurnAsked
+from homefire.serving.router import RouteRequest
+from homefire.store.nouns.conversations import TurnAsked
 from tests.chat.talk import ANN, BOB, Talk, request, talking
 from tests.serving.models import FakeCatalog, until
 from tests.support.scripted_engine import ScriptedEngine
@@ -95,6 +96,7 @@ class AsksFirst(Turns):
         turn.settled.set()
         turn.stream.publish(await self._record_answer(turn, finish))
         turn.stream.close()
+        self._leave_session(queue)
         del self._running[turn.turn_id]
 
 
@@ -205,7 +207,8 @@ async def test_turns_left_by_a_server_that_died_are_interrupted_and_can_be_asked
     tmp_path: Path,
 ) -> None:
     async with talking(tmp_path) as talk:
-        turn = talk.turns._prepare(request("Hi", principal=ANN), talk.turns._router.route("default"))
+        route = talk.turns._router.route(RouteRequest(model="default"))
+        turn = talk.turns._prepare(request("Hi", principal=ANN), route)
         await talk.store.append(turn.asked)
         assert await talk.turns.recover() == 1
         assert await talk.turns.recover() == 0
@@ -254,7 +257,7 @@ async def test_waiting_for_a_session_has_a_deadline(tmp_path: Path) -> None:
     catalog = scripted(gate=gate)
     async with talking(tmp_path, catalog=catalog, server={"request_timeout_s": 0.1}) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        queue = await talk.turns._wait_for_session(talk.store.sessions.get(first.session_id))
+        queue = await talk.turns._wait_for_session(first.session_id)
         with pytest.raises(RequestTimeout):
             await talk.say("And?", principal=ANN, session_id=first.session_id)
         talk.turns._leave_session(queue)
@@ -264,7 +267,7 @@ async def test_waiting_for_a_session_has_a_deadline(tmp_path: Path) -> None:
 async def test_a_stranger_never_waits_for_a_session_he_does_not_have(tmp_path: Path) -> None:
     async with talking(tmp_path) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        queue = await talk.turns._wait_for_session(talk.store.sessions.get(first.session_id))
+        queue = await talk.turns._wait_for_session(first.session_id)
         with pytest.raises(NotFound):  # at once: the time it takes tells him nothing
             await asyncio.wait_for(talk.say("x", principal=BOB, session_id=first.session_id), 5)
         talk.turns._leave_session(queue)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from homefire.cli.main import run
+from homefire.home import Home
+from homefire.store.lock import HomeLock
 from tests.cli.fake_server import FakeServer
 
 
@@ -59,6 +63,33 @@ def offline(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return Result(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def served(home: Path, server: FakeServer) -> Iterator[Path]:
+    """The home, served by the fake server: locked, with its address written down."""
+    with serving(home, server) as root:
+        yield root
+
+
+@contextmanager
+def serving(root: Path, server: FakeServer, *, token: str = "t0ken") -> Iterator[Path]:
+    """A home that this process holds, and whose server the fake one is."""
+    home = Home(root).create()
+    lock = HomeLock(home)
+    server.state.token = token
+    write_address(root, server.url, token=token)
+    (home.credentials / "api_key").write_text("hf-own\n")
+    try:
+        yield root
+    finally:
+        lock.release()
+
+
+def write_address(root: Path, url: str, *, token: str = "t0ken", pid: int | None = None) -> None:
+    """What a server that listens writes."""
+    written = {"url": url, "pid": os.getpid() if pid is None else pid, "token": token}
+    (root / "run" / "server.json").write_text(json.dumps(written))
 
 
 @pytest.fixture

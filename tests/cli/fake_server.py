@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +18,10 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from homefire.api import native_types as native
+from homefire.catalog.scrub import ScrubStatus
 from homefire.errors import HomefireError, ModelNotFound, NotFound
-from homefire.store.rows import MessageRow, SessionRow, TurnRow
+from homefire.home import proof_of_home
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.corrections import Given
 from homefire.training.progress import Progress
 from homefire.types import Timings, Usage
@@ -84,7 +87,7 @@ TURN = TurnRow(
     channel="cli", parent_message_id=None, user_message_id="m1", answer_message_id="m2",
     requested_model="default", served_model="ember", served_digest="d", route_reason="r",
     outcome="answered", stop_reason="stop", usage=None, timings=None, num_trimmed_messages=0,
-    error_code=None, verdict=None,
+    error_code=None, error=None, verdict=None,
 )  # fmt: skip
 
 
@@ -100,11 +103,21 @@ class State:
     """What the server knows; tests change it."""
 
     answer: str = "Hello, I am ember."
+    content: str = "Hello"
+    """What the assistant said in the session."""
     stop_reason: str = "stop"
     num_trimmed_messages: int = 0
     key: str | None = None
     """Asked for where set."""
+    token: str | None = None
+    """Of the home that it serves, if any."""
+    keys_seen: set[str] = field(default_factory=set)
+    """The Authorization headers of all that arrived."""
     run: native.RunView = field(default_factory=run_view)
+    runs: list[native.RunView] | None = None
+    """What is listed; `run` alone where None."""
+    open_runs: list[native.RunView] = field(default_factory=list)
+    live: str = "v001"
     waiting_reason: str | None = None
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
@@ -114,6 +127,16 @@ class State:
     sessions: list[SessionRow] = field(default_factory=lambda: [SESSION])
     chat_error: HomefireError | None = None
     error_after_deltas: HomefireError | None = None
+    arrived: threading.Event = field(default_factory=threading.Event)
+    """Set by the first request."""
+    hold_everything: threading.Event = field(default_factory=threading.Event)
+    """While it is set nothing is answered."""
+    hold_first: threading.Event | None = None
+    """Before the first delta: wait for it."""
+    hold_progress: threading.Event | None = None
+    """Before the last progress: wait for it."""
+    num_waiting: int = 0
+    is_loading: bool = False
     hold: threading.Event | None = None
     """After the first delta: wait for it."""
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -149,8 +172,9 @@ class FakeServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.state.hold is not None:
-            self.state.hold.set()
+        for held in (self.state.hold, self.state.hold_first, self.state.hold_progress):
+            if held is not None:
+                held.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -177,8 +201,13 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(length)
         body = json.loads(raw) if raw else None
         self.state.requests.append((method, self.path, body))
+        self.state.keys_seen |= set(self.headers.get_all("authorization") or ())
         parts = urlsplit(self.path)
-        if self.state.key is not None and self.headers.get("authorization") != f"Bearer {self.state.key}":
+        self.state.arrived.set()
+        while self.state.hold_everything.is_set():
+            time.sleep(0.01)
+        needed = None if parts.path == "/health" else self.state.key
+        if needed is not None and self.headers.get("authorization") != f"Bearer {needed}":
             self._error(
                 401, {"code": "authentication_required", "message": "No key.", "hint": None, "details": {}}
             )
@@ -204,18 +233,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
         state = self.state
         found: Callable[[], Any] | None = {
-            ("GET", "/health"): lambda: native.Health("ok", "ok"),
+            ("GET", "/health"): lambda: self._health(query.get("challenge")),
             ("GET", "/v1/status"): self._status,
             ("POST", "/v1/chat"): lambda: self._chat(body),
             ("POST", "/v1/feedback"): lambda: self._given(body),
             ("POST", "/v1/corrections"): lambda: self._given(body),
-            ("GET", "/v1/runs"): lambda: native.Runs([state.run]),
+            ("GET", "/v1/runs"): lambda: native.Runs([state.run] if state.runs is None else state.runs),
             ("POST", "/v1/runs"): lambda: state.run,
             ("GET", f"/v1/runs/{RUN}"): lambda: state.run,
-            ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(("progress", item) for item in state.progress),
-            ("GET", "/v1/queue"): lambda: native.Queue([], 2, state.waiting_reason),
+            ("GET", f"/v1/runs/{RUN}/events"): lambda: _Stream(self._progress()),
+            ("GET", "/v1/queue"): lambda: native.Queue(state.open_runs, 2, state.waiting_reason),
             ("GET", "/v1/versions"): lambda: native.Versions(
-                [version_view(), version_view("v002")], "v001", "ember"
+                [version_view(), version_view("v002")], state.live, "ember"
             ),
             ("GET", "/v1/versions/v001"): version_view,
             ("DELETE", "/v1/versions/v002"): lambda: native.Removed("v002"),
@@ -230,10 +259,12 @@ class _Handler(BaseHTTPRequestHandler):
             ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
             ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),
             ("GET", "/v1/sessions/session_1"): lambda: native.SessionView(
-                SESSION, [_message("m1", "user", "Hi"), _message("m2", "assistant", "Hello")], [TURN]
+                SESSION, [_message("m1", "user", "Hi"), _message("m2", "assistant", state.content)], [TURN]
             ),
             ("GET", "/v1/sessions/session_1/export"): lambda: (
-                "# Hello\n" if query.get("format") == "md" else {"session": "session_1"}
+                f"# {state.content}\n"
+                if query.get("format") == "md"
+                else {"session": "session_1", "said": state.content}
             ),
             ("GET", "/v1/route"): lambda: self._route(query.get("model", "default")),
         }.get((method, path))
@@ -243,13 +274,27 @@ class _Handler(BaseHTTPRequestHandler):
             return msgspec.structs.replace(state.run, state="paused", version=None)
         raise NotFound(f"There is nothing at {path}.", hint="Look elsewhere.", path=path)
 
+    def _health(self, challenge: str | None) -> native.Health:
+        if challenge is None or self.state.token is None:
+            return native.Health("ok", "ok")
+        return native.Health("ok", "ok", proof_of_home(self.state.token, challenge))
+
     def _status(self) -> native.Status:
+        queue = native.QueueView(1, self.state.num_waiting)
+        standing = "loading" if self.state.is_loading else "ready"
         return native.Status(
             version="0.1.0", pid=7, uptime_s=61.0, rss_bytes=70_000_000, home="/h",
-            disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=native.QueueView(1, 0),
-            resident=[native.ResidentView("v001", "ready", True, 1, 8, 90_000_000, 0, 2048)],
+            disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=queue,
+            resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
+            scrub=ScrubStatus(report=None, is_running=False, failure=None),
         )  # fmt: skip
+
+    def _progress(self) -> Iterator[tuple[str, Any]]:
+        for item in self.state.progress:
+            if item.has_ended and self.state.hold_progress is not None:
+                self.state.hold_progress.wait(30)
+            yield "progress", item
 
     def _given(self, body: Any) -> Given:
         learns = body.get("verdict", "correction") == "correction"
@@ -280,6 +325,8 @@ class _Handler(BaseHTTPRequestHandler):
         self, body: native.ChatBody, usage: Usage, timings: Timings
     ) -> Iterator[tuple[str, Any]]:
         state = self.state
+        if state.hold_first is not None:
+            state.hold_first.wait(30)
         yield "started", {
             "turn_id": "turn_1", "session_id": body.session_id or "session_1", "model": body.model,
             "served_model": "ember", "route_reason": "'default' → 'ember'", "num_trimmed_messages": 0,
@@ -324,8 +371,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", media_type)
         self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.state.disconnects += 1
 
 
 @dataclass

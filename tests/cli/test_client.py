@@ -8,13 +8,20 @@ import httpx
 import pytest
 
 from homefire.cli.address import Address
-from homefire.cli.client import Client, UnknownServerError
-from homefire.errors import AuthenticationRequired, EngineCrashed, ModelNotFound, NotFound, ServerUnreachable
+from homefire.cli.client import Client, UnknownServerError, path_of
+from homefire.errors import (
+    AuthenticationRequired,
+    EngineCrashed,
+    InvalidRequest,
+    ModelNotFound,
+    NotFound,
+    ServerUnreachable,
+)
 from tests.cli.fake_server import FakeServer
 
 
-def address(url: str, *, key: str | None = None, home: Path | None = None) -> Address:
-    return Address(url, key, home, "test")
+def address(url: str, *, key: str | None = None) -> Address:
+    return Address(url, key, None, "test")
 
 
 def test_the_servers_errors_arrive_as_their_own_types_with_hint_and_figures(server: FakeServer) -> None:
@@ -73,19 +80,41 @@ def test_closing_a_stream_closes_the_connection(server: FakeServer) -> None:
 def test_a_key_is_sent_where_one_was_given(server: FakeServer) -> None:
     server.state.key = "hf-right"
     with Client(address(server.url, key="hf-right")) as client:
-        assert client.get("/health")["state"] == "ok"
+        assert client.get("/v1/queue")["num_pending_examples"] == 2
     with Client(address(server.url, key="hf-wrong")) as client, pytest.raises(AuthenticationRequired):
-        client.get("/health")
+        client.get("/v1/queue")
 
 
-def test_the_homes_own_key_is_tried_when_its_server_asks_for_one(server: FakeServer, tmp_path: Path) -> None:
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "api_key").write_text("hf-own\n")
+def test_the_homes_own_key_is_tried_when_its_server_asks_for_one(served: Path, server: FakeServer) -> None:
     server.state.key = "hf-own"
-    with Client(address(server.url, home=tmp_path)) as client:
-        assert client.get("/health")["state"] == "ok"
+    with Client(Address(None, None, served, "test")) as client:
+        assert client.get("/v1/queue")["num_pending_examples"] == 2
     with Client(address(server.url)) as client, pytest.raises(AuthenticationRequired):
-        client.get("/health")
+        client.get("/v1/queue")
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [
+        (("run_1", "events"), "/v1/runs/run_1/events"),
+        (("a b?c=d#e%2F",), "/v1/runs/a%20b%3Fc%3Dd%23e%252F"),
+        (("ä\n",), "/v1/runs/%C3%A4%0A"),
+        (("...",), "/v1/runs/..."),
+    ],
+)
+def test_a_name_is_one_segment_of_a_path(names: tuple[str, ...], path: str) -> None:
+    assert path_of("/v1/runs", *names) == path
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "\udcff"])
+def test_a_name_that_no_quoting_keeps_in_its_place_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        path_of("/v1/runs", name)
+
+
+def test_text_that_is_not_utf8_is_an_error_that_says_so(server: FakeServer) -> None:
+    with Client(address(server.url)) as client, pytest.raises(InvalidRequest, match="UTF-8"):
+        client.post("/v1/corrections", {"prompt": "\udcff", "answer": "x"})
 
 
 def test_something_else_that_answers_is_named_as_such() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from homefire.api.native_types import Report
+from homefire.training.progress import Progress
 from tests.cli.conftest import Command
 from tests.cli.fake_server import RUN, FakeServer, run_view
 
@@ -137,3 +140,61 @@ def test_long_reasons_are_cut_in_lists_only(homefire: Command, server: FakeServe
     server.state.run = run_view("failed", why="because " * 30)
     assert "…" in homefire("runs", "list").out
     assert ("because " * 30).strip() in homefire("runs", "show", RUN).out
+
+
+HOSTILE = "one\x1b[2J\x1b]0;t\x07\x9b31m\u202etwo\u2066\u007f\ttab\u00e4\nnext"
+
+
+def test_an_exported_file_is_safe_to_show(homefire: Command, server: FakeServer, tmp_path: Path) -> None:
+    server.state.content = HOSTILE
+    markdown, document = tmp_path / "talk.md", tmp_path / "talk.json"
+    assert homefire("sessions", "export", "session_1", str(markdown)).code == 0
+    assert homefire("sessions", "export", "session_1", str(document)).code == 0
+    piped = homefire("sessions", "export", "session_1").out
+    as_json = homefire("sessions", "export", "session_1", "--json").out
+    for text in (markdown.read_text(), document.read_text(), piped, as_json):
+        assert not set(text) & set("\x1b\x07\x9b\u202e\u2066\x7f\r")
+    assert markdown.read_text() == piped == "# one[2J]0;t31mtwo\ttabä\nnext\n"
+    assert json.loads(document.read_text())["said"] == json.loads(as_json)["said"] == HOSTILE
+
+
+def test_programs_get_every_character_escaped_and_none_lost(homefire: Command, server: FakeServer) -> None:
+    server.state.answer = HOSTILE
+    result = homefire("ask", "Hi", "--json")
+    assert "\x9b" not in result.out
+    assert result.document["text"] == HOSTILE
+    assert "\x1b" not in homefire("ask", "Hi").out
+
+
+def test_an_error_is_one_line_for_programs_that_read_lines(homefire: Command, server: FakeServer) -> None:
+    server.state.run = run_view("failed", version=None, promoted=False, why="out of memory")
+    server.state.progress = [Progress(run_id=RUN, state="failed", phase="done")]
+    result = homefire("runs", "watch", RUN, "--json")
+    assert result.code == 14
+    progress, error = (json.loads(line) for line in result.out.splitlines())
+    assert progress["state"] == "failed"
+    assert error["error"]["code"] == "not_learned"
+
+
+def test_figures_are_words_and_not_python(homefire: Command, server: FakeServer) -> None:
+    server.state.run = run_view(
+        recipe={"modes": ["full", "lora"], "stop": None, "shuffle": True, "rate": 0.00012345},
+        metrics={"by_skill": {"add": 1, "sub": 0.5}, "none": [], "empty": {}},
+        why="",
+    )
+    shown = homefire("runs", "show", RUN).out
+    for words in ("modes = full, lora", "stop = -", "shuffle = yes", "rate = 0.0001234", "by_skill = add 1, sub 0.5",
+                  "none = -", "empty = -"):  # fmt: skip
+        assert words in shown
+    for arguments in (("runs", "show", RUN), ("models", "show", "ember"), ("versions", "show", "v001")):
+        text = homefire(*arguments).out
+        assert not re.search(r"\bNone\b|\bTrue\b|\bFalse\b|\{'|\['|\(\)", text), text
+
+
+@pytest.mark.parametrize(
+    ("num", "words"),
+    [(1, "the oldest message did not fit and was left out"), (2, "the oldest 2 messages did not")],
+)
+def test_one_is_not_many(homefire: Command, server: FakeServer, num: int, words: str) -> None:
+    server.state.num_trimmed_messages = num
+    assert words in homefire("ask", "Hi").err

@@ -23,7 +23,7 @@ def test_an_error_says_what_why_and_what_to_do_in_three_lines(homefire: Command)
     assert result.code == 4
     assert result.out == ""
     assert result.err.splitlines() == [
-        "error: No model is called 'embr'.",
+        "error: No model is called “embr”.",
         "why: model_not_found: name = embr, nearest = ember",
         "do: Did you mean ember? `homefire models list` shows all.",
     ]
@@ -35,7 +35,7 @@ def test_an_error_is_one_json_object_for_programs(homefire: Command) -> None:
     assert result.document == {
         "error": {
             "code": "model_not_found",
-            "message": "No model is called 'embr'.",
+            "message": "No model is called “embr”.",
             "hint": "Did you mean ember? `homefire models list` shows all.",
             "details": {"name": "embr", "nearest": "ember"},
         }

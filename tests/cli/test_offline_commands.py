@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from homefire.cli.complete import complete_model, complete_run, complete_session, complete_version
+from homefire.cli.arguments import complete_model, complete_run, complete_session, complete_version
 from homefire.cli.doctor_checks import card_hashes, check_ember
 from homefire.cli.up import read_assignments
 from homefire.config.schema import StoreSettings
@@ -233,10 +236,10 @@ def test_assignments_are_section_key_value() -> None:
 class Context:
     """As much of a Typer context as completion looks at."""
 
-    obj = None
+    parent = None
 
-    def find_root(self) -> Context:
-        return self
+    def __init__(self, **params: Any) -> None:
+        self.params = params
 
 
 def test_names_are_completed_from_the_server(
@@ -245,9 +248,30 @@ def test_names_are_completed_from_the_server(
     monkeypatch.setenv("HOMEFIRE_URL", server.url)
     context = Context()
     assert complete_model(context, "em") == [("ember", "base")]  # type: ignore[arg-type]
-    assert [name for name, _ in complete_version(context, "v")] == ["v001", "v002"]  # type: ignore[arg-type]
+    assert [name for name, _ in complete_version(context, "")] == ["v001", "v002", "live"]  # type: ignore[arg-type]
     assert [about for _, about in complete_run(context, "run")] == ["done"]  # type: ignore[arg-type]
     assert complete_session(context, "") == [("session_1", "Hello")]  # type: ignore[arg-type]
+
+
+def test_completion_asks_the_server_that_the_line_names(
+    server: FakeServer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEFIRE_URL", "http://127.0.0.1:9")
+    context = Context(home_=None, url_=None, key_=None)
+    context.parent = Context(home=None, url=server.url, key=None)  # type: ignore[assignment]
+    assert complete_model(context, "em") == [("ember", "base")]  # type: ignore[arg-type]
+    context.parent = Context(home=home, url=None, key=None)  # type: ignore[assignment]
+    assert complete_model(context, "em") == []  # type: ignore[arg-type]
+
+
+def test_a_title_cannot_act_on_the_shell_that_completes(
+    server: FakeServer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEFIRE_URL", server.url)
+    title = "a`rm`$(b)\"'\x1b]0;x\x07\nc"
+    server.state.sessions[:] = [msgspec.structs.replace(server.state.sessions[0], title=title)]
+    ((_, about),) = complete_session(Context(), "")  # type: ignore[arg-type]
+    assert re.fullmatch(r"[\w .,:;?+-]*", about)
 
 
 def test_completion_is_silent_without_a_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_plugin_brings_a_command_with_the_options_of_all_commands(
 
 
 def test_a_plugin_cannot_replace_a_command() -> None:
-    with pytest.raises(ConfigError, match="'ask'"):
+    with pytest.raises(ConfigError, match="“ask”"):
         main.build(load_plugins(builtins={"mine": Brings("ask")}, installed=()))
 
 

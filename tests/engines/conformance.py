@@ -48,7 +48,7 @@ async def ends_at_max_tokens_and_says_so(engine: Engine) -> None:
 
 
 async def refuses_an_over_long_prompt_with_figures(engine: Engine) -> None:
-    request = asking("a b " * (2 * engine.files.context_length), max_tokens=5)
+    request = asking("a b " * (2 * engine.context_length), max_tokens=5)
     refusal: ContextOverflow | None = None
     try:
         await collect(engine, request)
@@ -56,12 +56,12 @@ async def refuses_an_over_long_prompt_with_figures(engine: Engine) -> None:
         refusal = error
     assert refusal is not None, "a prompt that cannot fit was answered"
     num_tokens = await engine.count_tokens(request.messages)
-    figures = {"prompt_tokens": num_tokens, "limit": engine.files.context_length, "max_tokens": 5}
+    figures = {"prompt_tokens": num_tokens, "limit": engine.context_length, "max_tokens": 5}
     assert refusal.details == figures
 
 
 async def frees_the_slot_of_a_closed_stream(engine: Engine) -> None:
-    for _ in range(3 * engine.files.num_parallel):
+    for _ in range(3 * engine.spec.num_parallel):
         stream = engine.generate(asking(QUESTION))
         assert isinstance(await anext(stream), Delta)
         await stream.aclose()  # type: ignore[attr-defined]
@@ -78,12 +78,34 @@ async def stops_before_any_stop_string(engine: Engine) -> None:
         assert (answer.finish.stop_reason, answer.finish.stop_string) == ("stop", stop)
 
 
+SEEDS: Final = (0, 1, -1, 7, 2**32 - 2, 2**32 - 1, 2**32, -(2**31), 2**63)
+"""Some of them mean "a random one" to one library or another."""
+
+
 async def repeats_itself_with_the_same_seed(engine: Engine) -> None:
-    texts = [
-        (await collect(engine, asking(QUESTION, temperature=1.5, seed=seed, max_tokens=20))).text
-        for seed in (1, 1, 1)
-    ]
-    assert texts[0] == texts[1] == texts[2]
+    for seed in SEEDS:
+        texts = {
+            (await collect(engine, asking(QUESTION, temperature=2.0, seed=seed, max_tokens=20))).text
+            for _ in range(3)
+        }
+        assert len(texts) == 1, f"seed {seed}"
+
+
+async def says_something_else_with_another_seed(engine: Engine) -> None:
+    grammar = "root ::= [a-z]{40}"
+    texts = {
+        seed: (await collect(engine, asking(QUESTION, temperature=2.0, seed=seed, grammar=grammar))).text
+        for seed in SEEDS
+    }
+    assert len(set(texts.values())) == len(SEEDS), texts
+
+
+async def says_when_the_context_was_full(engine: Engine) -> None:
+    full = (await collect(engine, endless())).finish
+    assert (full.stop_reason, full.context_full) == ("length", True)
+    assert full.usage.prompt_tokens + full.usage.completion_tokens == engine.context_length
+    short = (await collect(engine, endless(max_tokens=3))).finish
+    assert (short.stop_reason, short.context_full) == ("length", False)
 
 
 async def obeys_the_sampling_parameters(engine: Engine) -> None:
@@ -140,22 +162,51 @@ async def counts_what_it_will_read(engine: Engine) -> None:
 
 
 async def answers_requests_side_by_side(engine: Engine) -> None:
-    questions = [f"What is {index} + 1?" for index in range(2 * engine.files.num_parallel)]
+    questions = [f"What is {index} + 1?" for index in range(2 * engine.spec.num_parallel)]
     alone = [(await collect(engine, asking(text))).text for text in questions]
     together = await asyncio.gather(*(collect(engine, asking(text)) for text in questions))
     assert [answer.text for answer in together] == alone
 
 
 async def embeds_texts_as_unit_vectors(engine: Engine) -> None:
-    one, other, again = await engine.embed(["the cat sat", "17 + 4", "the cat sat"])
+    texts = ["the cat sat", "17 + 4", "the cat sat"]
+    embedded = await engine.embed(texts)
+    one, other, again = embedded.vectors
+    counts = [await engine.count_tokens([], prompt=text) for text in texts]
+    assert (embedded.usage.prompt_tokens, embedded.usage.completion_tokens) == (sum(counts), 0)
     for vector in (one, other):
         assert math.isclose(math.sqrt(sum(value * value for value in vector)), 1.0, abs_tol=1e-3)
     assert all(math.isclose(a, b, abs_tol=1e-4) for a, b in zip(one, again, strict=True))
     assert sum(a * b for a, b in zip(one, other, strict=True)) < 0.999
 
 
+async def refuses_an_over_long_text_with_figures(engine: Engine) -> None:
+    text = "a b " * (2 * engine.context_length)
+    refusal: ContextOverflow | None = None
+    try:
+        await engine.embed(["short", text])
+    except ContextOverflow as error:
+        refusal = error
+    assert refusal is not None, "a text that cannot fit was embedded"
+    num_tokens = await engine.count_tokens([], prompt=text)
+    assert (refusal.details["prompt_tokens"], refusal.details["limit"]) == (num_tokens, engine.context_length)
+    assert (await engine.embed(["short"])).vectors
+
+
+async def states_its_context_and_memory(engine: Engine) -> None:
+    assert 0 < engine.context_length <= engine.spec.context_length
+    assert await engine.estimate() >= 0
+
+
+async def answers_the_same_after_sleep(engine: Engine) -> None:
+    before = (await collect(engine, asking(QUESTION))).text
+    await engine.sleep()
+    await engine.wake()
+    assert (await collect(engine, asking(QUESTION))).text == before
+
+
 async def goes_on_after_a_cancellation_in_the_queue(engine: Engine) -> None:
-    running = [engine.generate(endless()) for _ in range(engine.files.num_parallel)]
+    running = [engine.generate(endless()) for _ in range(engine.spec.num_parallel)]
     for stream in running:
         await anext(stream)
     waiting = asyncio.ensure_future(collect(engine, asking(QUESTION)))
@@ -169,6 +220,7 @@ async def goes_on_after_a_cancellation_in_the_queue(engine: Engine) -> None:
 
 CASES: Final[dict[Capability, tuple[Case, ...]]] = {
     "stream": (
+        states_its_context_and_memory,
         streams_pieces_then_one_finish,
         reports_tokens_and_times,
         ends_at_max_tokens_and_says_so,
@@ -177,13 +229,14 @@ CASES: Final[dict[Capability, tuple[Case, ...]]] = {
     "cancel": (frees_the_slot_of_a_closed_stream,),
     "stop_strings": (stops_before_any_stop_string,),
     "seed": (repeats_itself_with_the_same_seed,),
-    "sampling": (obeys_the_sampling_parameters,),
+    "sampling": (obeys_the_sampling_parameters, says_something_else_with_another_seed),
     "json_schema": (answers_json_that_is_valid,),
-    "grammar": (answers_within_the_grammar, never_cuts_a_character),
+    "grammar": (answers_within_the_grammar, never_cuts_a_character, says_when_the_context_was_full),
     "logprobs": (reports_log_probabilities_of_what_it_says,),
     "count": (counts_what_it_will_read,),
     "batching": (answers_requests_side_by_side,),
-    "embeddings": (embeds_texts_as_unit_vectors,),
+    "embeddings": (embeds_texts_as_unit_vectors, refuses_an_over_long_text_with_figures),
     "adapters": (),
+    "sleep": (answers_the_same_after_sleep,),
 }
 """Adapters need files of their own: `tests/catalog/test_adapter_parity.py` holds engines to them."""

@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 
 from homefire.catalog.convert import convert
-from homefire.engines.base import ModelFiles
+from homefire.engines.base import ModelSpec
 from homefire.engines.process import LlamaCppEngine
 from homefire.world import World
-from tests.engines.support import QUICK, ember_folder, files_for
+from tests.engines.support import QUICK, ember_folder, spec_for
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +24,15 @@ def ember_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ember_files(ember_gguf: Path) -> ModelFiles:
+def ember_spec(ember_gguf: Path) -> ModelSpec:
     """What an engine loads for ember; each request holds 1024 tokens."""
-    return files_for(ember_gguf)
+    return spec_for(ember_gguf)
 
 
 @pytest_asyncio.fixture
-async def engine(ember_files: ModelFiles, tmp_path: Path) -> AsyncIterator[LlamaCppEngine]:
+async def engine(ember_spec: ModelSpec, tmp_path: Path) -> AsyncIterator[LlamaCppEngine]:
     """An engine of its own for a test that hurts it."""
-    engine = LlamaCppEngine(ember_files, sockets=tmp_path, settings=QUICK, world=World())
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=QUICK, world=World())
     yield engine
     await engine.stop()
 
@@ -43,7 +43,7 @@ async def shared_engine(
 ) -> AsyncIterator[LlamaCppEngine]:
     """One engine for the tests of a module that only ask it things."""
     engine = LlamaCppEngine(
-        files_for(ember_gguf), sockets=tmp_path_factory.mktemp("run"), settings=QUICK, world=World()
+        spec_for(ember_gguf), sockets=tmp_path_factory.mktemp("run"), settings=QUICK, world=World()
     )
     yield engine
     await engine.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import homefire
-from homefire.engines.base import Delta, Engine, EngineRequest, Finish, ModelFiles, TokenLogprob
+from homefire.engines.base import Delta, Engine, EngineRequest, Finish, GgufSource, ModelSpec, TokenLogprob
 from homefire.types import Message, Sampling
 
 LETTERS = "root ::= [a-z ]{2000}"
@@ -44,18 +44,18 @@ def ember_folder() -> Path:
     return Path(homefire.__file__).parent / "bundled" / "ember"
 
 
-def files_for(gguf: Path, **changes: Any) -> ModelFiles:
-    """Model files for a GGUF file on disk, with its true hash."""
+def spec_for(gguf: Path, **changes: Any) -> ModelSpec:
+    """A spec for a GGUF file on disk, with its true hash."""
     settings: dict[str, Any] = {
         "name": "ember",
         "digest": "sha256:0",
-        "gguf_path": str(gguf),
-        "gguf_sha256": hashlib.sha256(gguf.read_bytes()).hexdigest(),
+        "engine": "llama.cpp",
+        "source": GgufSource(str(gguf), hashlib.sha256(gguf.read_bytes()).hexdigest()),
         "context_length": 1024,
         "num_parallel": 2,
         **changes,
     }
-    return ModelFiles(**settings)
+    return ModelSpec(**settings)
 
 
 def asking(text: str = "Who are you?", **sampling: Any) -> EngineRequest:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import get_args
+from functools import partial
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from homefire.engines.base import Capability, Delta, Engine, EngineRequest, Finish, Generated
+from homefire.engines.base import Capability, Delta, Embeddings, Engine, EngineRequest, Finish, Generated
 from homefire.engines.process import LlamaCppEngine
 from homefire.errors import ContextOverflow
-from homefire.types import Message
+from homefire.types import Message, Usage
 from tests.engines import conformance
 from tests.engines.conformance import CASES, Case
 from tests.support.scripted_engine import ScriptedEngine
 
-SCRIPTED_CAPABILITIES = sorted(ScriptedEngine.capabilities - {"sampling"})
+SCRIPTED_CAPABILITIES = sorted(ScriptedEngine(can_sleep=True).capabilities - {"sampling"})
 """It says the same whatever the sampling: the gap is this line."""
 
 
@@ -43,7 +44,7 @@ async def test_llama_cpp_forgets_who_left_the_queue(shared_engine: LlamaCppEngin
 
 @pytest.mark.parametrize("case", cases_of(SCRIPTED_CAPABILITIES), ids=lambda case: case.__name__)
 async def test_the_scripted_engine(case: Case) -> None:
-    await case(ScriptedEngine())
+    await case(ScriptedEngine(can_sleep=True))
 
 
 # Planted bugs
@@ -114,8 +115,29 @@ class LeaksSlots(ScriptedEngine):
 
 
 class EmbedsAtAnyLength(ScriptedEngine):
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        return [[2 * value for value in vector] for vector in await super().embed(texts)]
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        embedded = await super().embed(texts)
+        doubled = tuple(tuple(2 * value for value in vector) for vector in embedded.vectors)
+        return Embeddings(doubled, embedded.usage)
+
+
+class EmbedsForNothing(ScriptedEngine):
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        return Embeddings((await super().embed(texts)).vectors, Usage(prompt_tokens=0, completion_tokens=0))
+
+
+class CutsTextsSilently(ScriptedEngine):
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        return await super().embed([text[:100] for text in texts])
+
+
+class ForgetsToWake(ScriptedEngine):
+    async def wake(self) -> None:
+        pass
+
+
+def name_of(value: Any) -> str:
+    return str(getattr(value, "func", value).__name__)
 
 
 PLANTED: list[tuple[Callable[[], Engine], Case]] = [
@@ -128,10 +150,13 @@ PLANTED: list[tuple[Callable[[], Engine], Case]] = [
     (CutsThePromptSilently, conformance.refuses_an_over_long_prompt_with_figures),
     (LeaksSlots, conformance.frees_the_slot_of_a_closed_stream),
     (EmbedsAtAnyLength, conformance.embeds_texts_as_unit_vectors),
+    (EmbedsForNothing, conformance.embeds_texts_as_unit_vectors),
+    (CutsTextsSilently, conformance.refuses_an_over_long_text_with_figures),
+    (partial(ForgetsToWake, can_sleep=True), conformance.answers_the_same_after_sleep),
 ]
 
 
-@pytest.mark.parametrize(("broken", "case"), PLANTED, ids=lambda value: value.__name__)
+@pytest.mark.parametrize(("broken", "case"), PLANTED, ids=name_of)
 async def test_a_broken_engine_is_caught(broken: Callable[[], Engine], case: Case) -> None:
     with pytest.raises(AssertionError):
         await case(broken())

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from homefire.engines import birth, life
-from homefire.engines.base import Delta, Finish, ModelFiles
+from homefire.engines import spawn, worker_process
+from homefire.engines.base import Delta, Finish, GgufSource, ModelSpec
 from homefire.engines.process import LlamaCppEngine, pause_before
 from homefire.errors import (
     BadModel,
@@ -97,7 +97,7 @@ async def test_a_killed_worker_is_a_typed_error_and_a_restart(engine: LlamaCppEn
 
 async def test_a_worker_killed_while_idle_is_replaced_without_an_error(engine: LlamaCppEngine) -> None:
     await engine.ensure_ready()
-    current = engine._life
+    current = engine._worker
     assert current is not None
     os.kill(current.process.pid, signal.SIGKILL)
     await current._reading
@@ -105,9 +105,9 @@ async def test_a_worker_killed_while_idle_is_replaced_without_an_error(engine: L
     assert (await collect(engine, asking())).text
 
 
-async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_files: ModelFiles, tmp_path: Path) -> None:
+async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_spec: ModelSpec, tmp_path: Path) -> None:
     settings = QuickSettings(stall_timeout_s=1.0)
-    engine = LlamaCppEngine(ember_files, sockets=tmp_path, settings=settings, world=World())
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=settings, world=World())
     try:
         stream = engine.generate(endless())
         await anext(stream)
@@ -122,29 +122,104 @@ async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_files: ModelFil
         await engine.stop()
 
 
-async def test_rest_is_no_stall(ember_files: ModelFiles, tmp_path: Path) -> None:
-    clock = World().clock
-    offset = [0.0]
+class HandClock:
+    """Stands still until it is moved, so that a busy machine is never taken for a stall."""
 
-    class LeapingClock:
-        def now_s(self) -> float:
-            return clock.now_s()
+    def __init__(self) -> None:
+        self.time_s = 100.0
 
-        def monotonic_s(self) -> float:
-            return clock.monotonic_s() + offset[0]
+    def now_s(self) -> float:
+        return self.time_s
 
-    engine = LlamaCppEngine(ember_files, sockets=tmp_path, settings=QUICK, world=World(clock=LeapingClock()))
+    def monotonic_s(self) -> float:
+        return self.time_s
+
+
+WATCHED = QuickSettings(stall_timeout_s=0.2)
+
+
+async def a_few_looks() -> None:
+    """The watcher looks four times in the stall time, whatever the clock says."""
+    await asyncio.sleep(2 * WATCHED.stall_timeout_s)
+
+
+async def test_rest_is_not_a_stall(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    """The clock leaps while nothing is asked; a request after that finds the worker as it was."""
+    clock = HandClock()
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=WATCHED, world=World(clock=clock))
     try:
         await collect(engine, asking())
-        offset[0] = 10_000.0
-        assert (await collect(engine, asking())).text
+        clock.time_s += 10_000
+        stream = engine.generate(endless())
+        await anext(stream)
+        await a_few_looks()
         assert engine.status().num_restarts == 0
+        assert engine.status().state == "ready"
+        await stream.aclose()  # type: ignore[attr-defined]
     finally:
         await engine.stop()
 
 
-async def test_closing_the_stream_frees_the_slot_at_once(ember_files: ModelFiles, tmp_path: Path) -> None:
-    one_slot = msgspec.structs.replace(ember_files, num_parallel=1)
+async def test_silence_is_a_stall_whatever_is_asked_meanwhile(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    """The worker stops while it answers; counting tokens does not give it new time."""
+    clock = HandClock()
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=WATCHED, world=World(clock=clock))
+    try:
+        stream = engine.generate(endless())
+        await anext(stream)
+        os.kill(pid_of(engine), signal.SIGSTOP)
+        await a_few_looks()
+        clock.time_s += 0.15
+        counting = asyncio.ensure_future(engine.count_tokens([], prompt="hello"))
+        await a_few_looks()
+        clock.time_s += 0.15
+        with pytest.raises(EngineTimeout):
+            async for _ in stream:
+                pass
+        with pytest.raises(EngineTimeout):
+            await counting
+    finally:
+        await engine.stop()
+
+
+SECRETS = {
+    "HOMEFIRE_API_KEY": "canary-key",
+    "CREDENTIALS_DIRECTORY": "/canary-credentials",
+    "HF_TOKEN": "canary-token",
+    "AWS_SECRET_ACCESS_KEY": "canary-aws",
+    "POSTGRES_PASSWORD": "canary-password",
+}
+
+
+async def test_the_worker_inherits_no_secret(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    environ = {**os.environ, **SECRETS, "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "active"}
+    engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=QUICK, world=World(), environ=environ)
+    try:
+        await engine.ensure_ready()
+        inherited = Path(f"/proc/{pid_of(engine)}/environ").read_bytes()
+        assert b"canary" not in inherited
+        assert b"OMP_WAIT_POLICY" not in inherited
+        assert b"OMP_NUM_THREADS=1" in inherited
+        assert b"TOKENIZERS_PARALLELISM=false" in inherited, "what is not a secret stays"
+    finally:
+        await engine.stop()
+
+
+async def test_no_other_process_can_speak_to_the_worker(engine: LlamaCppEngine, tmp_path: Path) -> None:
+    """Its connection has no name. What listens is llama.cpp's own, in a directory only this user enters."""
+    await engine.ensure_ready()
+    own = socket_inodes(pid_of(engine))
+    table = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    listening = [row for row in table if row[6] in own and row[3] == "00010000"]
+    assert [Path(row[7]).name for row in listening] == ["http.sock"]
+    (directory,) = leftovers(tmp_path)
+    assert [path.name for path in directory.iterdir()] == ["http.sock"]
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE((directory / "http.sock").stat().st_mode) == 0o600
+
+
+async def test_closing_the_stream_frees_the_slot_at_once(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    one_slot = msgspec.structs.replace(ember_spec, num_parallel=1)
     engine = LlamaCppEngine(one_slot, sockets=tmp_path, settings=QUICK, world=World())
     try:
         whole = await collect(engine, endless())
@@ -174,11 +249,13 @@ async def test_stop_ends_running_requests_with_a_typed_error(engine: LlamaCppEng
 
 
 async def test_a_flipped_byte_is_noticed_before_loading(
-    ember_files: ModelFiles, ember_gguf: Path, tmp_path: Path
+    ember_spec: ModelSpec, ember_gguf: Path, tmp_path: Path
 ) -> None:
     damaged = flip_a_bit(ember_gguf, tmp_path / "damaged.gguf")
-    files = msgspec.structs.replace(ember_files, gguf_path=str(damaged))
-    engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
+    assert isinstance(ember_spec.source, GgufSource)
+    source = GgufSource(str(damaged), ember_spec.source.sha256)
+    spec = msgspec.structs.replace(ember_spec, source=source)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
     with pytest.raises(CorruptData):
         await engine.ensure_ready()
     assert engine.status().state == "failed"
@@ -186,26 +263,21 @@ async def test_a_flipped_byte_is_noticed_before_loading(
 
 
 async def test_a_file_that_is_no_model_does_not_reach_native_code(
-    ember_files: ModelFiles, tmp_path: Path
+    ember_spec: ModelSpec, tmp_path: Path
 ) -> None:
     nonsense = tmp_path / "nonsense.gguf"
     nonsense.write_bytes(b"GGUF" + bytes(100))
-    files = msgspec.structs.replace(
-        ember_files,
-        gguf_path=str(nonsense),
-        gguf_sha256=hashlib.sha256(nonsense.read_bytes()).hexdigest(),
-    )
-    engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
+    source = GgufSource(str(nonsense), hashlib.sha256(nonsense.read_bytes()).hexdigest())
+    spec = msgspec.structs.replace(ember_spec, source=source)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
     with pytest.raises(BadModel):
         await engine.ensure_ready()
     await engine.stop()
 
 
-async def test_sockets_are_private_and_their_path_may_be_long(
-    ember_files: ModelFiles, tmp_path: Path
-) -> None:
+async def test_sockets_are_private_and_their_path_may_be_long(ember_spec: ModelSpec, tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 90) / ("e" * 90)
-    engine = LlamaCppEngine(ember_files, sockets=deep, settings=QUICK, world=World())
+    engine = LlamaCppEngine(ember_spec, sockets=deep, settings=QUICK, world=World())
     try:
         assert (await collect(engine, asking())).text
         assert await engine.count_tokens([], prompt="hello") > 0
@@ -228,7 +300,7 @@ async def test_the_worker_listens_on_no_network_port(engine: LlamaCppEngine) -> 
 async def test_a_crash_loop_is_slowed_down_until_an_answer_is_finished(engine: LlamaCppEngine) -> None:
     for _ in range(2):
         await engine.ensure_ready()
-        current = engine._life
+        current = engine._worker
         assert current is not None
         current.kill()
         await current._reading
@@ -251,10 +323,10 @@ import asyncio, sys
 from pathlib import Path
 from homefire.engines.process import LlamaCppEngine
 from homefire.world import World
-from tests.engines.support import QUICK, files_for
+from tests.engines.support import QUICK, spec_for
 async def main():
-    files, sockets = files_for(Path({str(ember_gguf)!r})), Path({str(tmp_path)!r})
-    engine = LlamaCppEngine(files, sockets=sockets, settings=QUICK, world=World())
+    spec, sockets = spec_for(Path({str(ember_gguf)!r})), Path({str(tmp_path)!r})
+    engine = LlamaCppEngine(spec, sockets=sockets, settings=QUICK, world=World())
     await engine.ensure_ready()
     print(engine.status().pid, flush=True)
     await asyncio.sleep(600)
@@ -270,7 +342,7 @@ asyncio.run(main())
     while is_alive(worker_pid) and time.monotonic() < deadline_s:
         os.sched_yield()
     assert not is_alive(worker_pid)
-    birth.remove_stale(tmp_path)
+    spawn.remove_stale(tmp_path)
     assert leftovers(tmp_path) == []
 
 
@@ -294,10 +366,10 @@ async def test_an_over_long_prompt_is_refused_with_exact_numbers(engine: LlamaCp
 
 @pytest.mark.parametrize("context_length", [1024, 1000])
 async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
-    context_length: int, ember_files: ModelFiles, tmp_path: Path
+    context_length: int, ember_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    files = msgspec.structs.replace(ember_files, context_length=context_length)
-    engine = LlamaCppEngine(files, sockets=tmp_path, settings=QUICK, world=World())
+    spec = msgspec.structs.replace(ember_spec, context_length=context_length)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
     try:
         text = "a" + " b" * (context_length - 2)
         assert await engine.count_tokens([], prompt=text) == context_length - 1
@@ -319,9 +391,10 @@ async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
     [
         {"max_tokens": 0},
         {"grammar": "root ::= (", "max_tokens": 4},
+        {"grammar": "root ::= " + " | ".join(f'"{number}"' for number in range(20_000))},
         {"grammar": "%llguidance {}\nstart: bad bad (", "max_tokens": 4},
         {"json_schema": {"type": "wrong"}},
-        {"json_schema": {"type": "string", "pattern": "a+"}},
+        {"json_schema": {"type": "array", "uniqueItems": True}},
         {"json_schema": {}, "grammar": "root ::= [a-z]"},
     ],
 )
@@ -338,8 +411,8 @@ async def test_a_kill_by_the_kernel_for_memory_is_told_from_others(
 ) -> None:
     stream = engine.generate(endless())
     await anext(stream)
-    before = life._count_oom_kills()
-    monkeypatch.setattr(life, "_count_oom_kills", lambda: before + 1)
+    before = worker_process.num_oom_kills()
+    monkeypatch.setattr(worker_process, "num_oom_kills", lambda: before + 1)
     os.kill(pid_of(engine), signal.SIGKILL)
     with pytest.raises(EngineOutOfMemory):
         async for _ in stream:
@@ -347,8 +420,8 @@ async def test_a_kill_by_the_kernel_for_memory_is_told_from_others(
     assert (await collect(engine, asking())).text
 
 
-async def test_memory_that_is_not_there_is_said_with_figures(ember_files: ModelFiles, tmp_path: Path) -> None:
-    huge = msgspec.structs.replace(ember_files, context_length=1 << 30, num_parallel=64)
+async def test_memory_that_is_not_there_is_said_with_figures(ember_spec: ModelSpec, tmp_path: Path) -> None:
+    huge = msgspec.structs.replace(ember_spec, context_length=1 << 30, num_parallel=64)
     engine = LlamaCppEngine(huge, sockets=tmp_path, settings=QUICK, world=World())
     with pytest.raises(EngineOutOfMemory) as caught:
         await engine.ensure_ready()

@@ -8,13 +8,20 @@ import itertools
 import logging
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from homefire.app import build
+from homefire.catalog.scrub import ScrubReport, ScrubTarget
+from homefire.config.loader import Loaded
 from homefire.config.logs import configure_logging
 from homefire.config.redaction import Redactor
 from homefire.errors import HomefireError, StoreFull
 from homefire.home import Home
-from homefire.store.events import ExampleCreated, KeyCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import open_store
 from homefire.types import Message
 from homefire.world import Files, World
@@ -26,6 +33,39 @@ from tests.serving.models import settle
 
 def key_created(number: int) -> KeyCreated:
     return KeyCreated(key_id=f"key_{number}", name="k", sha256=f"{number:064x}")
+
+
+def scrub_of(bench: Bench) -> Any:
+    loaded = Loaded(settings=bench.settings, origins={})
+    homefire = build(loaded, Home(bench.root / "home"))
+    homefire.store.close()
+    return homefire.scrub
+
+
+@sees("store.scrub_interval_h", ("0", None), ("2", 7200.0))
+async def when_files_are_read_again(bench: Bench) -> Any:
+    """Seconds between the end of a reading and the next; None: it is never begun."""
+    scrub = scrub_of(bench)
+    running = asyncio.create_task(scrub.run())
+    await settle()
+    if running.done():
+        return None
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    finished = ScrubReport(started_at_s=0.0, finished_at_s=1000.0)
+    scrub._report = finished
+    return scrub._due_at_s() - 1000.0
+
+
+@sees("store.scrub_mb_per_s", ("1", 0.5), ("5", 0.1))
+def time_to_read_half_a_megabyte(bench: Bench) -> Any:
+    path, waited = bench.root / "file", []
+    path.write_bytes(bytes(500_000))
+    stop = SimpleNamespace(is_set=lambda: False, wait=waited.append)
+    scrub = scrub_of(bench)
+    scrub._report = ScrubReport(started_at_s=0.0)
+    scrub._read(ScrubTarget("it", path, ""), stop)
+    return pytest.approx(sum(waited))
 
 
 @sees("store.busy_timeout_ms", ("10", [10, 10]), ("20", [20, 20]))

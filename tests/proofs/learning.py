@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from homefire.catalog.models import ModelInfo
-from homefire.store.rows import ExampleRow
+from homefire.engines.base import FolderSource, ModelSpec
+from homefire.store.nouns.examples import ExampleRow
 from homefire.training.job import read_job
 from homefire.training.judging import Judging
 from homefire.training.preparation import Parents
@@ -19,7 +22,7 @@ from homefire.types import Message
 from homefire.versions.probes import AnswerShelf
 from tests.proofs.bench import Bench, sees
 from tests.support.model_info import model_info
-from tests.support.scripted_engine import scripted_files
+from tests.support.scripted_engine import scripted_spec
 from tests.support.small_models import EngineRoom, write_model
 from tests.support.small_training import small_training
 
@@ -143,16 +146,12 @@ class JudgedModels:
     def _info(self, name: str, folder: Path) -> ModelInfo:
         return model_info(name, folder=folder, digest=f"sha256:{name}", num_parameters=8)
 
-    def prompt_format(self, model: ModelInfo) -> Format:
+    def chat_template(self, model: ModelInfo) -> Format:
         return Format()
 
-    async def files(self, model: ModelInfo, *, nice: int) -> Any:
-        files = scripted_files(model.name)
-        return type(files)(
-            **{
-                name: getattr(files, name) for name in files.__struct_fields__
-            } | {"gguf_path": str(model.folder), "digest": model.digest}
-        )  # fmt: skip
+    async def spec(self, model: ModelInfo, *, nice: int) -> ModelSpec:
+        source = FolderSource(str(model.folder), {"digest": model.digest})
+        return msgspec.structs.replace(scripted_spec(model.name), source=source, digest=model.digest)
 
 
 async def judged(bench: Bench, *, targets: int = 2) -> Any:

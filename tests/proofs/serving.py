@@ -14,22 +14,23 @@ from homefire.app import build
 from homefire.catalog.catalog import Catalog
 from homefire.config.loader import load_settings
 from homefire.engines import process as process_module
-from homefire.engines.base import EngineRequest
+from homefire.engines.base import EngineRequest, GgufSource
 from homefire.engines.gguf_check import check_gguf
-from homefire.engines.life import WorkerLife
 from homefire.engines.process import LlamaCppEngine
+from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import EngineTimeout, HomefireError, QueueFull
 from homefire.home import Home
-from homefire.serving.router import Router
+from homefire.serving.router import Router, RouteRequest
 from homefire.serving.serving import Serving
-from homefire.store.events import ModelRegistered
+from homefire.store.nouns.models import ModelRegistered
 from homefire.store.store import open_store
 from homefire.types import Message, Sampling
 from homefire.world import World
 from tests.api.house import FakeCatalog
+from tests.engines.support import spec_for
 from tests.proofs.bench import Bench, sees
 from tests.serving.models import settle
-from tests.support.scripted_engine import ScriptedEngine, scripted_files
+from tests.support.scripted_engine import ScriptedEngine
 
 # serving
 
@@ -50,8 +51,9 @@ async def files_of_ember(bench: Bench) -> Any:
     with open_store(home, bench.settings.store, World()) as store:
         catalog = Catalog(home, store, bench.settings)
         await catalog.ensure_bundled()
-        files = await catalog.files(catalog.resolve("live").model)
-        return files, check_gguf(Path(files.gguf_path))
+        spec = await catalog.spec(catalog.resolve("live").model)
+        assert isinstance(spec.source, GgufSource)
+        return spec, check_gguf(Path(spec.source.path))
 
 
 async def files_of_a_gguf(bench: Bench) -> Any:
@@ -66,7 +68,7 @@ async def files_of_a_gguf(bench: Bench) -> Any:
             )
         )  # fmt: skip
         catalog = Catalog(home, store, bench.settings)
-        return await catalog.files(catalog.resolve("big").model)
+        return await catalog.spec(catalog.resolve("big").model)
 
 
 @sees("serving.num_threads", ("1", 1), ("3", 3))
@@ -82,8 +84,8 @@ async def context_of_an_engine(bench: Bench) -> Any:
 @sees("serving.gguf_dtype", ("f32", [0, "f32"]), ("q8_0", [7, "q8_0"]))
 async def number_format(bench: Bench) -> Any:
     """GGUF's general.file_type: 0 all f32, 7 mostly q8_0."""
-    files, header = await files_of_ember(bench)
-    return [header.metadata["general.file_type"], Path(files.gguf_path).stem.rpartition("-")[2]]
+    spec, header = await files_of_ember(bench)
+    return [header.metadata["general.file_type"], Path(spec.source.path).stem.rpartition("-")[2]]
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Kitchen:
 
     async def ask(self, model: str = "ember") -> None:
         request = EngineRequest(messages=(Message("user", "Hi"),), sampling=Sampling(max_tokens=9))
-        async for _ in self.serving.generate(self.router.route(model), request):
+        async for _ in self.serving.generate(self.router.route(RouteRequest(model=model)), request):
             pass
 
 
@@ -123,12 +125,9 @@ async def kitchen(bench: Bench, *, num_requests: int = 0, load_s: float = 0.0) -
         await serving.stop()
 
 
-@sees("serving.num_parallel", ("2", [2, 3]), ("3", [3, 2]))
-async def five_requests_at_once(bench: Bench) -> Any:
-    async with kitchen(bench, num_requests=5) as cook:
-        await settle()
-        queue = cook.serving.queue()
-        return [queue.num_active, queue.num_waiting]
+@sees("serving.num_parallel", ("2", 2), ("3", 3))
+async def slots_of_an_engine(bench: Bench) -> Any:
+    return (await files_of_a_gguf(bench)).num_parallel
 
 
 @sees("serving.max_queue", ("1", QueueFull), ("9", None))
@@ -149,6 +148,11 @@ async def two_models_used_in_turn(bench: Bench) -> Any:
         return sorted(model.name for model in cook.serving.status())
 
 
+@sees("serving.memory_budget_bytes", ("1500000", ["other"]), ("3000000", ["ember", "other"]))
+async def two_models_of_one_mebibyte(bench: Bench) -> Any:
+    return await two_models_used_in_turn(bench)
+
+
 @sees("serving.load_timeout_s", ("0.05", EngineTimeout), ("60", None))
 async def a_load_of_300_ms(bench: Bench) -> Any:
     async with kitchen(bench, load_s=0.3) as cook:
@@ -164,20 +168,24 @@ async def a_load_of_300_ms(bench: Bench) -> Any:
 async def a_worker_that_says_nothing(bench: Bench) -> Any:
     server_end, worker_end = run_module.socket.socketpair()
 
-    async def start_life(files: Any, *, stall_timeout_s: float, clock: Any, **_: Any) -> WorkerLife:
+    async def spawn_worker(spec: Any, *, stall_timeout_s: float, clock: Any, **_: Any) -> WorkerProcess:
         silent = await asyncio.create_subprocess_exec(
             "sleep", "60", stdin=worker_end, stderr=asyncio.subprocess.PIPE
         )
         worker_end.close()  # now its end is the process's end, as with a real worker
         streams = await asyncio.open_unix_connection(sock=server_end)
-        return WorkerLife(
-            silent, streams, directory=bench.root / "none", name="silent",
+        return WorkerProcess(
+            silent, streams, directory=bench.root / "none", name="silent", num_parallel=1,
             stall_timeout_s=stall_timeout_s, clock=clock,
         )  # fmt: skip
 
-    bench.monkeypatch.setattr(process_module, "start_life", start_life)
+    bench.monkeypatch.setattr(process_module, "spawn_worker", spawn_worker)
+    (bench.root / "file").write_bytes(b"never read by native code")
     engine = LlamaCppEngine(
-        scripted_files(), sockets=bench.root, settings=bench.settings.serving, world=World()
+        spec_for(bench.root / "file"),
+        sockets=bench.root,
+        settings=bench.settings.serving,
+        world=World(),
     )
     counting = asyncio.create_task(engine.count_tokens((Message("user", "Hi"),)))
     try:

@@ -9,37 +9,37 @@ from typing import Any
 
 from homefire.catalog.models import Resolved
 from homefire.config.schema import Settings
-from homefire.engines.base import ModelFiles
+from homefire.engines.base import ModelSpec
 from homefire.errors import ModelNotFound
 from tests.support.model_info import model_info
-from tests.support.scripted_engine import ScriptedEngine, scripted_files
+from tests.support.scripted_engine import ScriptedEngine, scripted_spec
 
 
 @dataclass
 class Stable:
     """Prepares and makes scripted engines, and remembers every one it made."""
 
-    make: Callable[[ModelFiles], ScriptedEngine] = ScriptedEngine
+    make: Callable[[ModelSpec], ScriptedEngine] = ScriptedEngine
     engines: list[ScriptedEngine] = field(default_factory=list)
     num_prepared: int = 0
     num_parallel: int = 4
     context_length: int = 1024
 
-    async def files(self, model: Any) -> ModelFiles:
+    async def spec(self, model: Any) -> ModelSpec:
         self.num_prepared += 1
-        return scripted_files(model.name, context_length=self.context_length, num_parallel=self.num_parallel)
+        return scripted_spec(model.name, context_length=self.context_length, num_parallel=self.num_parallel)
 
-    def make_engine(self, files: ModelFiles) -> ScriptedEngine:
-        engine = self.make(files)
+    def make_engine(self, spec: ModelSpec) -> ScriptedEngine:
+        engine = self.make(spec)
         self.engines.append(engine)
         return engine
 
     def of(self, name: str) -> list[ScriptedEngine]:
-        return [engine for engine in self.engines if engine.files.name == name]
+        return [engine for engine in self.engines if engine.spec.name == name]
 
     @property
     def loaded(self) -> list[str]:
-        return sorted(engine.files.name for engine in self.engines if engine.status().state == "ready")
+        return sorted(engine.spec.name for engine in self.engines if engine.status().state == "ready")
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -15,11 +15,12 @@ from homefire.errors import (
     BadModel,
     EngineCrashed,
     EngineError,
+    EngineOutOfMemory,
     InvalidRequest,
     QueueFull,
     RequestTimeout,
 )
-from homefire.serving.router import Route, Router
+from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import QueueStatus, Serving
 from homefire.types import Message
 from homefire.world import World
@@ -34,12 +35,14 @@ def ask(text: str = "Hi") -> EngineRequest:
 
 
 def route_to(catalog: FakeCatalog, name: str = "default") -> Route:
-    return Router(catalog).route(name)  # type: ignore[arg-type]
+    return Router(catalog).route(RouteRequest(model=name))  # type: ignore[arg-type]
 
 
 @asynccontextmanager
 async def serving(catalog: FakeCatalog, **sections: dict[str, Any]) -> AsyncIterator[Serving]:
-    made = Serving(catalog, settings(**sections), make_engine=catalog.make_engine, world=World())  # type: ignore[arg-type]
+    configured = settings(**sections)
+    catalog.num_parallel = configured.serving.num_parallel
+    made = Serving(catalog, configured, make_engine=catalog.make_engine, world=World())  # type: ignore[arg-type]
     try:
         yield made
         assert_free(made)
@@ -48,9 +51,9 @@ async def serving(catalog: FakeCatalog, **sections: dict[str, Any]) -> AsyncIter
 
 
 def assert_free(served: Serving) -> None:
-    """Nothing is held: no place in the queue, no lease, no slot."""
+    """Nothing is held: no place in the queue, no model, no slot."""
     assert served.queue() == QueueStatus(num_active=0, num_waiting=0)
-    assert all(model.num_leases == 0 for model in served.status())
+    assert all(model.num_active == 0 for model in served.status())
     assert served._waiters == {}
 
 
@@ -89,7 +92,11 @@ async def test_waiting_for_a_slot_counts_as_queue_time() -> None:
             asyncio.create_task(collect(served.generate(route_to(catalog), ask(str(i))))) for i in range(2)
         ]
         await asyncio.sleep(0.01)
-        assert served.queue() == QueueStatus(num_active=1, num_waiting=1)
+        queue = served.queue()
+        assert (queue.num_active, queue.num_waiting) == (1, 1)
+        assert [(one.model, one.position, one.reason) for one in queue.waiting] == [
+            ("ember", 1, "waits for a slot of ember")
+        ]
         gate.set()
         (_, first), (_, second) = await asyncio.gather(*tasks)
         assert first is not None
@@ -101,6 +108,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     gate = asyncio.Event()
     catalog = FakeCatalog(make=lambda files: ScriptedEngine(files, gate=gate))
     async with serving(catalog, serving={"num_parallel": 1, "max_queue": 1}) as served:
+        await served.warm("default")
         taken = [asyncio.create_task(collect(served.generate(route_to(catalog), ask()))) for _ in range(2)]
         await settle()
         with pytest.raises(QueueFull) as caught:
@@ -180,6 +188,59 @@ async def test_a_request_that_takes_too_long_is_ended_in_every_stage(stage: str)
         assert_free(served)
 
 
+@pytest.mark.parametrize("what", ["count", "embed", "warm"])
+async def test_counting_embedding_and_warming_obey_the_deadline_and_say_what_they_waited_for(
+    what: str,
+) -> None:
+    catalog = FakeCatalog(make=lambda spec: ScriptedEngine(spec, load_gate=asyncio.Event()))
+    async with serving(catalog, server={"request_timeout_s": 0.02}) as served:
+        route = route_to(catalog)
+        calls = {
+            "count": lambda: served.count_tokens(route, [], prompt="one two"),
+            "embed": lambda: served.embed(route, ["one"]),
+            "warm": lambda: served.warm("default"),
+        }
+        with pytest.raises(RequestTimeout, match="ember is loading") as caught:
+            await calls[what]()
+        assert caught.value.details["request_timeout_s"] == 0.02
+
+
+class SlowToCount(ScriptedEngine):
+    async def count_tokens(self, messages: Any, *, prompt: str | None = None) -> int:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_count_that_hangs_is_ended_at_the_callers_own_deadline() -> None:
+    catalog = FakeCatalog(make=SlowToCount)
+    async with serving(catalog) as served:
+        moment_s = asyncio.get_running_loop().time() + 0.02
+        with pytest.raises(RequestTimeout):
+            await served.count_tokens(route_to(catalog), [], prompt="one", deadline_s=moment_s)
+
+
+async def test_a_model_that_can_never_fit_is_refused_with_the_figures() -> None:
+    catalog = FakeCatalog(make=lambda spec: ScriptedEngine(spec, num_bytes=3_000_000_000))
+    async with serving(catalog, serving={"memory_budget_bytes": 2_000_000_000}) as served:
+        with pytest.raises(EngineOutOfMemory, match=r"needs 3.0 GB of memory; the budget is 2.0 GB"):
+            await collect(served.generate(route_to(catalog), ask()))
+        await settle()
+        assert served.status() == []
+        assert [engine.num_loads for engine in catalog.engines] == [0]
+
+
+async def test_each_who_waited_for_a_failed_load_gets_an_error_of_its_own() -> None:
+    catalog = FakeCatalog(
+        make=lambda spec: ScriptedEngine(spec, load_fails_with=BadModel("torn", why="test"))
+    )
+    async with serving(catalog) as served:
+        errors = await asyncio.gather(
+            *(collect(served.generate(route_to(catalog), ask())) for _ in range(3)), return_exceptions=True
+        )
+        assert [(str(error), error.details) for error in errors] == [("torn", {"why": "test"})] * 3  # type: ignore[union-attr]
+        assert len({id(error) for error in errors}) == 3
+
+
 @pytest.mark.parametrize("stage", ["queue", "load", "decode"])
 @pytest.mark.parametrize("by", ["task", "iterator"])
 async def test_leaving_frees_everything_in_every_stage(stage: str, by: str) -> None:
@@ -239,7 +300,7 @@ class NoVectors(ScriptedEngine):
 async def test_embeddings_come_from_models_that_have_them() -> None:
     catalog = FakeCatalog()
     async with serving(catalog) as served:
-        (vector,) = await served.embed(route_to(catalog), ["hi"])
+        (vector,) = (await served.embed(route_to(catalog), ["hi"])).vectors
         assert sum(value * value for value in vector) == pytest.approx(1)
     catalog = FakeCatalog(make=NoVectors)
     async with serving(catalog) as served:
@@ -321,7 +382,7 @@ async def test_four_models_in_room_for_one_with_cancels_and_crashes_lose_nobody(
 
 
 class LosesCancels(Serving):
-    def _leave(self, ticket: int, asked_s: float) -> None:
+    def _finish(self, ticket: int) -> None:
         """The slot stays taken."""
 
 

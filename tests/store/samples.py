@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from homefire.store.driver import Connection, driver
-from homefire.store.events import (
-    AliasMoved,
-    DatasetCreated,
-    ExampleCreated,
-    ModelRegistered,
-    RecordedMessage,
-    RunMoved,
-    RunQueued,
-    TurnAsked,
-    TurnEnded,
-    VersionPublished,
-)
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.conversations import RecordedMessage, TurnAsked, TurnEnded
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.models import ModelRegistered
+from homefire.store.nouns.runs import RunMoved, RunQueued
+from homefire.store.nouns.versions import VersionPublished
 from homefire.types import Message, Timings, Usage
 from homefire.world import Files
 

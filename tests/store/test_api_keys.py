@@ -6,7 +6,7 @@ from homefire.config.redaction import looks_like_secret
 from homefire.errors import AuthenticationRequired
 from homefire.store import api_keys
 from homefire.store.api_keys import KeyRing, create_key, key_sha256
-from homefire.store.events import KeyRevoked
+from homefire.store.nouns.keys import KeyRevoked
 from homefire.store.store import Store
 from homefire.world import World
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from homefire.errors import CorruptData, InvalidRequest
 from homefire.home import Home
 from homefire.store.driver import Connection, driver
-from homefire.store.events import KeyCreated
 from homefire.store.log import FIRST_PREV_HASH, EventLog, LogTail, encode_event, hash_row
+from homefire.store.nouns.keys import KeyCreated
 from homefire.store.schema import create_schema
 from homefire.store.store import Store
 from tests.store.conftest import Opener

@@ -9,17 +9,14 @@ from hypothesis import strategies as st
 from homefire.config.schema import StoreSettings
 from homefire.errors import Conflict, Forbidden, HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
-from homefire.store.events import (
-    Event,
-    FeedbackGiven,
-    GateJudged,
-    KeyCreated,
-    KeyRevoked,
-    ModelRemoved,
-    RecordedMessage,
-    VersionRemoved,
-)
-from homefire.store.projections import Projector
+from homefire.store.events import Event
+from homefire.store.nouns.conversations import RecordedMessage
+from homefire.store.nouns.examples import CorrectionWithdrawn
+from homefire.store.nouns.feedback import FeedbackGiven
+from homefire.store.nouns.keys import KeyCreated, KeyRevoked
+from homefire.store.nouns.models import ModelRemoved
+from homefire.store.nouns.versions import GateJudged, VersionRemoved
+from homefire.store.projections import FOLDS
 from homefire.store.run_states import ALLOWED_MOVES
 from homefire.store.store import Store, open_store
 from homefire.world import World
@@ -40,12 +37,16 @@ def removed(name: str) -> VersionRemoved:
     return VersionRemoved(version=name, who="test", why="room")
 
 
+def withdrawn(name: str) -> CorrectionWithdrawn:
+    return CorrectionWithdrawn(example_id=f"ex-{name}", who="test", why="a slip")
+
+
 def taught(store: Store, *names: str) -> list[str]:
     return [row.example_id.removeprefix("ex-") for row in store.examples.pending()]
 
 
 def test_every_kind_of_event_has_a_fold() -> None:
-    assert set(Projector()._folds) == set(Event.__args__)
+    assert set(FOLDS) == set(Event.__args__)
 
 
 # Turns, messages and sessions
@@ -167,6 +168,23 @@ def test_long_first_questions_are_cut_to_a_title(store: Store) -> None:
     assert session.title.endswith("…")
 
 
+def test_a_thumb_that_is_taken_back_leaves_what_was_said_before_it(store: Store) -> None:
+    store.append_sync(turn("1"))
+
+    def verdict_after(number: int, given: str) -> str | None:
+        store.append_sync(feedback(str(number), "turn-1", given))
+        row = store.turns.get("turn-1")
+        assert row is not None
+        return row.verdict
+
+    said = [verdict_after(number, given) for number, given in enumerate(("good", "none", "bad", "none"))]
+    assert said == ["good", None, "bad", None]
+    assert [verdict_after(9, "correction"), verdict_after(10, "good"), verdict_after(11, "none")] == [
+        "correction", "good", "correction",
+    ]  # fmt: skip
+    assert len(store.feedback.list("turn-1")) == 7, "what was said stays in the log"
+
+
 def test_the_latest_feedback_is_the_verdict(store: Store) -> None:
     store.append_sync(turn("1"))
     store.append_sync(feedback("1", "turn-1", "good"))
@@ -205,6 +223,33 @@ def test_a_new_example_of_a_prompt_supersedes_the_older_one(store: Store) -> Non
     store.append_sync(example("a", prompt="where?", answer="here"))
     assert taught(store) == ["c", "a"], "what is said last counts, also when it was said before"
     assert len(store.examples.list()) == 3
+
+
+def test_a_withdrawn_example_counts_no_more_until_it_is_taught_again(store: Store) -> None:
+    store.append_sync(example("a"), example("b"))
+    store.append_sync(withdrawn("a"))
+    row = store.examples.get("ex-a")
+    assert row is not None
+    assert (row.counts, row.withdrawn_why, row.superseded_by) == (False, "a slip", None)
+    assert taught(store) == ["b"]
+    assert [each.example_id for each in store.examples.current()] == ["ex-b"]
+    store.append_sync(example("a"))
+    assert taught(store) == ["b", "a"]
+    with pytest.raises(NotFound):
+        store.append_sync(withdrawn("z"))
+
+
+def test_examples_are_paged_by_who_taught_them_and_runs_are_found_by_example(store: Store) -> None:
+    for name in "abc":
+        store.append_sync(example(name))
+    first = store.examples.page("local", before_seq=1 << 62, limit=2)
+    assert [row.example_id for row in first] == ["ex-c", "ex-b"]
+    rest = store.examples.page("local", before_seq=first[-1].seq, limit=2)
+    assert [row.example_id for row in rest] == ["ex-a"]
+    assert store.examples.page("guest", before_seq=1 << 62, limit=2) == []
+    store.append_sync(dataset("1", "a"), run("1", "1"), dataset("2", "a", "b"), run("2", "2"))
+    assert [row.run_id for row in store.runs.of_example("ex-a")] == ["run-2", "run-1"]
+    assert [row.run_id for row in store.runs.of_example("ex-b")] == ["run-2"]
 
 
 def test_examples_are_pending_until_a_dataset_holds_them_and_again_when_taught_again(store: Store) -> None:
@@ -267,7 +312,7 @@ PATHS = {
     "queued": [],
     "running": ["running"],
     "paused": ["running", "paused"],
-    **{state: ["running", state] for state in ("done", "failed", "skipped", "stopped")},
+    **{state: ["running", state] for state in ("done", "refused", "failed", "skipped", "stopped")},
 }
 
 
@@ -431,6 +476,7 @@ _any_event = st.one_of(
     ),
     st.builds(lambda name, about: feedback(name, f"turn-{about}"), _names, _names),
     st.builds(lambda name, prompt: example(name, prompt=prompt), _names, _maybe(st.sampled_from(["x", "y"]))),
+    st.builds(withdrawn, _names),
     st.builds(lambda name, ones: dataset(name, *ones), _names, st.lists(_names, min_size=1, max_size=2)),
     st.builds(lambda name, of: run(name, of), _names, _names),
     st.builds(moved, _names, st.sampled_from(list(ALLOWED_MOVES)), st.integers(0, 3)),

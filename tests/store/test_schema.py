@@ -3,22 +3,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from homefire.errors import StoreError
 from homefire.home import Home
-from homefire.store import schema
+from homefire.store import projections, schema
 from homefire.store.driver import Connection, driver
-from homefire.store.schema import MIGRATIONS, NEWEST_REVISION, REVISIONS, create_schema, migrate
+from homefire.store.sql import Table
 from tests.store.conftest import Opener
-from tests.store.samples import turn
-
-
-def definitions(connection: Connection) -> dict[str, str]:
-    """Every table, index and trigger with its text, spelling differences aside."""
-    rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-    return {name: " ".join(sql.replace("(", " ( ").replace(")", " ) ").split()) for name, sql in rows}
+from tests.store.samples import turn, whole_turn
 
 
 def execute(database: Path, statement: str) -> None:
@@ -28,26 +23,27 @@ def execute(database: Path, statement: str) -> None:
     connection.close()
 
 
-def test_migrations_lead_to_the_schema_that_new_homes_get(tmp_path: Path) -> None:
-    migrate(tmp_path / "migrated.db")
-    made = driver.connect(":memory:")
-    create_schema(made)
-    migrated = driver.connect(tmp_path / "migrated.db")
-    assert definitions(migrated) == definitions(made)
-    assert migrated.execute("SELECT version_num FROM alembic_version").fetchall() == [(NEWEST_REVISION,)]
+def columns(database: Path, table: str) -> list[str]:
+    connection = driver.connect(database)
+    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    connection.close()
+    return names
 
 
-def test_every_migration_is_known() -> None:
-    files = sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    assert tuple(files) == REVISIONS
+def test_every_table_is_made_as_it_is_declared(home: Home, open_here: Opener) -> None:
+    open_here().close()
+    for table in projections.TABLES:
+        assert columns(home.database, table.name) == list(table.columns)
 
 
 def test_a_home_of_a_newer_program_is_left_alone(home: Home, open_here: Opener) -> None:
     open_here().close()
-    execute(home.database, "UPDATE alembic_version SET version_num = '9999'")
+    execute(home.database, "UPDATE schema_state SET log_revision = 99")
+    before = home.database.read_bytes()
     with pytest.raises(StoreError, match="newer Homefire") as caught:
         open_here()
-    assert caught.value.details["revision"] == "9999"
+    assert caught.value.details["revision"] == 99
+    assert home.database.read_bytes() == before
 
 
 def test_a_foreign_database_is_left_alone(home: Home, open_here: Opener) -> None:
@@ -57,70 +53,90 @@ def test_a_foreign_database_is_left_alone(home: Home, open_here: Opener) -> None
         open_here()
 
 
-def next_migration(folder: Path, body: str) -> Path:
-    """The migrations with one more."""
-    (folder / "versions").mkdir(parents=True)
-    for source in (MIGRATIONS / "env.py", *(MIGRATIONS / "versions").glob("[0-9]*.py")):
-        target = folder / source.relative_to(MIGRATIONS)
-        target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "versions" / "9000_next.py").write_text(
-        "from alembic import op\nrevision = '9000'\n"
-        f"down_revision = '{NEWEST_REVISION}'\ndef upgrade():\n    {body}\n",
-        encoding="utf-8",
-    )
-    return folder
+def another_shape(monkeypatch: pytest.MonkeyPatch, *, fold: Any = None) -> None:
+    """The program after a change of a table: `turns` has one more column."""
+    changed = []
+    for table in projections.TABLES:
+        if table.name == "turns":
+            table = Table(
+                table.name, {**table.columns, "extra": "TEXT"}, key=table.key, indexes=table.indexes
+            )
+        changed.append(table)
+    monkeypatch.setattr(projections, "TABLES", tuple(changed))
+    if fold is not None:
+        monkeypatch.setattr(projections, "apply", fold)
 
 
-def use_migrations(monkeypatch: pytest.MonkeyPatch, scripts: Path) -> None:
-    monkeypatch.setattr(schema, "REVISIONS", (*REVISIONS, "9000"))
-    monkeypatch.setattr(schema, "NEWEST_REVISION", "9000")
-    real = schema.migrate
-    monkeypatch.setattr(schema, "migrate", lambda database: real(database, scripts=scripts))
-
-
-def test_an_old_home_is_copied_migrated_and_its_projections_rebuilt(
-    home: Home, open_here: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_tables_of_another_shape_are_made_anew_from_the_log_after_a_copy(
+    home: Home, open_here: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_here()
-    store.append_sync(turn("1"))
+    store.append_sync(*whole_turn("1"))
+    row = store.turns.get("turn-1")
     store.close()
-    scripts = next_migration(tmp_path / "scripts", "op.execute('DELETE FROM turns')")
-    use_migrations(monkeypatch, scripts)
+    another_shape(monkeypatch)
     again = open_here()
-    assert again.turns.get("turn-1") is not None
+    assert "extra" in columns(home.database, "turns")
+    assert again.turns.get("turn-1") == row
     assert again.check().is_sound
     (copy,) = home.backups.iterdir()
-    kept = driver.connect(copy)
-    assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == (NEWEST_REVISION,)
-    assert kept.execute("SELECT count(*) FROM turns").fetchone() == (1,)
-    kept.close()
+    assert "extra" not in columns(copy, "turns")
+    again.close()
+    open_here()
+    assert len(list(home.backups.iterdir())) == 1, "done once"
 
 
-def test_a_migration_that_fails_half_way_changes_nothing(
-    home: Home, open_here: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_table_that_is_gone_from_the_program_goes_from_the_database(home: Home, open_here: Opener) -> None:
+    open_here().close()
+    execute(home.database, "CREATE TABLE old_projection (name TEXT)")
+    execute(home.database, "UPDATE schema_state SET projections = 'old'")
+    open_here()
+    assert columns(home.database, "old_projection") == []
+
+
+def test_an_update_that_fails_half_way_changes_nothing(
+    home: Home, open_here: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_here()
     store.append_sync(turn("1"))
     store.close()
     before = home.database.read_bytes()
-    scripts = next_migration(
-        tmp_path / "scripts", "op.execute('DROP TABLE gates'); raise RuntimeError('power cut')"
-    )
+
+    def power_cut(connection: Connection, recorded: object) -> None:
+        raise RuntimeError("power cut")
+
     with monkeypatch.context() as patch:
-        use_migrations(patch, scripts)
+        another_shape(patch, fold=power_cut)
         with pytest.raises(RuntimeError, match="power cut"):
             open_here()
     assert home.database.read_bytes() == before
     assert open_here().check().is_sound
 
 
-def test_a_start_imports_no_migration_tool(home: Home) -> None:
+def test_a_step_of_the_log_runs_before_the_tables_are_made(
+    home: Home, open_here: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_here()
+    store.append_sync(turn("1"))
+    store.close()
+    monkeypatch.setattr(schema, "LOG_REVISION", 2)
+    monkeypatch.setattr(
+        schema,
+        "LOG_STEPS",
+        {1: lambda connection: connection.execute("ALTER TABLE fence ADD COLUMN note TEXT")},
+    )
+    again = open_here()
+    assert "note" in columns(home.database, "fence")
+    assert again.turns.get("turn-1") is not None
+
+
+def test_a_start_imports_nothing_heavy(home: Home) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom homefire.config.schema import StoreSettings\n"
         "from homefire.home import Home\nfrom homefire.store.store import open_store\n"
         "from homefire.world import World\n"
         "open_store(Home(Path(sys.argv[1])), StoreSettings(), World()).close()\n"
-        "print([name for name in ('alembic', 'mako', 'sqlalchemy.orm', 'numpy') if name in sys.modules])"
+        "print([name for name in ('sqlalchemy', 'alembic', 'numpy', 'fastapi') if name in sys.modules])"
     )
     for _ in range(2):
         result = subprocess.run(

@@ -20,9 +20,10 @@ from homefire.errors import (
 from homefire.home import Home
 from homefire.store import connections
 from homefire.store.driver import driver
-from homefire.store.events import KeyCreated, VersionRemoved
 from homefire.store.fence import Fence
 from homefire.store.lock import lock_holder
+from homefire.store.nouns.keys import KeyCreated
+from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.store import Store
 from homefire.store.subscription import Subscription
 from homefire.world import World
@@ -162,7 +163,6 @@ def test_every_commit_is_flushed(home: Home, store: Store) -> None:
     writer = connections.open_writer(home.database, busy_timeout_ms=100)
     assert writer.execute("PRAGMA synchronous").fetchone() == (2,)
     assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
     assert writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
     writer.close()
 

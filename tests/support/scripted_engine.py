@@ -24,12 +24,14 @@ from typing import get_args
 from homefire.engines.base import (
     Capability,
     Delta,
+    Embeddings,
     EngineRequest,
     EngineStatus,
     Finish,
     Generated,
-    ModelFiles,
+    ModelSpec,
     TokenLogprob,
+    UrlSource,
 )
 from homefire.errors import ContextOverflow, EngineCrashed, HomefireError
 from homefire.types import Message, StopReason, Timings, Usage
@@ -39,16 +41,14 @@ NUM_EMBEDDING_DIMENSIONS = 8
 _TOKEN = re.compile(r"\s*\S+|\s+$")
 
 
-def scripted_files(
-    name: str = "scripted", *, context_length: int = 1024, num_parallel: int = 4
-) -> ModelFiles:
-    """Model files that name nothing on disk."""
+def scripted_spec(name: str = "scripted", *, context_length: int = 1024, num_parallel: int = 4) -> ModelSpec:
+    """A model that names nothing on disk."""
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return ModelFiles(
+    return ModelSpec(
         name=name,
         digest=f"sha256:{digest}",
-        gguf_path="/nonexistent/scripted.gguf",
-        gguf_sha256=digest,
+        engine="scripted",
+        source=UrlSource("https://nowhere.example", digest),
         context_length=context_length,
         num_parallel=num_parallel,
     )
@@ -69,11 +69,11 @@ def _read(message: Message) -> str:
 class ScriptedEngine:
     """See the module. `requests`, `num_loads`, `num_cancelled` and `num_active` tell what happened."""
 
-    capabilities: frozenset[Capability] = ALL_CAPABILITIES - {"json_schema", "grammar", "adapters"}
+    capabilities: frozenset[Capability] = ALL_CAPABILITIES - {"json_schema", "grammar", "adapters", "sleep"}
 
     def __init__(
         self,
-        files: ModelFiles | None = None,
+        spec: ModelSpec | None = None,
         *,
         answer: str | Callable[[EngineRequest], str] = "Hello there, I am scripted.",
         delay_s: float = 0.0,
@@ -83,16 +83,31 @@ class ScriptedEngine:
         fail_after: int = 0,
         load_fails_with: HomefireError | None = None,
         load_ms: float = 0.0,
+        num_bytes: int = 1 << 20,
+        can_sleep: bool = False,
     ) -> None:
-        self.files = files or scripted_files()
+        self.spec = spec or scripted_spec()
         self.answer, self.delay_s, self.gate, self.load_gate = answer, delay_s, gate, load_gate
         self.fail_with, self.fail_after, self.load_fails_with = fail_with, fail_after, load_fails_with
-        self.load_ms = load_ms
+        self.load_ms, self.num_bytes = load_ms, num_bytes
+        if can_sleep:
+            self.capabilities = self.capabilities | {"sleep"}
+        self.asleep = False
         self.requests: list[EngineRequest] = []
         self.num_loads = self.num_cancelled = self.num_active = self.num_stops = 0
+        self.num_sleeps = self.num_wakes = 0
         self._ready = False
         self._stopped = asyncio.Event()
         self._loading = asyncio.Lock()
+
+    @property
+    def context_length(self) -> int:
+        """As the spec asks."""
+        return self.spec.context_length
+
+    async def estimate(self) -> int:
+        """`num_bytes`."""
+        return self.num_bytes
 
     async def ensure_ready(self) -> None:
         """Counts one load, however many callers wait for it."""
@@ -107,19 +122,24 @@ class ScriptedEngine:
             self._ready = True
             self._stopped.clear()
 
+    async def sleep(self) -> None:
+        """Counted; a request before `wake` is an error of the caller."""
+        assert "sleep" in self.capabilities
+        self.num_sleeps += 1
+        self.asleep = True
+
+    async def wake(self) -> None:
+        """Counted."""
+        assert "sleep" in self.capabilities
+        self.num_wakes += 1
+        self.asleep = False
+
     async def generate(self, request: EngineRequest) -> AsyncIterator[Generated]:
         """One delta for each token of the scripted answer, then the finish."""
         await self.ensure_ready()
+        assert not self.asleep, "asked while asleep"
         prompt_tokens = await self.count_tokens(request.messages, prompt=request.prompt)
-        limit, max_tokens = self.files.context_length, request.sampling.max_tokens
-        if prompt_tokens >= limit:
-            raise ContextOverflow(
-                f"The prompt has {prompt_tokens} tokens; {self.files.name} holds {limit}.",
-                hint="Shorten the conversation.",
-                prompt_tokens=prompt_tokens,
-                limit=limit,
-                max_tokens=max_tokens,
-            )
+        self._check_length(prompt_tokens, max_tokens=request.sampling.max_tokens)
         self.requests.append(request)
         self.num_active += 1
         finished = False
@@ -134,11 +154,21 @@ class ScriptedEngine:
             self.num_active -= 1
             self.num_cancelled += not finished
 
+    def _check_length(self, num_tokens: int, *, max_tokens: int | None) -> None:
+        if num_tokens >= self.context_length:
+            raise ContextOverflow(
+                f"The prompt has {num_tokens} tokens; {self.spec.name} holds {self.context_length}.",
+                hint="Shorten the conversation.",
+                prompt_tokens=num_tokens,
+                limit=self.context_length,
+                max_tokens=max_tokens,
+            )
+
     async def _answer(self, request: EngineRequest, prompt_tokens: int) -> AsyncIterator[Generated]:
         text = self.answer if isinstance(self.answer, str) else self.answer(request)
         text, stop_string = self.cut_at_stop(text, request.sampling.stop)
         tokens = split_tokens(text)
-        room = self.files.context_length - prompt_tokens
+        room = self.spec.context_length - prompt_tokens
         budget = room if request.sampling.max_tokens is None else min(room, request.sampling.max_tokens)
         reason: StopReason = "length" if len(tokens) > budget else "stop"
         tokens = tokens[:budget]
@@ -154,6 +184,7 @@ class ScriptedEngine:
             usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=len(tokens)),
             timings=Timings(load_ms=0.0, prompt_ms=0.0, decode_ms=0.0, first_token_ms=0.0),
             stop_string=stop_string if reason == "stop" else None,
+            context_full=reason == "length" and budget == room,
         )
 
     def cut_at_stop(self, text: str, stops: Sequence[str]) -> tuple[str, str | None]:
@@ -170,15 +201,17 @@ class ScriptedEngine:
             return len(split_tokens(prompt))
         return 1 + sum(1 + len(split_tokens(_read(message))) for message in messages)
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors from hashes: equal texts, equal vectors."""
         await self.ensure_ready()
         vectors = []
         for text in texts:
+            self._check_length(len(split_tokens(text)), max_tokens=None)
             raw = [byte - 127.5 for byte in hashlib.sha256(text.encode()).digest()[:NUM_EMBEDDING_DIMENSIONS]]
             length = math.sqrt(sum(value * value for value in raw))
-            vectors.append([value / length for value in raw])
-        return vectors
+            vectors.append(tuple(value / length for value in raw))
+        num_tokens = sum(len(split_tokens(text)) for text in texts)
+        return Embeddings(tuple(vectors), Usage(prompt_tokens=num_tokens, completion_tokens=0))
 
     def status(self) -> EngineStatus:
         """Ready after the first load, stopped after `stop`."""
@@ -194,7 +227,7 @@ class ScriptedEngine:
 
     async def _pause(self) -> None:
         if self._stopped.is_set():
-            raise EngineCrashed(f"The engine of {self.files.name} was stopped.")
+            raise EngineCrashed(f"The engine of {self.spec.name} was stopped.")
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         if self.gate is not None and not self.gate.is_set():
@@ -208,7 +241,7 @@ class ScriptedEngine:
                 opened.cancel()
                 stopped.cancel()
             if self._stopped.is_set():
-                raise EngineCrashed(f"The engine of {self.files.name} was stopped.")
+                raise EngineCrashed(f"The engine of {self.spec.name} was stopped.")
 
     @staticmethod
     def _logprobs(token: str, num_logprobs: int | None) -> tuple[TokenLogprob, ...]:

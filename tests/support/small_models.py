@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from homefire.catalog.models import ModelInfo, Resolved
-from homefire.engines.base import EngineRequest, ModelFiles
+from homefire.engines.base import EngineRequest, FolderSource, ModelSpec
 from homefire.errors import BadModel, ModelNotFound
-from homefire.store.events import AliasMoved, ModelRegistered
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.models import ModelRegistered
 from homefire.store.store import Store
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine
@@ -93,7 +94,7 @@ class SmallCatalog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.why_not_trainable: str | None = None
-        self.num_files = 0
+        self.num_specs = 0
 
     def add_base(self, name: str, folder: Path) -> None:
         """Register a base and let `live` point at the first one."""
@@ -157,19 +158,19 @@ class SmallCatalog:
             if digest != f"sha256:{hashlib.sha256((Path(row.path) / path).read_bytes()).hexdigest()}"
         ]
 
-    def prompt_format(self, model: ModelInfo) -> SmallFormat:
+    def chat_template(self, model: ModelInfo) -> SmallFormat:
         return SmallFormat((model.folder / TEMPLATE).read_text())
 
-    async def files(self, model: ModelInfo, *, nice: int = 0) -> ModelFiles:
-        self.num_files += 1
+    async def spec(self, model: ModelInfo, *, nice: int = 0) -> ModelSpec:
+        self.num_specs += 1
         if not (model.folder / ANSWERS).exists():
             raise BadModel(f"{model.name} knows nothing.")
-        digest = hashlib.sha256((model.folder / ANSWERS).read_bytes()).hexdigest()
-        return ModelFiles(
+        sha256 = hashlib.sha256((model.folder / ANSWERS).read_bytes()).hexdigest()
+        return ModelSpec(
             name=model.name,
             digest=model.digest,
-            gguf_path=str(model.folder),
-            gguf_sha256=digest,
+            engine="scripted",
+            source=FolderSource(str(model.folder), {ANSWERS: sha256}),
             context_length=1024,
             nice=nice,
         )
@@ -181,12 +182,13 @@ class EngineRoom:
     def __init__(self) -> None:
         self.engines: list[ScriptedEngine] = []
 
-    def make(self, files: ModelFiles) -> ScriptedEngine:
-        answers = json.loads((Path(files.gguf_path) / ANSWERS).read_text())
+    def make(self, spec: ModelSpec) -> ScriptedEngine:
+        assert isinstance(spec.source, FolderSource)
+        answers = json.loads((Path(spec.source.path) / ANSWERS).read_text())
 
         def answer(request: EngineRequest) -> str:
             return str(answers.get(request.messages[-1].content, "I do not know."))
 
-        engine = ScriptedEngine(files, answer=answer)
+        engine = ScriptedEngine(spec, answer=answer)
         self.engines.append(engine)
         return engine

@@ -10,7 +10,7 @@ from pathlib import Path
 from homefire.catalog.models import ModelInfo
 from homefire.config.schema import Settings
 from homefire.home import Home
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.types import Message

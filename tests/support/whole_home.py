@@ -10,7 +10,7 @@ from homefire.app import Homefire, build
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.config.loader import load_settings
 from homefire.home import Home
-from homefire.store.events import GateJudged
+from homefire.store.nouns.versions import GateJudged
 from homefire.types import Message
 from homefire.versions.manifest import BaseEntry, Lineage
 

@@ -8,7 +8,9 @@ import pytest
 from homefire.config.schema import StoreSettings
 from homefire.errors import InvalidRequest, NotFound
 from homefire.home import Home
-from homefire.store.events import DatasetCreated, RecordedMessage, RunQueued, TurnAsked, TurnEnded
+from homefire.store.nouns.conversations import RecordedMessage, TurnAsked, TurnEnded
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
 from homefire.training.corrections import Corrections, example_id_of, size_of, trimmed

@@ -18,8 +18,10 @@ from homefire.catalog.models import ModelInfo
 from homefire.config.schema import GateSettings, Settings, StoreSettings, TrainingSettings
 from homefire.errors import Conflict, NotFound, NotTrainable, StoreFull
 from homefire.home import Home
-from homefire.store.events import AliasMoved, Event, GateJudged, RunMoved
-from homefire.store.rows import RunRow
+from homefire.store.events import Event
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.runs import RunMoved, RunRow
+from homefire.store.nouns.versions import GateJudged
 from homefire.store.store import Store, open_store
 from homefire.training import completion as completion_module
 from homefire.training.daemon import TrainingDaemon
@@ -267,17 +269,18 @@ async def test_a_worse_version_is_kept_but_not_promoted(
     async with start(plan=plan) as server:
         run = await server.end_of(await server.run_of(await server.correct("q", "a")))
         version = server.library.get("v001")
-        assert (run.state, run.version, run.metrics["promoted"]) == ("done", "v001", False)
+        assert (run.state, run.version, run.metrics["promoted"]) == ("refused", "v001", False)
         assert version.gate_passed is False
         assert reason in " ".join(version.gate_reasons)
-        assert reason in run.why
+        assert run.why.startswith("v001 did not pass its gate: ")
+        assert len(run.why) < 200
         assert (server.live, server.swaps) == ("small", [])
 
 
 async def test_a_refused_version_is_trained_again_more_gently_before_the_refusal_stands(start: Start) -> None:
     async with start(plan={"learn": False}, max_tries=3) as server:
         await server.end_of(await server.run_of(await server.correct("q", "a")))
-        while len(ended := server.store.runs.list("done")) < 3:
+        while len(ended := server.store.runs.list("refused")) < 3:
             await server.end_of(server.store.runs.list()[0].run_id)
         first, second, third = reversed(ended)
         assert first.dataset_id == second.dataset_id == third.dataset_id
@@ -334,6 +337,9 @@ async def test_a_version_is_not_promoted_over_a_rollback(start: Start) -> None:
         run = await server.end_of(second)
         assert server.live == "small"
         assert "live moved from v001 to small" in run.why
+        again = await server.end_of(server.store.runs.list()[0].run_id)
+        assert (again.dataset_id, again.metrics["parent"]) == (run.dataset_id, "small")
+        assert server.live == again.version
 
 
 # Misfortunes of the worker

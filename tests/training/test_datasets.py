@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.training.datasets import (
     ALONE_SUFFIX,
     dataset_id_of,

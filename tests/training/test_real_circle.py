@@ -36,7 +36,7 @@ async def test_ember_learns_two_facts_and_can_go_back(tmp_path: Path) -> None:
             return LlamaCppEngine(files, sockets=home.sockets, settings=settings.serving, world=world)  # type: ignore[arg-type]
 
         async def ask(question: str) -> str:
-            engine = make_engine(await catalog.files(catalog.resolve("live").model))
+            engine = make_engine(await catalog.spec(catalog.resolve("live").model))
             request = EngineRequest(
                 messages=(Message("user", question),),
                 sampling=Sampling(max_tokens=48, temperature=0.0),
@@ -48,7 +48,7 @@ async def test_ember_learns_two_facts_and_can_go_back(tmp_path: Path) -> None:
                 await engine.stop()
             return "".join(parts)
 
-        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=catalog.files, world=world)
+        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=catalog.spec, world=world)
         training = TrainingDaemon(
             home=home, store=store, catalog=catalog, library=library, promotion=promotion,
             make_engine=make_engine, settings=settings, world=world,

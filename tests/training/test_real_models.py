@@ -21,7 +21,7 @@ from homefire.engines.base import Delta, EngineRequest
 from homefire.engines.process import LlamaCppEngine
 from homefire.errors import Conflict
 from homefire.home import Home
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.training.job import read_job, read_rows
@@ -72,7 +72,7 @@ class Household:
 
     async def ask(self, *questions: str) -> list[str]:
         """What is live answers to each question in a new chat, as it is served."""
-        engine = self.engine(await self.catalog.files(self.catalog.resolve("live").model))
+        engine = self.engine(await self.catalog.spec(self.catalog.resolve("live").model))
         system = self.settings.chat.system_prompt
         before = (Message("system", system),) if system else ()
         try:
@@ -114,7 +114,7 @@ async def household(
     with open_store(home, settings.store, world) as store:
         catalog, library = Catalog(home, store, settings), Library(home, store, world)
         await catalog.ensure_bundled()
-        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=catalog.files, world=world)
+        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=catalog.spec, world=world)
         made: list[Household] = []
         daemon = TrainingDaemon(
             home=home, store=store, catalog=catalog, library=library, promotion=promotion,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from homefire.config.schema import GateSettings, Settings, TrainingSettings
-from homefire.engines.base import EngineRequest, ModelFiles
+from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import EngineCrashed
 from homefire.training.datasets import REPLAY_FILE
 from homefire.training.job import read_rows
@@ -37,8 +37,8 @@ class Engines:
         self.fails = False
         usual = EngineRoom.make
 
-        def make(room: EngineRoom, files: ModelFiles) -> ScriptedEngine:
-            engine = usual(room, files)
+        def make(room: EngineRoom, spec: ModelSpec) -> ScriptedEngine:
+            engine = usual(room, spec)
             engine.gate = self.gate
             known = engine.answer
             assert callable(known)
@@ -104,7 +104,7 @@ async def test_the_parent_is_asked_once_one_at_a_time_and_its_answers_are_the_ro
         first = await house.ended((await house.daemon.queue()).run_id)
         assert engines.rehearsed == [prompt for _, prompt in REHEARSAL_PROMPTS]
         asker = next(engine for engine in engines.made if engine.requests[0].messages[0].content == FIRST)
-        assert asker.files.nice > 0
+        assert asker.spec.nice > 0
         assert asker.num_stops == 1
         assert {request.sampling.max_tokens for request in asker.requests} == {MAX_TOKENS}
         assert {request.sampling.temperature for request in asker.requests} == {0.0}

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from homefire.store.events import AliasMoved, Event, GateJudged, RunMoved, VersionPublished
-from homefire.store.rows import RunRow, VersionRow
+from homefire.store.events import Event
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.runs import RunMoved, RunRow
+from homefire.store.nouns.versions import GateJudged, VersionPublished, VersionRow
 from homefire.store.store import Store
 from homefire.training import completion as completion_module
 from homefire.training import dispatcher as dispatcher_module

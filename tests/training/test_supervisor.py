@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from homefire.store.rows import RunRow
+from homefire.machine.memory import num_oom_kills
+from homefire.store.nouns.runs import RunRow
 from homefire.training.dispatcher import next_run
-from homefire.training.failures import Failure, GiveUp, Kind, Retry, decide, from_exit, num_oom_kills
+from homefire.training.failures import Failure, GiveUp, Kind, Retry, decide, from_exit
 from homefire.training.job import Stepped, WorkerEvent
 from homefire.training.progress import MAX_LOSSES, Board, Progress, read_steps, thinned
 from homefire.training.supervisor import LOG_FILE, TrainerProcess

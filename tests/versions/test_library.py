@@ -8,8 +8,9 @@ import pytest
 
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, StoreFull
 from homefire.home import Home
-from homefire.store.events import AliasMoved, Event, VersionPublished
-from homefire.store.rows import VersionRow
+from homefire.store.events import Event
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.versions import VersionPublished, VersionRow
 from homefire.store.store import Store
 from homefire.versions import assembly
 from homefire.versions import library as library_module
@@ -173,7 +174,7 @@ async def test_the_check_notices_when_hashing_is_left_out(
     path = library.folder("v001") / "config.json"
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     monkeypatch.setattr(
-        assembly, "file_sha256", lambda file: library.manifest("v001").files.get(file.name, "?")
+        assembly, "hash_file", lambda file: library.manifest("v001").files.get(file.name, "?")
     )
     lax = [problem for problem in (await library.verify("v001")).problems if problem.name == "config.json"]
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import pytest
 
 from homefire.catalog.models import ModelInfo
 from homefire.home import Home
-from homefire.store.events import GateJudged
+from homefire.store.nouns.versions import GateJudged
 from homefire.store.store import Store
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage

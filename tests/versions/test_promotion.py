@@ -7,7 +7,8 @@ import pytest
 from homefire.catalog.models import ModelInfo
 from homefire.errors import Conflict, EngineCrashed, ModelNotFound
 from homefire.home import Home
-from homefire.store.events import AliasMoved, GateJudged
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.versions import GateJudged
 from homefire.store.store import Store
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
@@ -122,6 +123,47 @@ class TestPromotion:
             await promotion.rollback(who="me", why="worse")
         await promotion.promote("v002", who="me", why="again")
         assert promotion.previous() == "small"
+
+    async def test_a_rollback_after_promoting_the_base_goes_back_to_the_version(
+        self, promotion: Promotion, store: Store
+    ) -> None:
+        await promotion.promote("v001", who="me", why="x")
+        await promotion.promote("small", who="me", why="plain again")
+        assert promotion.previous() == "v001"
+        await promotion.rollback(who="me", why="not so plain")
+        assert live(store) == "v001"
+        await promotion.rollback(who="me", why="further back")
+        assert live(store) == "small"
+        assert promotion.previous() is None
+
+    async def test_only_what_is_true_is_said_where_nothing_lies_further_back(
+        self, promotion: Promotion
+    ) -> None:
+        with pytest.raises(Conflict, match="never was anything else"):
+            await promotion.rollback(who="me", why="x")
+        await promotion.promote("v001", who="me", why="x")
+        await promotion.rollback(to="small", who="me", why="x")
+        with pytest.raises(Conflict, match="nothing further back than small") as caught:
+            await promotion.rollback(who="me", why="x")
+        assert "promote v001" in (caught.value.hint or "")
+
+    async def test_rolling_back_to_what_never_was_live_is_a_step_like_others(
+        self, promotion: Promotion, store: Store
+    ) -> None:
+        await promotion.promote("v001", who="me", why="x")
+        await promotion.rollback(to="v002", who="me", why="it passed")
+        assert promotion.previous() == "v001"
+        await promotion.rollback(who="me", why="x")
+        assert live(store) == "v001"
+
+    async def test_a_version_promoted_again_is_a_new_step(self, promotion: Promotion, store: Store) -> None:
+        for name in ("v001", "v002", "v001"):
+            await promotion.promote(name, who="me", why="x")
+        seen = []
+        while promotion.previous() is not None:
+            await promotion.rollback(who="me", why="x")
+            seen.append(live(store))
+        assert seen == ["v002", "v001", "small"]
 
     async def test_rollback_to_a_named_version_or_base(self, promotion: Promotion, store: Store) -> None:
         await promotion.promote("v003", who="me", why="bold", override=True)

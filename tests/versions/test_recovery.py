@@ -13,8 +13,8 @@ import pytest
 
 from homefire.config.schema import StoreSettings
 from homefire.home import Home
-from homefire.store.events import Event, VersionPublished, VersionRemoved
-from homefire.store.rows import VersionRow
+from homefire.store.events import Event
+from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store, open_store
 from homefire.versions import library as library_module
 from homefire.versions.assembly import assemble

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from homefire.web.routes import add_pages
+from tests.api.house import House, close_house, open_house
 from tests.support.server import LiveServer, running_server
 
 CHROMIUM = shutil.which("chromium")
@@ -18,9 +20,9 @@ QUIET = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for the tests of a module. Not of a session: while its driver runs, no other event loop can."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (`make system-packages`)")
     with sync_playwright() as playwright:
@@ -53,6 +55,21 @@ def page(browser: Browser, server: LiveServer) -> Iterator[Page]:
 
 
 @pytest.fixture
-def folder_for_pictures(tmp_path: Path) -> Path:
-    """Where a test may leave what it saw."""
-    return tmp_path
+def strict_page(browser: Browser, server: LiveServer) -> Iterator[Page]:
+    """A page for tests that let requests fail: the console may say so, a script may not stumble."""
+    context = browser.new_context(viewport={"width": 1200, "height": 820}, base_url=server.url)
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    yield opened
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A house with the pages on it, in this process and without a browser."""
+    opened = await open_house(tmp_path)
+    add_pages(opened.app)
+    yield opened
+    await close_house(opened)

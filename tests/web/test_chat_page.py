@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -65,14 +66,110 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     expect(page.locator(".correction .said")).to_have_text("Good day to you.")
 
 
-def test_thumbs_are_kept_and_shown(page: Page, server: LiveServer) -> None:
+def test_thumbs_are_kept_and_shown_and_taken_back(page: Page, server: LiveServer) -> None:
     page.goto("/")
     ask(page, "Hello!")
-    page.get_by_role("button", name="Good answer").click()
-    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    good, bad = (page.get_by_role("button", name=name) for name in ("Good answer", "Bad answer"))
     session_id = page.url.rsplit("/", 1)[1]
-    turns = server.get(f"/v1/sessions/{session_id}")["turns"]
-    assert [turn["verdict"] for turn in turns] == ["good"]
+
+    def verdict() -> str | None:
+        [turn] = server.get(f"/v1/sessions/{session_id}")["turns"]
+        return turn["verdict"]
+
+    good.click()
+    expect(good).to_have_attribute("aria-pressed", "true")
+    assert verdict() == "good"
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    expect(good).to_have_attribute("aria-pressed", "false")
+    assert verdict() == "bad"
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "false")
+    assert verdict() is None
+    page.reload()
+    expect(good).to_have_attribute("aria-pressed", "false")
+
+
+def test_thumbs_keep_the_focus_and_the_other_buttons(page: Page) -> None:
+    page.goto("/")
+    ask(page, "Hello!")
+    good = page.get_by_role("button", name="Good answer")
+    good.focus()
+    page.keyboard.press("Enter")
+    expect(good).to_have_attribute("aria-pressed", "true")
+    expect(good).to_be_focused()
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(good).to_have_attribute("aria-pressed", "false")
+    expect(good).to_be_focused()
+
+
+def test_a_correction_that_is_not_given_leaves_everything_as_it_was(page: Page) -> None:
+    page.goto("/")
+    ask(page, "Hello!")
+    ask_to_correct = page.get_by_role("button", name="This should have been…")
+    ask_to_correct.click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("form.correct")).to_have_count(0)
+    expect(ask_to_correct).to_be_focused()
+    ask_to_correct.click()
+    page.locator("form.correct textarea").fill("Good day.")
+    page.get_by_role("button", name="Teach it").click()
+    expect(page.locator(".correction")).to_be_focused()
+    ask_to_correct.click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".correction .said")).to_have_text("Good day.")
+
+
+def answer_with(page: Page, path: str, **answer: Any) -> None:
+    """What a server, or a proxy before it, might say to the next request of this path."""
+    page.route(path, lambda route: route.fulfill(**answer), times=1)
+
+
+def test_an_error_is_told_as_text_with_what_to_do(strict_page: Page) -> None:
+    page = strict_page
+    page.goto("/")
+    said = {"error": {"code": "queue_full", "message": "Too many <b>wait</b>.", "hint": "Ask again."}}
+    answer_with(page, "**/web/ask", status=429, json=said)
+    page.get_by_label("Your message").fill("Hello!")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices p")).to_have_text(["Too many <b>wait</b>.", "Ask again."])
+    assert page.locator("#notices b").count() == 0
+    expect(page.get_by_label("Your message")).to_have_value("Hello!")
+    assert violations(page) == []
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#notices")).to_be_empty()
+
+
+def test_a_foreign_error_page_never_becomes_part_of_the_page(strict_page: Page) -> None:
+    page = strict_page
+    page.goto("/")
+    answer_with(page, "**/web/ask", status=502, content_type="text/html", body="<h1 id=evil>Bad gateway</h1>")
+    page.get_by_label("Your message").fill("Hello!")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices")).to_contain_text("The server answered with an error (502).")
+    assert page.locator("#evil").count() == 0
+
+
+def test_who_was_signed_out_is_led_back_to_where_they_were(strict_page: Page) -> None:
+    page = strict_page
+    page.goto("/versions")
+    said = {"error": {"code": "authentication_required", "message": "This server asks for an API key."}}
+    answer_with(page, "**/web/versions/rollback", status=401, json=said)
+    page.evaluate("document.getElementById('roll-back').disabled = false")
+    page.get_by_role("button", name="Roll back").click()
+    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", "/login?next=%2Fversions")
+
+
+def test_a_server_that_is_gone_is_told_and_the_question_kept(strict_page: Page) -> None:
+    page = strict_page
+    page.goto("/")
+    page.route("**/web/ask", lambda route: route.abort(), times=1)
+    page.get_by_label("Your message").fill("Hello!")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices")).to_contain_text("The server does not answer.")
+    ask(page, "Hello!")
+    expect(page.locator("#notices")).to_be_empty()
 
 
 def test_regenerate_replaces_the_last_answer(page: Page, server: LiveServer) -> None:

@@ -62,7 +62,8 @@ writing included, and a client that reads nothing of its answer for 30 s is cut 
 promotion, a model that is copied) is finished once it has begun.
 
 **What comes back.** Every answer carries `Request-Id` (and the same as `X-Request-Id`), which the log names
-where something failed. `HEAD` works where `GET` does. Chat answers carry `X-Homefire-Turn`, `X-Homefire-Session`, `X-Homefire-Model` (the
+where something failed. `HEAD` works where `GET` does.
+Chat answers carry `X-Homefire-Turn`, `X-Homefire-Session`, `X-Homefire-Model` (the
 model that answered) and, when old messages were left out to fit, `X-Homefire-Trimmed-Messages`; the
 usage then says it too, as `trimmed_messages`. The `id` of an answer in the OpenAI and Anthropic
 dialects is the turn's id, which feedback is given by. Errors have the dialect's own shape and the

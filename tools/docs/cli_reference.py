@@ -24,16 +24,16 @@ HEAD = """\
 
 Made from the command tree by `python -m tools.docs.cli_reference`. The same as `homefire COMMAND --help`.
 
-Every command but `up`, `config`, `doctor` and `demo` is a client of the running server. It is found by
-`--url`, else `HOMEFIRE_URL`, else what the running server of the home wrote to `run/server.json`, else
-the settings. A home's own key is sent to that home's own server only.
+Every command except `up`, `config`, `doctor` and `demo` is a client of the running server: the one at `--url`, else
+the one of `--home`, else the one at `HOMEFIRE_URL`, else the one of `HOMEFIRE_HOME` or `~/.homefire`. The server of a
+home proves that it is this home's before anything is sent to it ([how](../guides/command_line.md)).
 
 **Output.** Tables and colours on a terminal, plain aligned text in a pipe, and with `--json` one JSON
 document on standard output (`runs watch`, `correct --wait`, `chat`: one a line). Results go to standard
 output, asides to standard error.
 
 **Errors** are three lines on standard error: what happened, why (code and figures), what to do. With
-`--json` they are `{"error": {"code", "message", "hint", "details"}}` on standard output; the codes are
+`--json` they are one line `{"error": {"code", "message", "hint", "details"}}` on standard output; the codes are
 in [errors](errors.md).
 
 **Completion.** `homefire --install-completion` teaches your shell commands, options, and the names of

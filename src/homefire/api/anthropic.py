@@ -39,7 +39,7 @@ from homefire.api.translation import (
 from homefire.chat.context import compose
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
-from homefire.serving.router import Router
+from homefire.serving.router import Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.types import Message, Part, Reasoning, Sampling, Text, ToolCall, ToolResult
 
@@ -128,7 +128,7 @@ def prompt_counter(serving: Serving, router: Router, *, system_prompt: str | Non
 
     async def count(model: str, messages: tuple[Message, ...]) -> int:
         context = compose(messages, system_prompt=system_prompt)
-        return await serving.count_tokens(router.route(model), context.messages)
+        return await serving.count_tokens(router.route(RouteRequest(model=model)), context.messages)
 
     return count
 

@@ -14,6 +14,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
+import msgspec
+
 from homefire.api.asgi import Headers
 from homefire.api.exchange import Exchange
 from homefire.api.metrics import Metrics
@@ -21,6 +23,8 @@ from homefire.chat.request import ChatRequest, Ended, Principal, Started, TurnEv
 from homefire.engines.base import Delta
 
 RunTurn = Callable[[ChatRequest], AsyncGenerator[TurnEvent, None]]
+ON_DISCONNECT = b"x-homefire-on-disconnect"
+"""With `continue` the turn goes on when its client leaves; it is read again at `/v1/turns/{id}/events`."""
 LARGE_BODY_BYTES = 32 * 1024
 """Translated in a thread: other requests wait for no more than a switch of threads."""
 _JSON = (b"content-type", b"application/json")
@@ -75,8 +79,9 @@ class ChatEndpoint:
             await exchange.respond(200, [_JSON], await translated())
             return
         request, encoder = translated
+        if exchange.headers.get(ON_DISCONNECT) == b"continue":
+            request = msgspec.structs.replace(request, on_disconnect="continue")
         outcome = "cancelled"
-        self._metrics.num_in_flight += 1
         events = self._run_turn(request)
         try:
             outcome = await self._answer(events, encoder, exchange)
@@ -84,7 +89,6 @@ class ChatEndpoint:
             outcome = "failed"
             raise
         finally:
-            self._metrics.num_in_flight -= 1
             self._metrics.turn_done(dialect=self._dialect, outcome=outcome)
             await events.aclose()
 

@@ -18,7 +18,8 @@ from homefire.api.exchange import ABORT
 MAX_HEAD_S = 20.0
 MAX_HEAD_BYTES = 64 * 1024
 MAX_UNREAD_S = 30.0
-"""How long the bytes that wait for a client may not become fewer than the transport's low-water mark (16 KiB)."""
+MIN_READ_BYTES = 16 * 1024
+"""What a client must take in that time while more waits for it: 0.5 KiB a second, slower than any line."""
 
 
 class Connection(HttpToolsProtocol):
@@ -67,7 +68,7 @@ class Connection(HttpToolsProtocol):
         """The client does not read as fast as it is sent to."""
         super().pause_writing()
         if self._unread_timer is None:
-            self._unread_timer = self.loop.call_later(MAX_UNREAD_S, self.transport.abort)
+            self._await_reading()
 
     def resume_writing(self) -> None:
         """The client has read most of it."""
@@ -89,6 +90,16 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _await_reading(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(MAX_UNREAD_S, self._check_reading, waiting)
+
+    def _check_reading(self, num_bytes_before: int) -> None:
+        if num_bytes_before - self.transport.get_write_buffer_size() < MIN_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._await_reading()
 
     def _is_read(self) -> None:
         if self._unread_timer is not None:

@@ -14,7 +14,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +31,7 @@ from homefire.api.auth import authenticate
 from homefire.api.body import ClientGone, read_body
 from homefire.api.context import Context
 from homefire.api.exchange import Exchange
+from homefire.api.failures import to_homefire_error
 from homefire.api.policy import SAFE_METHODS, SINGLE_HEADERS, Policy, check_media_type
 from homefire.api.presence import cancel_on_disconnect
 from homefire.errors import (
@@ -42,7 +45,7 @@ from homefire.errors import (
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 STATUS_CLIENT_GONE = 499
-SIGN_IN_PAGE = b"/login"
+SIGN_IN_PAGE = "/login"
 QUESTIONS = frozenset({"/v1/embeddings", "/api/embed", "/api/embeddings", "/api/show"})
 """POST addresses that change nothing: they end with their client and with the deadline."""
 _MAX_HEADERS = 100
@@ -62,7 +65,8 @@ class HomefireApp(FastAPI):
         self._endpoints: dict[str, Endpoint] = {}
         self._context, self._metrics = context, context.metrics
         self._redact = context.homefire.redactor.redact
-        self._new_id = context.homefire.world.new_id
+        self._request_ids = count(1)
+        self._id_prefix = context.homefire.world.new_id("req")
         self._timeout_s, self._max_body_bytes = server.request_timeout_s, server.max_body_bytes
         self._policy = Policy.from_settings(
             server.host,
@@ -100,7 +104,7 @@ class HomefireApp(FastAPI):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = time.perf_counter()
-        exchange = Exchange(scope, receive, send, request_id=self._new_id("req"))
+        exchange = Exchange(scope, receive, send, request_id=f"{self._id_prefix}{next(self._request_ids):x}")
         exchange.dialect = self.addresses.dialect(scope["path"], exchange.headers)
         try:
             async with asyncio.timeout(self._timeout_s) as exchange.deadline:
@@ -193,12 +197,13 @@ class HomefireApp(FastAPI):
                 hint="Send it faster, ask for fewer tokens, or raise server.request_timeout_s.",
                 request_timeout_s=self._timeout_s,
             )
-        if not exchange.is_begun and isinstance(error, HomefireError) and _wants_page(exchange):
-            if error.http_status == 401:
-                await exchange.respond(303, [(b"location", SIGN_IN_PAGE)], b"")
+        if not exchange.is_begun and _wants_page(exchange):
+            known = to_homefire_error(error, request_id=exchange.request_id)
+            if known.http_status == 401 and exchange.scope["method"] in SAFE_METHODS:
+                await exchange.respond(303, [(b"location", sign_in_address(exchange.scope).encode())], b"")
                 return
             if self.error_page is not None:
-                await self.error_page(error)(exchange.scope, exchange.receive, exchange.send)
+                await self.error_page(known)(exchange.scope, exchange.receive, exchange.send)
                 return
         await exchange.fail(error, redact=self._redact)
 
@@ -206,7 +211,7 @@ class HomefireApp(FastAPI):
 def _wants_page(exchange: Exchange) -> bool:
     """Whether a browser asks for a page, for a person to look at."""
     return (
-        exchange.scope["method"] == "GET"
+        b"hx-request" not in exchange.headers
         and b"text/html" in exchange.headers.get(b"accept", b"")
         and not exchange.scope["path"].startswith(API_PREFIXES)
     )
@@ -215,3 +220,10 @@ def _wants_page(exchange: Exchange) -> bool:
 def _operation_id(route: APIRoute) -> str:
     """`sessions_list_sessions`; unique, because a router's names are."""
     return f"{route.tags[0]}_{route.name}" if route.tags else f"page_{route.name}{route.path_format}"
+
+
+def sign_in_address(scope: Scope) -> str:
+    """The sign-in page, told where to go on to afterwards; it follows only paths of this server."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return SIGN_IN_PAGE if wanted == "/" else f"{SIGN_IN_PAGE}?next={quote(wanted, safe='/')}"

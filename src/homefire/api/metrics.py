@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -55,8 +56,6 @@ class Metrics(Collector):
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._readings = readings
-        self.num_in_flight = 0
-        """Turns being answered now."""
         self._requests: dict[tuple[str, str, int], int] = defaultdict(int)
         self._turns: dict[tuple[str, str], int] = defaultdict(int)
         self._tokens: dict[tuple[str, str], int] = defaultdict(int)
@@ -113,15 +112,12 @@ class Metrics(Collector):
             self._first_token,
         )
         yield _histogram("homefire_queue_seconds", "Waiting for a place at the model.", "model", self._queued)
-        yield GaugeMetricFamily(
-            "homefire_turns_in_flight", "Turns being answered now.", value=self.num_in_flight
-        )
         if self._readings is not None:
             yield from self._readings()
 
 
 def _counter(
-    name: str, about: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], int]
+    name: str, about: str, labels: tuple[str, ...], values: Mapping[Any, int]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(name, about, labels=labels)
     for key, value in values.items():

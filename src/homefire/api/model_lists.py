@@ -51,7 +51,7 @@ def create_openai_router(context: Context) -> APIRouter:
     @router.get("/v1/models/{model}", **describe(answer=openai_types.ModelCard))
     async def show_model(request: Request, model: ModelName) -> JsonDocument:
         """One of them; an alias is described by the model it means."""
-        found = homefire.router.route(model).model
+        found = homefire.catalog.resolve(model).model
         card = _anthropic_card if "anthropic-version" in request.headers else _openai_card
         return JsonDocument(msgspec.structs.replace(card(found), id=model))
 
@@ -87,7 +87,9 @@ def create_ollama_router(context: Context) -> APIRouter:
         """The models in memory."""
         found = []
         for resident in homefire.serving.status():
-            model = homefire.router.route(resident.name).model
+            if resident.state != "ready":
+                continue
+            model = homefire.catalog.resolve(resident.name).model
             engine = resident.engine
             found.append(
                 ollama_types.Loaded(
@@ -111,7 +113,7 @@ def create_ollama_router(context: Context) -> APIRouter:
         name = wanted.model or wanted.name
         if not name:
             raise InvalidRequest("The field 'model' is missing.", param="model")
-        model = homefire.router.route(plain_name(name)).model
+        model = homefire.catalog.resolve(plain_name(name)).model
         family = model.architecture.lower()
         info: dict[str, Any] = {
             "general.architecture": family,
@@ -122,7 +124,7 @@ def create_ollama_router(context: Context) -> APIRouter:
             ollama_types.Shown(
                 modelfile=f"# Homefire keeps no Modelfile\nFROM {model.name}\n",
                 parameters="",
-                template=homefire.catalog.prompt_format(model).source,
+                template=homefire.catalog.chat_template(model).source,
                 details=_details(model),
                 model_info=info,
                 capabilities=["completion"],

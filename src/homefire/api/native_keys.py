@@ -21,7 +21,7 @@ from homefire.chat.request import Principal
 from homefire.config.secrets import load_api_key
 from homefire.errors import Conflict, Forbidden
 from homefire.store.api_keys import create_key
-from homefire.store.events import KeyRevoked
+from homefire.store.nouns.keys import KeyRevoked
 
 MAX_NAME_CHARS = 100
 KeyId = Annotated[str, Path(max_length=100)]

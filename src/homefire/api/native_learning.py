@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Annotated, Literal
 
+import msgspec
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
@@ -19,6 +20,8 @@ from homefire.api.documents import JsonDocument, read_document
 from homefire.api.event_stream import EventStream, encode_event
 from homefire.api.native_types import (
     CorrectionBody,
+    CorrectionsPage,
+    EditCorrectionBody,
     FeedbackBody,
     Queue,
     ReasonBody,
@@ -27,13 +30,18 @@ from homefire.api.native_types import (
     StartRunBody,
 )
 from homefire.errors import NotFound
-from homefire.store.events import RunState
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import RunState
+from homefire.training.correction_states import CorrectionState, CorrectionView
 from homefire.training.corrections import Given
 from homefire.types import Message
 
 Move = Literal["pause", "resume", "stop", "skip", "retry"]
 RunId = Annotated[str, Path(max_length=100)]
+ExampleId = Annotated[str, Path(max_length=100)]
+NEWEST = 1 << 62
+PAGE_ROWS = 200
+"""So many rows are looked at in one go while a page of one state is filled."""
 
 
 def create_learning_router(context: Context) -> APIRouter:
@@ -68,6 +76,50 @@ def create_learning_router(context: Context) -> APIRouter:
         )
         return JsonDocument(given)
 
+    @router.get("/v1/corrections", **describe(answer=CorrectionsPage))
+    async def list_corrections(
+        request: Request,
+        state: CorrectionState | None = None,
+        before: Annotated[int, Query(ge=0)] = NEWEST,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> JsonDocument:
+        """The caller's corrections, newest first, each with where it stands and what happens next."""
+        return JsonDocument(
+            page_of_corrections(context, principal_of(request).id, state=state, before=before, limit=limit)
+        )
+
+    @router.get("/v1/corrections/{example_id}", **describe(answer=CorrectionView))
+    async def show_correction(request: Request, example_id: ExampleId) -> JsonDocument:
+        """One correction; the beginning of its id is enough."""
+        example = homefire.training.changes.find(example_id, principal=principal_of(request).id)
+        return JsonDocument(homefire.training.correction_states().view(example))
+
+    @router.patch("/v1/corrections/{example_id}", **describe(body=EditCorrectionBody, answer=CorrectionView))
+    async def edit_correction(request: Request, example_id: ExampleId) -> JsonDocument:
+        """Put another correction in its place; answers with the new one."""
+        wanted = await read_document(request, EditCorrectionBody)
+        if wanted.answer is None and wanted.question is None:
+            raise invalid("answer", "an answer or a question is expected")
+        example = await homefire.training.changes.edit(
+            example_id, principal=principal_of(request).id, answer=wanted.answer, question=wanted.question
+        )
+        return JsonDocument(homefire.training.correction_states().view(example))
+
+    @router.delete("/v1/corrections/{example_id}", **describe(body=ReasonBody, answer=CorrectionView))
+    async def withdraw_correction(request: Request, example_id: ExampleId) -> JsonDocument:
+        """Withdraw a correction; where what is live knows it, a run that un-teaches it is queued."""
+        wanted = await read_document(request, ReasonBody)
+        example = await homefire.training.changes.withdraw(
+            example_id, principal=principal_of(request).id, why=wanted.why
+        )
+        return JsonDocument(homefire.training.correction_states().view(example))
+
+    @router.post("/v1/corrections/{example_id}/retry", **describe(answer=RunView))
+    async def retry_correction(request: Request, example_id: ExampleId) -> JsonDocument:
+        """Teach a refused, stranded or taken-back correction once more, by itself; answers with the run."""
+        row = await homefire.training.changes.retry(example_id, principal=principal_of(request).id)
+        return JsonDocument(run_view(context, row))
+
     @router.get("/v1/runs", **describe(answer=Runs))
     async def list_runs(
         state: RunState | None = None,
@@ -77,17 +129,18 @@ def create_learning_router(context: Context) -> APIRouter:
         """Runs, newest first; of one `state`, or of those that learn one example (`example_id`)."""
         rows = sorted(homefire.store.runs.list(state), key=lambda row: row.queued_at_s, reverse=True)
         if example_id is not None:
-            rows = [row for row in rows if learns(context, row, example_id)]
+            rows = [row for row in homefire.store.runs.of_example(example_id) if state in (None, row.state)]
         return JsonDocument(Runs([run_view(context, row) for row in rows[:limit]]))
 
     @router.get("/v1/queue", **describe(answer=Queue))
-    async def queue() -> JsonDocument:
-        """What will be trained, and what training waits for."""
+    async def queue(request: Request) -> JsonDocument:
+        """What will be trained, what training waits for, and what nothing will train."""
         return JsonDocument(
             Queue(
                 runs=open_runs(context),
                 num_pending_examples=len(homefire.store.examples.pending()),
                 waiting_reason=homefire.training.waiting_reason(),
+                unlearned=tuple(homefire.training.unlearned(principal_of(request).id)),
             )
         )
 
@@ -99,9 +152,11 @@ def create_learning_router(context: Context) -> APIRouter:
         return JsonDocument(run_view(context, row))
 
     @router.get("/v1/runs/{run_id}", **describe(answer=RunView))
-    async def show_run(run_id: RunId) -> JsonDocument:
-        """One run, with its progress and the gate's verdict."""
-        return JsonDocument(run_view(context, find(run_id)))
+    async def show_run(request: Request, run_id: RunId) -> JsonDocument:
+        """One run, with its progress, the gate's verdict, and the caller's corrections in it."""
+        row = find(run_id)
+        corrections = tuple(homefire.training.corrections_of(run_id, principal_of(request).id))
+        return JsonDocument(msgspec.structs.replace(run_view(context, row), corrections=corrections))
 
     @router.get("/v1/runs/{run_id}/events", **describe(answer=RunView, answer_type="text/event-stream"))
     async def follow_run(run_id: RunId) -> EventStream:
@@ -142,10 +197,21 @@ def run_view(context: Context, row: RunRow) -> RunView:
     )
 
 
-def learns(context: Context, row: RunRow, example_id: str) -> bool:
-    """Whether an example is in a run's dataset."""
-    dataset = context.homefire.store.datasets.get(row.dataset_id)
-    return dataset is not None and example_id in dataset.example_ids
+def page_of_corrections(
+    context: Context, principal: str, *, state: CorrectionState | None, before: int, limit: int
+) -> CorrectionsPage:
+    """At most `limit` corrections of a principal that were taught before this place in the log."""
+    states, examples = context.homefire.training.correction_states(), context.homefire.store.examples
+    found: list[CorrectionView] = []
+    while len(found) <= limit:
+        rows = examples.page(principal, before_seq=before, limit=PAGE_ROWS)
+        if not rows:
+            break
+        before = rows[-1].seq
+        views = (states.view(row) for row in rows)
+        found += [view for view in views if state is None or view.state == state]
+    page = found[:limit]
+    return CorrectionsPage(page, page[-1].seq if len(found) > limit else None)
 
 
 def open_runs(context: Context) -> list[RunView]:

@@ -14,6 +14,7 @@ from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
 from homefire.api.native_types import AddModelBody, Models, ModelView, Removed, Report, RouteView
 from homefire.catalog.models import ModelInfo
+from homefire.serving.router import RouteRequest
 
 ModelName = Annotated[str, InPath(max_length=200)]
 
@@ -54,14 +55,18 @@ def create_model_router(context: Context) -> APIRouter:
         """Remove a base model. Conflict while an alias, a version or a run needs it."""
         model = homefire.catalog.resolve(name).model
         await homefire.catalog.remove(name)
-        homefire.serving.let_go(model)
+        homefire.serving.evict(model)
         return JsonDocument(Removed(name))
 
     @router.get("/v1/route", **describe(answer=RouteView))
     async def show_route(model: Annotated[str | None, Query(max_length=200)] = None) -> JsonDocument:
         """Which model would answer a request that names `model` (or none), and why."""
-        route = homefire.router.route(model or homefire.loaded.settings.chat.default_model)
-        return JsonDocument(RouteView(route.requested, route.model.name, route.chain, route.reason))
+        route = homefire.router.route(
+            RouteRequest(model=model or homefire.loaded.settings.chat.default_model)
+        )
+        return JsonDocument(
+            RouteView(route.resolved.name, route.model.name, route.resolved.chain, route.reason)
+        )
 
     return router
 

@@ -8,12 +8,16 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from msgspec import UNSET
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from starlette.requests import Request
 from starlette.responses import Response
 
 import homefire as package
+from homefire.api.auth import principal_of
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument
 from homefire.api.metrics import CONTENT_TYPE, Family
@@ -31,11 +35,13 @@ from homefire.api.native_types import (
 )
 from homefire.api.native_versions import live_model
 from homefire.app import Homefire
+from homefire.home import proof_of_home
 from homefire.machine.probe import probe
 from homefire.serving.residency import ResidentModel
 
 DIALECTS = ["openai", "ollama", "anthropic", "native"]
 NUM_RECENT_RUNS = 5
+NUM_UNLEARNED = 20
 
 
 def create_status_router(context: Context) -> APIRouter:
@@ -44,11 +50,21 @@ def create_status_router(context: Context) -> APIRouter:
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/health", **describe(answer=Health))
-    async def health() -> JsonDocument:
-        """Liveness: 200 whenever the server answers. Needs no key, and tells nothing else."""
-        failure = homefire.store.failure
+    async def health(
+        request: Request, challenge: Annotated[str | None, Query(max_length=100)] = None
+    ) -> JsonDocument:
+        """Liveness: 200 whenever the server answers. Needs no key, and tells nothing else.
+
+        A `challenge` is answered with a `proof` that only this home's server can give: the command line asks
+        for it before it sends anything else.
+        """
+        failure, token = homefire.store.failure, getattr(request.app.state, "server_token", None)
         return JsonDocument(
-            Health("ok" if failure is None else "degraded", "ok" if failure is None else failure.code)
+            Health(
+                "ok" if failure is None else "degraded",
+                "ok" if failure is None else failure.code,
+                proof_of_home(token, challenge) if token and challenge else UNSET,
+            )
         )
 
     @router.get("/info", **describe(answer=Info))
@@ -78,9 +94,9 @@ def create_status_router(context: Context) -> APIRouter:
         return Response(context.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     @router.get("/v1/status", **describe(answer=Status))
-    async def status() -> JsonDocument:
+    async def status(request: Request) -> JsonDocument:
         """Everything at a glance."""
-        return JsonDocument(read_status(context))
+        return JsonDocument(read_status(context, principal_of(request).id))
 
     @router.get("/v1/config", **describe(answer=Config))
     async def config() -> JsonDocument:
@@ -96,8 +112,8 @@ def create_status_router(context: Context) -> APIRouter:
     return router
 
 
-def read_status(context: Context) -> Status:
-    """What `/v1/status` says. Some milliseconds."""
+def read_status(context: Context, principal: str) -> Status:
+    """What `/v1/status` tells this principal. Some milliseconds."""
     homefire = context.homefire
     disk = shutil.disk_usage(homefire.home.root)
     queue = homefire.serving.queue()
@@ -111,11 +127,13 @@ def read_status(context: Context) -> Status:
         home=str(homefire.home.root),
         disk=DiskView(disk.free, disk.total),
         live=live_model(context),
-        queue=QueueView(queue.num_active, queue.num_waiting),
+        queue=QueueView(queue.num_active, queue.num_waiting, queue.waiting),
+        scrub=homefire.scrub.status(),
         resident=[_resident(model) for model in homefire.serving.status()],
         num_pending_examples=len(homefire.store.examples.pending()),
         waiting_reason=homefire.training.waiting_reason(),
         runs=[*open_runs(context), *(run_view(context, row) for row in recent)],
+        unlearned=tuple(homefire.training.unlearned(principal)[:NUM_UNLEARNED]),
     )
 
 
@@ -125,7 +143,7 @@ def _resident(model: ResidentModel) -> ResidentView:
         name=model.name,
         state=model.state,
         pinned=model.pinned,
-        active=model.num_leases,
+        active=model.num_active,
         pid=engine.pid if engine is not None else None,
         memory_bytes=engine.rss_bytes if engine is not None else None,
         num_restarts=engine.num_restarts if engine is not None else 0,
@@ -152,8 +170,13 @@ def readings(homefire: Homefire) -> Iterator[Family]:
         "homefire_start_time_seconds", "Unix time of the start.", value=homefire.started_at_s
     )
     queue = homefire.serving.queue()
-    yield GaugeMetricFamily("homefire_queue_waiting", "Chat requests that wait.", value=queue.num_waiting)
-    yield GaugeMetricFamily("homefire_queue_active", "Chat requests that generate.", value=queue.num_active)
+    yield GaugeMetricFamily(
+        "homefire_queue_waiting", "Requests that wait for a model.", value=queue.num_waiting
+    )
+    yield GaugeMetricFamily("homefire_queue_active", "Requests that use a model.", value=queue.num_active)
+    yield GaugeMetricFamily(
+        "homefire_turns_in_flight", "Turns being answered now.", value=homefire.turns.num_running
+    )
     restarts = CounterMetricFamily(
         "homefire_engine_restarts", "Restarts of engine workers.", labels=["model"]
     )

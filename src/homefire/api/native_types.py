@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from homefire.api.translation import (
     NumLogprobs,
@@ -16,9 +16,14 @@ from homefire.api.translation import (
     Temperature,
     TopK,
 )
+from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.request import Ended, Overflow
 from homefire.machine.probe import Machine
-from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow, Verdict, VersionRow
+from homefire.serving.effects import WaitingRequest
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, Verdict
+from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import VersionRow
+from homefire.training.correction_states import CorrectionView
 from homefire.training.progress import Progress
 from homefire.types import Message
 
@@ -80,6 +85,13 @@ class CorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
     messages: list[Message] | None = None
 
 
+class EditCorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`PATCH /v1/corrections/{example_id}`: what the correction should say instead; null leaves it as it is."""
+
+    answer: str | None = None
+    question: str | None = None
+
+
 class StartRunBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/runs`: train now, with these examples or all that wait."""
 
@@ -121,6 +133,8 @@ class RunView(RunRow, frozen=True, kw_only=True):
     promoted: bool
     gate_passed: bool | None
     gate_reasons: tuple[str, ...]
+    corrections: tuple[CorrectionView, ...] = ()
+    """What it learns of the caller's corrections, where one run is shown."""
 
 
 class Runs(Struct, frozen=True):
@@ -130,11 +144,22 @@ class Runs(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """What will be trained: runs that are not over, and corrections that no run has taken up."""
+    """What will be trained: runs that are not over, and corrections that no run has taken up.
+
+    `unlearned` are the caller's corrections that were refused or stranded, each with why and what happens next.
+    """
 
     runs: list[RunView]
     num_pending_examples: int
     waiting_reason: str | None
+    unlearned: tuple[CorrectionView, ...] = ()
+
+
+class CorrectionsPage(Struct, frozen=True):
+    """The caller's corrections, the newest first; `next_before` asks for the ones before them."""
+
+    corrections: list[CorrectionView]
+    next_before: int | None
 
 
 class VersionView(VersionRow, frozen=True, kw_only=True):
@@ -224,10 +249,11 @@ class RouteView(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """Liveness. `store` says why where nothing can be written."""
+    """Liveness. `store` says why where nothing can be written; `proof` answers a `challenge`."""
 
     state: Literal["ok", "degraded"]
     store: str
+    proof: str | UnsetType = UNSET
 
 
 class Info(Struct, frozen=True):
@@ -257,10 +283,12 @@ class DiskView(Struct, frozen=True):
 
 
 class QueueView(Struct, frozen=True):
-    """Chat requests."""
+    """Requests that use a model, and those that wait for one."""
 
     active: int
     waiting: int
+    requests: tuple[WaitingRequest, ...] = ()
+    """Those that wait, the next one first, each with what it waits for."""
 
 
 class ResidentView(Struct, frozen=True):
@@ -288,10 +316,14 @@ class Status(Struct, frozen=True, kw_only=True):
     disk: DiskView
     live: str
     queue: QueueView
+    scrub: ScrubStatus
+    """The slow reading of all files; `report.damaged` names what is not as it was written."""
     resident: list[ResidentView]
     num_pending_examples: int
     waiting_reason: str | None
     runs: list[RunView]
+    unlearned: tuple[CorrectionView, ...] = ()
+    """The caller's corrections that were refused or stranded, the newest first."""
 
 
 class Setting(Struct, frozen=True):

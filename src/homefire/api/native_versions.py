@@ -21,7 +21,8 @@ from homefire.api.native_types import (
     VersionView,
 )
 from homefire.errors import CorruptData
-from homefire.store.rows import AliasRow, VersionRow
+from homefire.store.nouns.aliases import AliasRow
+from homefire.store.nouns.versions import VersionRow
 from homefire.versions.comparison import Comparison, compare
 
 VersionName = Annotated[str, Path(max_length=100)]
@@ -85,7 +86,7 @@ def create_version_router(context: Context) -> APIRouter:
         await homefire.library.delete(
             version, who=principal_of(request).id, why=wanted.why or "deletion asked for"
         )
-        homefire.serving.let_go(model)
+        homefire.serving.evict(model)
         return JsonDocument(Removed(version))
 
     return router

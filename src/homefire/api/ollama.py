@@ -41,7 +41,7 @@ from homefire.api.translation import (
 )
 from homefire.chat.request import ChatRequest, Ended, Overflow, Principal, Started
 from homefire.engines.base import Delta
-from homefire.serving.router import Router
+from homefire.serving.router import Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.types import Message, Part, Reasoning, Sampling, Text, ToolCall
 
@@ -100,7 +100,7 @@ class ModelControl:
 
     def context_length(self, name: str) -> int:
         """Tokens one request may fill, as the model is loaded or would be."""
-        route = self._router.route(name)
+        route = self._router.route(RouteRequest(model=name))
         return self._serving.context_length(route) or route.model.context_length
 
     async def load(self, name: str) -> None:

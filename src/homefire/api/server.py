@@ -37,12 +37,13 @@ from homefire.api.native_learning import create_learning_router
 from homefire.api.native_models import create_model_router
 from homefire.api.native_sessions import create_session_router
 from homefire.api.native_status import create_status_router, readings
+from homefire.api.native_turns import create_turn_router
 from homefire.api.native_versions import create_version_router
 from homefire.api.ollama import ModelControl, OllamaChat, OllamaGenerate
 from homefire.api.openai import OpenAIChat
 from homefire.app import Homefire
 from homefire.store.api_keys import KeyRing
-from homefire.store.events import KeyCreated, KeyRevoked
+from homefire.store.nouns.keys import KeyCreated, KeyRevoked
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -124,6 +125,7 @@ def create_app(homefire: Homefire) -> HomefireApp:
         create_version_router,
         create_model_router,
         create_session_router,
+        create_turn_router,
         create_openai_router,
         create_ollama_router,
         create_embedding_router,

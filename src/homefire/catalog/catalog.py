@@ -9,31 +9,47 @@ copy on threads and in child processes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import hashlib
 import importlib.util
-import logging
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from homefire.catalog.checkpoint import ADAPTER_CONFIG
-from homefire.catalog.derived import DerivedFiles
+from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import import_files
 from homefire.catalog.inspect import find_damage, inspect_path
-from homefire.catalog.models import BUNDLED, DEFAULT, LIVE, ModelInfo, Resolved, check_name, suggest_name
+from homefire.catalog.models import (
+    BUNDLED,
+    DEFAULT,
+    LIVE,
+    ModelFormat,
+    ModelInfo,
+    RemoteModel,
+    Resolved,
+    check_name,
+    suggest_name,
+)
+from homefire.catalog.scrub import ScrubTarget
+from homefire.catalog.sources import KINDS_BY_FORMAT, Repair, Sources
 from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
 from homefire.config.schema import Settings
-from homefire.engines.base import Adapter, ModelFiles
+from homefire.engines.base import ModelSpec, SourceKind
 from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound
 from homefire.home import Home
-from homefire.store.events import AliasMoved, Event, ModelRegistered, ModelRemoved
-from homefire.store.rows import ModelRow, RunRow, VersionRow
+from homefire.machine.hashing import FileVerifier
+from homefire.store.events import Event
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.models import ModelRegistered, ModelRemoved, ModelRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import VersionRow
 from homefire.store.store import Store
 
 if TYPE_CHECKING:
@@ -41,8 +57,7 @@ if TYPE_CHECKING:
 
 MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
-Mend = Callable[[str], Awaitable[object]]
-_log = logging.getLogger(__name__)
+BUILT_IN_ENGINES: Final[Mapping[str, SourceKind]] = MappingProxyType({"llama.cpp": "gguf"})
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -56,13 +71,35 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 class Catalog:
-    """See the module. One for each server."""
+    """One for each server."""
 
-    def __init__(self, home: Home, store: Store, settings: Settings, *, mend: Mend | None = None) -> None:
-        """`mend` makes the folder of a damaged version whole again (from its blobs), or raises CorruptData."""
+    def __init__(
+        self,
+        home: Home,
+        store: Store,
+        settings: Settings,
+        *,
+        engines: Mapping[str, SourceKind] = BUILT_IN_ENGINES,
+        remotes: Mapping[str, RemoteModel] = MappingProxyType({}),
+        repair: Repair | None = None,
+        verifier: FileVerifier | None = None,
+    ) -> None:
+        """`engines` maps each to what it reads; `remotes` are the models on other servers, by name.
+
+        `repair` restores the folder of a damaged version from its blobs, or raises CorruptData.
+        """
         self._home, self._store, self._settings = home, store, settings.serving
-        self._mend = mend
-        self._derived = DerivedFiles(home.cache / "gguf")
+        self._engines, self._remotes = engines, remotes
+        self._verifier = verifier or FileVerifier()
+        self._gguf_cache = GgufCache(home.cache / "gguf", self._verifier)
+        self._sources = Sources(
+            self._gguf_cache,
+            verifier=self._verifier,
+            registered=self._registered_files,
+            remotes=remotes,
+            gguf_dtype=settings.serving.gguf_dtype,
+            repair=repair,
+        )
         self._manifests: dict[str, _Manifest] = {}
         self._templates: dict[str, ChatTemplate] = {}
         self._adding = asyncio.Lock()
@@ -81,16 +118,21 @@ class Catalog:
         model = self._find(chain[-1])
         if model is None:
             nearest = difflib.get_close_matches(chain[-1], self._names(), n=1)
-            hint = f"Did you mean {nearest[0]!r}?" if nearest else "`homefire models` lists those there are."
+            hint = (
+                f"Did you mean {nearest[0]!r}?"
+                if nearest
+                else "`homefire models list` lists those there are."
+            )
             raise ModelNotFound(
                 f"There is no model named {chain[-1]!r}.", hint=hint, model=name, nearest=nearest or None
             )
         return Resolved(name, tuple(chain), model)
 
     def list(self) -> list[ModelInfo]:
-        """Aliases, bases, then versions, each by name."""
+        """Aliases, bases, versions, then models of other servers, each by name."""
         models = [self._base_info(row) for row in self._store.models.list()]
         models += [self._version_info(row) for row in self._store.versions.list()]
+        models += [self._remote_info(name, remote) for name, remote in self._remotes.items()]
         by_name = {model.name: model for model in models}
         aliases = []
         for alias in self._store.aliases.list():
@@ -106,6 +148,7 @@ class Catalog:
             *(alias.alias for alias in self._store.aliases.list()),
             *(row.name for row in self._store.models.list()),
             *(row.version for row in self._store.versions.list()),
+            *self._remotes,
         ]
 
     def _find(self, name: str) -> ModelInfo | None:
@@ -115,7 +158,8 @@ class Catalog:
         version = self._store.versions.get(name)
         if version is not None and version.removed_at_s is None:
             return self._version_info(version)
-        return None
+        remote = self._remotes.get(name)
+        return self._remote_info(name, remote) if remote is not None else None
 
     def _base_info(self, row: ModelRow) -> ModelInfo:
         why_not = (
@@ -128,6 +172,8 @@ class Catalog:
             kind="base",
             target=None,
             format=row.format,
+            engine=self._engine_for(row.format),
+            num_parallel=self._settings.num_parallel,
             folder=self._home.root / row.path,
             digest=row.digest,
             base=None,
@@ -151,6 +197,8 @@ class Catalog:
             kind="version",
             target=None,
             format="safetensors",
+            engine=self._engine_for("safetensors"),
+            num_parallel=self._settings.num_parallel,
             folder=self._version_folder(row),
             digest=row.digest,
             base=row.base,
@@ -161,6 +209,27 @@ class Catalog:
             context_length=base.context_length,
             why_not_trainable=self._why_nothing_is_trainable,
             created_at_s=row.created_at_s,
+        )
+
+    def _remote_info(self, name: str, remote: RemoteModel) -> ModelInfo:
+        identity = hashlib.sha256(f"{remote.url}#{remote.model}".encode()).hexdigest()
+        return ModelInfo(
+            name=name,
+            kind="remote",
+            target=None,
+            format="remote",
+            engine=remote.engine,
+            num_parallel=remote.num_parallel,
+            folder=self._home.base_models / name,
+            digest=f"sha256:{identity}",
+            base=None,
+            parent=None,
+            architecture="unknown",
+            num_parameters=0,
+            size_bytes=0,
+            context_length=remote.context_length,
+            why_not_trainable="its weights are on another server",
+            created_at_s=0.0,
         )
 
     def _manifest(self, row: VersionRow) -> _Manifest:
@@ -217,6 +286,8 @@ class Catalog:
                 await asyncio.to_thread(
                     import_files, found.folder, found.files, target=folder, world=self._store.world
                 )
+                for file, sha256 in found.files.items():
+                    self._verifier.note(folder / file, sha256)  # it was read back
             await self._store.append(
                 ModelRegistered(
                     name=name,
@@ -233,7 +304,7 @@ class Catalog:
         return self.resolve(name).model
 
     async def remove(self, name: str) -> None:
-        """Forget a base model, delete our copy of it and what was made of it.
+        """Remove a base model, our copy of it and what was made of it.
 
         Conflict while an alias, a version or a run that is not over needs it.
         """
@@ -256,7 +327,7 @@ class Catalog:
         if folder.parent == self._home.base_models.resolve():
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if all(other.digest != row.digest for other in self._store.models.list()):
-            await asyncio.to_thread(self._derived.forget, row.digest)
+            await asyncio.to_thread(self._gguf_cache.remove, row.digest)
 
     def _open_runs(self) -> Sequence[RunRow]:
         runs = self._store.runs
@@ -284,70 +355,40 @@ class Catalog:
 
     # What engines load
 
-    async def files(self, model: ModelInfo, *, nice: int = 0) -> ModelFiles:
-        """What an engine loads for a model, made from safetensors where needed.
+    async def spec(self, model: ModelInfo, *, nice: int = 0) -> ModelSpec:
+        """A model as its engine is given it; a GGUF file is made first where that is what the engine reads.
 
-        The sources of a conversion are hashed before it; what is loaded is hashed by the worker before each
-        load. Raises CorruptData, BadModel.
+        Raises CorruptData, BadModel, ConfigError where no engine reads this model.
         """
         if model.kind == "alias":
             model = self.resolve(model.name).model
-        adapters: tuple[Adapter, ...] = ()
-        adapter_sha256s: tuple[str, ...] = ()
-        whole = model
-        if (model.folder / ADAPTER_CONFIG).exists() and model.base is not None:
-            whole = self.resolve(model.base).model
-            await self._check_sources(model)
-            path, sha256 = await self._derived.adapter(
-                model.folder, base=whole.folder, digest=model.digest, nice=nice
-            )
-            adapters, adapter_sha256s = (Adapter(str(path)),), (sha256,)
-        gguf_path, gguf_sha256 = await self._gguf(whole, nice=nice)
+        base = self.resolve(model.base).model if model.base is not None else None
+        source = await self._sources.make(self._engines[model.engine], model, base=base, nice=nice)
         asked = self._settings.context_length or MAX_CONTEXT_BY_DEFAULT
-        return ModelFiles(
+        return ModelSpec(
             name=model.name,
             digest=model.digest,
-            gguf_path=str(gguf_path),
-            gguf_sha256=gguf_sha256,
-            adapters=adapters,
-            adapter_sha256s=adapter_sha256s,
+            engine=model.engine,
+            source=source,
             context_length=min(asked, model.context_length),
-            num_parallel=self._settings.num_parallel,
+            num_parallel=model.num_parallel,
             num_threads=self._settings.num_threads,
             nice=nice,
         )
 
-    async def _gguf(self, model: ModelInfo, *, nice: int) -> tuple[Path, str]:
-        if model.format == "gguf":
-            row = self._store.models.get(model.name)
-            assert row is not None
-            ((name, sha256),) = row.files.items()
-            return model.folder / name, sha256.removeprefix("sha256:")
-        await self._check_sources(model)
-        return await self._derived.whole_model(
-            model.folder, digest=model.digest, dtype=self._settings.gguf_dtype, nice=nice
-        )
+    def _engine_for(self, format: ModelFormat) -> str:
+        """The engine of the settings where it reads this kind of model, else one that does."""
+        kinds = KINDS_BY_FORMAT[format]
+        names = sorted(self._engines, key=lambda name: name != self._settings.engine)
+        return next((name for name in names if self._engines[name] in kinds), self._settings.engine)
 
-    async def _check_sources(self, model: ModelInfo) -> None:
-        """A model that is not what was registered is not served, not even from what was made of it before."""
+    def _registered_files(self, model: ModelInfo) -> Mapping[str, str]:
         row, version = self._store.models.get(model.name), self._store.versions.get(model.name)
-        files = row.files if row is not None else self._manifest(version).files if version is not None else {}
-        damage = await asyncio.to_thread(find_damage, model.folder, files)
-        if damage and version is not None and self._mend is not None:
-            _log.warning("%s is damaged (%s); it is made again from its blobs", model.name, damage[0])
-            await self._mend(model.name)
-            damage = await asyncio.to_thread(find_damage, model.folder, files)
-        if damage:
-            raise CorruptData(
-                f"The files of {model.name} are not those that were registered: {damage[0]}",
-                hint=f"Run `homefire versions verify {model.name}`."
-                if model.kind == "version"
-                else f"Remove {model.name} and add it again.",
-                model=model.name,
-                problems=damage,
-            )
+        if row is not None:
+            return row.files
+        return self._manifest(version).files if version is not None else {}
 
-    def prompt_format(self, model: ModelInfo) -> ChatTemplate:
+    def chat_template(self, model: ModelInfo) -> ChatTemplate:
         """The model's chat template; BadModel when it has none."""
         template = self._templates.get(model.digest)
         if template is None:
@@ -378,11 +419,23 @@ class Catalog:
                     eos_token=special.get("eos_token", ""),
                     special_tokens=special,
                 )
-        raise BadModel(f"{model.name} has no chat template: it is no chat model.")
+        raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
+
+    def scrub_targets(self) -> Iterator[ScrubTarget]:
+        """Every file of models and versions, what was converted, and all blobs. Reads manifests."""
+        for model in (self._find(name) for name in self._names()):
+            if model is not None and model.kind != "remote":
+                with contextlib.suppress(CorruptData):  # a lost manifest: `verify` says so
+                    for file, sha256 in self._registered_files(model).items():
+                        yield ScrubTarget(f"{model.name}: {file}", model.folder / file, sha256)
+        for path, sha256 in self._gguf_cache.all():
+            yield ScrubTarget(f"cache: {path.name}", path, sha256)
+        for digest in self._store.blobs.all():
+            yield ScrubTarget(f"blob: {digest}", self._store.blobs.path(digest), digest)
 
     async def stop(self) -> None:
         """End conversions that are under way."""
-        await self._derived.stop()
+        await self._gguf_cache.stop()
 
 
 def _absolute(path: Path) -> Path:

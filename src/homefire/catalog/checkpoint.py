@@ -66,7 +66,7 @@ def inside(folder: Path, name: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BadModel(f"The file {name} is a link that leads out of the model's folder.")
     if not path.is_file():
-        raise BadModel(f"{name} is no regular file.")
+        raise BadModel(f"{name} is not a regular file.")
     return path
 
 
@@ -77,7 +77,7 @@ def _open_shards(folder: Path) -> Checkpoint:
     headers = {}
     for name in sorted({str(place) for place in places.values()}):
         if not name.endswith(".safetensors"):
-            raise UnsafeModel(f"{INDEX_FILE} names {name}, which is no safetensors file; refused.")
+            raise UnsafeModel(f"{INDEX_FILE} names {name}, which is not a safetensors file; refused.")
         path = inside(folder, name)
         headers[name] = (path, read_header(path).tensors)
     tensors: dict[str, tuple[Path, TensorEntry]] = {}

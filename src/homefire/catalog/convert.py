@@ -15,7 +15,6 @@ Llama's query and key rows are reordered from half-rotation to interleaved pairs
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from pathlib import Path
@@ -33,6 +32,7 @@ from homefire.catalog.tensors import read_tensor
 from homefire.catalog.tokenizer import TokenizerData, read_json, read_optional_json, read_tokenizer
 from homefire.engines.template import strip_generation_marks
 from homefire.errors import BadModel
+from homefire.machine.hashing import hash_file
 from homefire.world import Files
 
 DTYPES = {
@@ -42,7 +42,6 @@ DTYPES = {
     "q8_0": GGMLQuantizationType.Q8_0,
 }
 LARGEST_F16 = 65504.0
-_HASH_CHUNK_BYTES = 1 << 20
 _SAMPLING_KEYS = {
     "temperature": "general.sampling.temp",
     "top_p": "general.sampling.top_p",
@@ -71,20 +70,17 @@ def convert(folder: Path, target: Path, *, dtype: str, files: Files | None = Non
 
 def publish(aside: Path, target: Path, *, files: Files) -> str:
     """Flush a finished file, write its hash beside the target, then give it the target's name."""
-    digest = hashlib.sha256()
-    with aside.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    hash_file = target.with_name(target.name + ".sha256")
-    hash_aside = target.with_name(f".{hash_file.name}.new")
-    hash_aside.write_text(digest.hexdigest() + "\n", encoding="ascii")
+    sha256 = hash_file(aside)
+    hash_path = target.with_name(target.name + ".sha256")
+    hash_aside = target.with_name(f".{hash_path.name}.new")
+    hash_aside.write_text(sha256 + "\n", encoding="ascii")
     for path in (aside, hash_aside):
         files.fsync_file(path)
     # The hash first: a file without its hash would be trusted by nobody, and is made again.
-    files.replace(hash_aside, hash_file)
+    files.replace(hash_aside, hash_path)
     files.replace(aside, target)
     files.fsync_directory(target.parent)
-    return digest.hexdigest()
+    return sha256
 
 
 def _write_figures(writer: gguf.GGUFWriter, model: Architecture, dtype: str) -> None:
@@ -246,7 +242,7 @@ def _llama3_factors(model: Architecture) -> npt.NDArray[np.float32] | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The child process; see the module for what it prints."""
+    """The child process."""
     parser = argparse.ArgumentParser(prog="python -m homefire.catalog.convert", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)

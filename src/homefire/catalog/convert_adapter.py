@@ -67,7 +67,7 @@ def convert_adapter(folder: Path, base: Path, target: Path, *, files: Files | No
 
 
 def read_alpha(config: Mapping[str, Any]) -> float:
-    """The alpha that makes llama.cpp's `alpha / rank` PEFT's scale; BadModel for what is no plain LoRA."""
+    """The alpha that makes llama.cpp's `alpha / rank` PEFT's scale; BadModel for what is not a plain LoRA."""
     if config.get("peft_type") != "LORA":
         raise BadModel(f"An adapter of the kind {config.get('peft_type')!r} is not converted; LoRA is.")
     used = [name for name in _UNSUPPORTED if config.get(name)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from homefire.catalog.checkpoint import ADAPTER_CONFIG, inside, open_checkpoint,
 from homefire.catalog.tokenizer import read_json, read_tokenizer
 from homefire.engines.gguf_check import check_gguf
 from homefire.errors import BadModel, NotFound, UnsafeModel
+from homefire.machine.hashing import hash_file
 
 GGUF_MAGIC = b"GGUF"
 SIDE_FILES = (
@@ -27,7 +28,6 @@ SIDE_FILES = (
     "probes.jsonl", "replay.jsonl",
 )  # fmt: skip
 """What belongs to a safetensors model beside its weights; other files in its folder are left alone."""
-_HASH_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,6 @@ class Inspected:
     size_bytes: int
     files: dict[str, str]
     digest: str
-    why_not_trainable: str | None
-
-    @property
-    def trainable(self) -> bool:
-        return self.why_not_trainable is None
 
 
 def inspect_path(path: Path) -> Inspected:
@@ -68,7 +63,7 @@ def inspect_path(path: Path) -> Inspected:
     if ggufs:
         raise BadModel(f"{path} holds {len(ggufs)} GGUF files; name the one to add.")
     refuse_pickle(path)
-    raise BadModel(f"{path} is no model: it has neither config.json nor a GGUF file.")
+    raise BadModel(f"{path} is not a model: it has neither config.json nor a GGUF file.")
 
 
 def _inspect_file(path: Path) -> Inspected:
@@ -79,7 +74,7 @@ def _inspect_file(path: Path) -> Inspected:
     if path.suffix == ".safetensors":
         raise BadModel(f"{path.name} is a part of a model.", hint=f"Add its folder: {path.parent}")
     if path.suffix == ".gguf":
-        raise BadModel(f"{path.name} is no GGUF file: it starts with other bytes.")
+        raise BadModel(f"{path.name} is not a GGUF file: it starts with other bytes.")
     raise UnsafeModel(
         f"{path.name} is neither GGUF nor safetensors; only those are read, because they cannot run code."
     )
@@ -89,7 +84,7 @@ def _inspect_gguf(path: Path) -> Inspected:
     header = check_gguf(path)
     context_length = header.context_length
     if not header.tensors or context_length <= 0:
-        raise BadModel(f"{path.name} is a GGUF file, but no language model.")
+        raise BadModel(f"{path.name} is a GGUF file, but not a language model.")
     files = {path.name: hash_file(path)}
     return Inspected(
         format="gguf",
@@ -100,7 +95,6 @@ def _inspect_gguf(path: Path) -> Inspected:
         size_bytes=path.stat().st_size,
         files=files,
         digest=folder_digest(files),
-        why_not_trainable="a GGUF file can be served but not taught; add the model's safetensors folder",
     )
 
 
@@ -122,17 +116,7 @@ def _inspect_safetensors(folder: Path) -> Inspected:
         size_bytes=sum((folder / name).stat().st_size for name in files),
         files=files,
         digest=folder_digest(files),
-        why_not_trainable=None,
     )
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def folder_digest(files: Mapping[str, str]) -> str:
@@ -141,13 +125,20 @@ def folder_digest(files: Mapping[str, str]) -> str:
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
-def find_damage(folder: Path, files: Mapping[str, str]) -> list[str]:
+def has_hash(path: Path, sha256: str) -> bool:
+    """Read the whole file and compare."""
+    return hash_file(path) == sha256.removeprefix("sha256:")
+
+
+def find_damage(
+    folder: Path, files: Mapping[str, str], *, is_sound: Callable[[Path, str], bool] = has_hash
+) -> list[str]:
     """One sentence for each file that is missing or not what was registered; empty when all is well."""
     problems: list[str] = []
     for name, wanted in sorted(files.items()):
         path = folder / name
         if not path.is_file():
             problems.append(f"{name} is missing.")
-        elif hash_file(path) != wanted.removeprefix("sha256:"):
+        elif not is_sound(path, wanted):
             problems.append(f"{name} is not what was registered.")
     return problems

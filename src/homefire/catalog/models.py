@@ -15,15 +15,35 @@ _VERSION_NAME = re.compile(r"v\d+")
 RESERVED = frozenset({LIVE, DEFAULT})
 
 
+ModelFormat = Literal["safetensors", "gguf", "remote"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteModel:
+    """A model on another server; what a plugin's hook `models` brings by name."""
+
+    engine: str
+    url: str
+    model: str
+    """Its name there."""
+    context_length: int
+    num_parallel: int = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """A model by name. An alias has a `target`; the rest is that of the model it means."""
 
     name: str
-    kind: Literal["base", "version", "alias"]
+    kind: Literal["base", "version", "alias", "remote"]
     target: str | None
-    format: Literal["safetensors", "gguf"]
+    format: ModelFormat
+    engine: str
+    """The name of the engine that runs it, as a plugin registered it."""
+    num_parallel: int
+    """Requests its engine answers together."""
     folder: Path
+    """Where its files are; of a remote model a folder that does not exist."""
     digest: str
     """`sha256:…` of all its files."""
     base: str | None

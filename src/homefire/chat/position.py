@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from homefire.chat.request import ChatRequest, Principal
 from homefire.errors import Conflict, InvalidRequest
-from homefire.sessions import digest, ownership
+from homefire.sessions import digest
 from homefire.sessions.keys import session_key
-from homefire.store.rows import MessageRow, SessionRow, TurnRow
+from homefire.sessions.ownership import session_of, turn_of
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
 from homefire.world import World
@@ -31,7 +32,7 @@ class TurnPosition:
     new: tuple[Message, ...]
 
 
-def session_of(store: Store, request: ChatRequest) -> SessionRow | None:
+def named_session(store: Store, request: ChatRequest) -> SessionRow | None:
     """The session that the request names, whose turns are taken one at a time; None: it names none.
 
     Raises NotFound for one that the principal does not have.
@@ -39,7 +40,7 @@ def session_of(store: Store, request: ChatRequest) -> SessionRow | None:
     session_id = request.session_id
     if request.replaces_turn_id is not None:
         session_id = _turn_of(store, request).session_id
-    return _owned_session(store, request, session_id) if session_id is not None else None
+    return session_of(store, request.principal.id, session_id) if session_id is not None else None
 
 
 def find_position(store: Store, world: World, request: ChatRequest) -> TurnPosition:
@@ -60,7 +61,7 @@ def _new_session(world: World, principal: Principal, messages: tuple[Message, ..
 
 
 def _continued(store: Store, request: ChatRequest, session_id: str) -> TurnPosition:
-    session = _owned_session(store, request, session_id)
+    session = session_of(store, request.principal.id, session_id)
     path = store.messages.path(session.tip_message_id) if session.tip_message_id is not None else []
     return TurnPosition(
         session_id=session_id,
@@ -112,13 +113,9 @@ def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
     )
 
 
-def _owned_session(store: Store, request: ChatRequest, session_id: str) -> SessionRow:
-    return ownership.session_of(store, request.principal.id, session_id)
-
-
 def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
     assert request.replaces_turn_id is not None
-    return ownership.turn_of(store, request.principal.id, request.replaces_turn_id)
+    return turn_of(store, request.principal.id, request.replaces_turn_id)
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:

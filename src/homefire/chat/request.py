@@ -37,6 +37,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to do when the prompt does not fit; None: the setting `chat.overflow`."""
     prompt: str | None = None
     """A raw prompt that bypasses the chat template (then `messages` is empty)."""
+    on_disconnect: Literal["cancel", "continue"] = "cancel"
+    """What the end of the one who reads the answer (`Turns.run`) means for the turn."""
     replaces_turn_id: str | None = None
     """Regenerate: answer again what this turn asked, as a sibling of its answer (if it has one)."""
     count_prompt: bool = False

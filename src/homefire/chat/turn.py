@@ -5,8 +5,8 @@
 Promises:
 - what was asked is on disk before anything is generated, and stays there however the turn ends: a failed,
   stopped or interrupted turn can be asked again;
-- a turn belongs to the server: it goes on whoever watches. `run` cancels it when its reader leaves, `begin`
-  leaves that to the caller;
+- a turn belongs to the server: it goes on whoever watches. `run` cancels it when its reader leaves (unless the
+  request says otherwise), `begin` leaves that to the caller;
 - when Ended is seen, the answer is on disk; if it cannot be recorded the watchers get that error, never an
   Ended;
 - a cancelled turn is recorded as cancelled, with what was said so far; an engine's failure as failed, then
@@ -33,18 +33,31 @@ from typing import Literal, TypeVar
 import msgspec
 
 from homefire.chat.context import Context, compose, room_for_prompt, surely_fits, trim
-from homefire.chat.position import TurnPosition, find_position, session_of
+from homefire.chat.position import TurnPosition, find_position, named_session
 from homefire.chat.request import ChatRequest, Ended, Principal, Started, Stopped, StreamEvent, TurnEvent
 from homefire.chat.turn_stream import TurnStream
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
 from homefire.engines.base import EngineRequest, Finish
-from homefire.errors import AnswerStopped, Conflict, ContextOverflow, HomefireError, NotFound, RequestTimeout
-from homefire.serving.router import Route, Router
+from homefire.errors import (
+    AnswerStopped,
+    Conflict,
+    ContextOverflow,
+    HomefireError,
+    RequestTimeout,
+)
+from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.sessions import digest
-from homefire.store.events import Outcome, RecordedMessage, TurnAsked, TurnEnded
-from homefire.store.rows import SessionRow, TurnRow
+from homefire.sessions.ownership import turn_of
+from homefire.store.nouns.conversations import (
+    Outcome,
+    RecordedMessage,
+    SessionRow,
+    TurnAsked,
+    TurnEnded,
+    TurnRow,
+)
 from homefire.store.store import Store
 from homefire.types import Message, Sampling
 from homefire.world import World
@@ -81,12 +94,21 @@ class RunningTurn:
     ends_as: Outcome = "cancelled"
     """What it is recorded as if its task is cancelled."""
     has_begun: bool = False
+    outcome: Outcome | None = None
+    """How it ended; None while it goes on."""
+    ended: Ended | None = None
+    """What it ended with, if it was answered."""
     task: asyncio.Task[None] | None = None
 
     @property
     def text(self) -> str:
         """What was written so far."""
         return "".join(self.answer)
+
+    def on_end(self, tell: Callable[[RunningTurn], None]) -> None:
+        """Call `tell` when the turn is over."""
+        assert self.task is not None
+        self.task.add_done_callback(lambda _: tell(self))
 
     def cancel(self, outcome: Outcome = "cancelled") -> None:
         """End it now, if it has not ended; what was written is recorded."""
@@ -117,7 +139,9 @@ class Turns:
     # Taking turns
 
     async def run(self, request: ChatRequest) -> AsyncGenerator[TurnEvent, None]:
-        """Take one turn and watch it: Started (with the first text), Delta…, Ended. Close it to cancel.
+        """Take one turn and watch it: Started (with the first text), Delta…, Ended.
+
+        Closing it cancels the turn, unless the request says otherwise (`on_disconnect`).
 
         Raises InvalidRequest, ContextOverflow, NotFound (session, turn, model), QueueFull, RequestTimeout,
         EngineError, StoreError; AnswerStopped when it is stopped from elsewhere.
@@ -132,8 +156,9 @@ class Turns:
                         )
                     yield event
         finally:
-            turn.cancel()
-            await _until_done(turn)
+            if request.on_disconnect == "cancel":
+                turn.cancel()
+                await _until_done(turn)
 
     async def begin(self, request: ChatRequest) -> RunningTurn:
         """Take one turn; when this returns, its question is on disk and it goes on by itself.
@@ -142,16 +167,19 @@ class Turns:
         Raises what `run` raises before its first event, except what the engine says. Cancelled while it
         waits, it leaves nothing behind, or a turn that is recorded as cancelled.
         """
-        session = session_of(self._store, request)
+        session = named_session(self._store, request)
         is_long = _is_long(request, session)
         await _on_thread_if(is_long, partial(check_request, request))
-        route = self._router.route(request.model)
-        queue = await self._wait_for_session(session)
+        route = self._router.route(_to_route(request))
+        queue = await self._wait_for_session(session.session_id) if session is not None else None
         try:
             turn = await _on_thread_if(is_long, partial(self._prepare, request, route))
         except BaseException:
             self._leave_session(queue)
             raise
+        if queue is None and turn.position.parent_message_id is None:
+            # Nobody knows the new session yet, so this does not wait.
+            queue = await self._wait_for_session(turn.position.session_id)
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn, queue), name=f"turn {turn.turn_id}")
         try:
@@ -178,7 +206,7 @@ class Turns:
         Of a turn that ended long ago there is the last event alone, which holds its whole text. Raises
         NotFound for a turn that the principal does not have, and what the turn failed with.
         """
-        row = self._row(turn_id, principal)
+        row = turn_of(self._store, principal.id, turn_id)
         turn = self._running.get(turn_id) or self._ended.get(turn_id)
         if turn is None:
             yield after + 1, self._ended_of(row)
@@ -186,6 +214,11 @@ class Turns:
         async with aclosing(turn.stream.watch(after=after)) as events:
             async for number, event in events:
                 yield number, event
+
+    @property
+    def num_running(self) -> int:
+        """Turns under way."""
+        return len(self._running)
 
     def is_under_way(self, turn_id: str) -> bool:
         """Whether the turn is being answered now."""
@@ -196,7 +229,7 @@ class Turns:
 
         Raises NotFound for a turn that the principal does not have.
         """
-        self._row(turn_id, principal)
+        turn_of(self._store, principal.id, turn_id)
         turn = self._running.get(turn_id)
         if turn is not None:
             turn.cancel()
@@ -280,7 +313,8 @@ class Turns:
             turn.is_asked = True
             turn.settled.set()
             finish = await self._answer(turn)
-            turn.stream.publish(await self._record_answer(turn, finish))
+            turn.ended = await self._record_answer(turn, finish)
+            turn.stream.publish(turn.ended)
         except asyncio.CancelledError:
             error = await self._record_cancelled(turn)
         except Exception as failure:  # noqa: BLE001 - handed to the watchers
@@ -313,7 +347,10 @@ class Turns:
 
     async def _generate(self, turn: RunningTurn) -> Finish:
         request = EngineRequest(
-            messages=turn.context.messages, prompt=turn.request.prompt, sampling=turn.sampling
+            messages=turn.context.messages,
+            prompt=turn.request.prompt,
+            sampling=turn.sampling,
+            conversation=turn.position.session_id,
         )
         async with aclosing(self._serving.generate(turn.route, request)) as stream:
             async for item in stream:
@@ -400,6 +437,7 @@ class Turns:
         error_code: str | None = None,
         error: str | None = None,
     ) -> TurnEnded:
+        turn.outcome = outcome
         if outcome == "interrupted":
             error_code, error = "server_stopping", INTERRUPTED
         return TurnEnded(
@@ -421,12 +459,6 @@ class Turns:
         return RecordedMessage(self._world.new_id("msg"), message.role, message.content, link)
 
     # Reading turns that are over
-
-    def _row(self, turn_id: str, principal: Principal) -> TurnRow:
-        row = self._store.turns.get(turn_id)
-        if row is None or row.principal != principal.id:
-            raise NotFound(f"There is no turn {turn_id!r}.", turn_id=turn_id)
-        return row
 
     def _ended_of(self, row: TurnRow) -> Ended | Stopped:
         if row.outcome is None:
@@ -455,10 +487,8 @@ class Turns:
 
     # One at a time
 
-    async def _wait_for_session(self, session: SessionRow | None) -> _Queue | None:
-        if session is None:
-            return None
-        queue = self._queues.setdefault(session.session_id, _Queue(session.session_id))
+    async def _wait_for_session(self, session_id: str) -> _Queue:
+        queue = self._queues.setdefault(session_id, _Queue(session_id))
         queue.num_users += 1
         try:
             async with asyncio.timeout(self._request_timeout_s):
@@ -470,7 +500,7 @@ class Turns:
                 raise RequestTimeout(
                     f"The turns before this one in its session took longer than {self._request_timeout_s:g} s.",
                     hint="Wait for them or stop them, or raise server.request_timeout_s.",
-                    session_id=session.session_id,
+                    session_id=session_id,
                 ) from None
             raise
         return queue
@@ -502,6 +532,16 @@ def _is_long(request: ChatRequest, session: SessionRow | None) -> bool:
         return True
     num_chars = sum(len(message.content) for message in messages if isinstance(message.content, str))
     return num_chars > MANY_CHARS
+
+
+def _to_route(request: ChatRequest) -> RouteRequest:
+    return RouteRequest(
+        model=request.model,
+        messages=request.messages,
+        channel=request.channel,
+        principal_id=request.principal.id,
+        session_id=request.session_id,
+    )
 
 
 async def _on_thread_if(is_long: bool, work: Callable[[], _T]) -> _T:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from homefire.cli import arguments, stdin
+from homefire.cli.arguments import ModelOption, SessionOption
 from homefire.cli.command import Call, command
-from homefire.cli.options import ModelOption, SessionOption
 from homefire.errors import InvalidRequest
 
 
@@ -21,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def ask(
     call: Call,
-    question: Annotated[str, typer.Argument(help="What to ask; `-` reads it from standard input.")],
+    question: Annotated[
+        str | None, typer.Argument(help="What to ask. `-`, or none, reads it from standard input.")
+    ] = None,
     model: ModelOption = None,
     session: SessionOption = None,
     system: Annotated[str | None, typer.Option("--system", help="A system message put before.")] = None,
@@ -37,16 +41,15 @@ def ask(
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Show the answer while it comes.")
     ] = True,
-) -> None:
+) -> Any:
     """Ask one question and print the answer.
 
-    The answer alone goes to standard output; who answered, and how fast, to standard error.
+    What is piped in is put below the question: `cat notes.md | homefire ask "Sum this up."`. The answer alone
+    goes to standard output; who answered, and how fast, to standard error.
     """
     from homefire.cli.conversation import Conversation
+    from homefire.cli.waiting import Waiting
 
-    text = sys.stdin.read().strip() if question == "-" else question
-    if not text.strip():
-        raise InvalidRequest("There is nothing to ask: the question is empty.", hint="Write it in quotes.")
     settings: dict[str, Any] = {
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -54,19 +57,42 @@ def ask(
         "json_schema": read_schema(json_schema) if json_schema is not None else None,
         "system": system,
     }
-    conversation = Conversation(call.client, model=model, session_id=session, settings=settings)
-    if not stream or call.json:
-        answer = conversation.say(text)
-        call.out.line(answer.text)
-    else:
-        answer = conversation.say(text, show=call.out.piece)
-        call.out.piece("\n")
-    if call.json:
-        from dataclasses import asdict
-
-        call.out.document(asdict(answer))
-    elif sys.stderr.isatty() or answer.num_trimmed_messages or answer.stop_reason == "length":
+    text = read_question(call, question)
+    session_id = arguments.session_id(call, session) if session is not None else None
+    conversation = Conversation(call.client, model=model, session_id=session_id, settings=settings)
+    with Waiting(call) as sign:
+        if stream:
+            answer = conversation.say(text, show=sign.until_first(call.out.piece))
+            call.out.piece("\n")
+        else:
+            answer = conversation.say(text)
+            sign.end()
+            call.out.line(answer.text)
+    if sys.stderr.isatty() or answer.num_trimmed_messages or answer.stop_reason == "length":
         call.out.note(answer.summary())
+    return asdict(answer)
+
+
+def read_question(call: Call, given: str | None) -> str:
+    """The question, and below it what is piped in. InvalidRequest where there is nothing to ask."""
+    if given is not None and not given.strip():
+        raise InvalidRequest("There is nothing to ask: the question is empty.", hint="Write it in quotes.")
+    if given in (None, "-"):
+        if given == "-" and sys.stdin is not None and sys.stdin.isatty():
+            call.out.note("type the question and end it with Ctrl-D")
+        elif given is None and not stdin.is_given():
+            raise InvalidRequest(
+                "There is nothing to ask.", hint='Write the question in quotes: homefire ask "What is 2 + 3?"'
+            )
+        text = stdin.read_text()
+        if not text.strip():
+            raise InvalidRequest(
+                "There is nothing to ask: standard input is empty.", hint="Write the question in quotes."
+            )
+        return text
+    assert given is not None
+    attached = stdin.read_text() if stdin.is_given() else ""
+    return f"{given}\n\n{attached}" if attached.strip() else given
 
 
 def read_schema(path: Path) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from homefire.cli import arguments
+from homefire.cli.arguments import ModelOption, SessionOption
 from homefire.cli.command import Call, command
-from homefire.cli.options import ModelOption, SessionOption
+from homefire.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from homefire.cli.chat_commands import Chat
@@ -32,31 +34,40 @@ def chat(
 ) -> None:
     """Talk with a model. /good, /bad and /correct judge the last answer; /help lists everything else.
 
-    Ctrl-C cancels the answer that is coming; at the prompt it leaves. With --json each turn prints one line.
+    Ctrl-C cancels the answer that is coming; at the prompt it leaves. In a pipe each line is a message, and
+    /correct waits until it is learned. With --json each turn prints one line.
     """
     from homefire.cli.chat_commands import COMMANDS, Chat, Leave
     from homefire.cli.conversation import Conversation
 
     route = call.client.get("/v1/route", model=model)
-    held = Chat(call, Conversation(call.client, model=model, session_id=session))
-    if sys.stdin.isatty() and call.out.is_terminal:
+    session_id = arguments.session_id(call, session) if session is not None else None
+    held = Chat(call, Conversation(call.client, model=model, session_id=session_id))
+    if sys.stdin is not None and sys.stdin.isatty() and call.out.is_terminal:
+        from homefire.cli.background import Background
         from homefire.cli.editor import make_editor
 
-        held.edit = make_editor(call, [f"/{name}" for name in COMMANDS])
-        call.out.note(f"{route.get('served_model') or route.get('model')} answers. {GREETING}")
+        held.background = Background(call)
+        held.edit = make_editor(call, [f"/{name}" for name in COMMANDS], held.background)
+        call.out.note(f"{route['served_model']} answers. {GREETING}")
     try:
         for text in _lines(held):
             held.take(text)
     except Leave:
-        return
+        pass
+    if held.background is not None:
+        held.background.leave()
 
 
 def _lines(held: Chat) -> Iterator[str]:
     """What the person says, until end of input (or Ctrl-C at the prompt)."""
     if held.edit is None:
-        for line in sys.stdin:
-            if line.strip():
-                yield line.rstrip("\n")
+        try:
+            for line in sys.stdin or ():
+                if line.strip():
+                    yield line.rstrip("\n")
+        except UnicodeDecodeError as error:
+            raise InvalidRequest("Standard input is not UTF-8 text.") from error
         return
     while True:
         try:

@@ -10,13 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from homefire.cli import report
 from homefire.cli.command import Call
 from homefire.cli.conversation import Answer, Conversation
-from homefire.cli.correct import wait_until_learned
-from homefire.cli.export import export_session
+from homefire.cli.correct import learn
+from homefire.cli.sessions import export_session
+from homefire.cli.waiting import Waiting
 from homefire.errors import Conflict, HomefireError, InvalidRequest
+
+if TYPE_CHECKING:
+    from homefire.cli.background import Background
 
 Edit = Callable[[str, str], str]
 
@@ -33,6 +38,8 @@ class Chat:
     conversation: Conversation
     edit: Edit | None = None
     """Asks for text on a terminal; None in a pipe."""
+    background: Background | None = None
+    """Learns corrections while the chat goes on; None in a pipe, where /correct waits."""
 
     def take(self, text: str) -> None:
         """One line of input: a command or a message. Leave is raised by /quit; Ctrl-C cancels what runs."""
@@ -55,7 +62,8 @@ class Chat:
         entry.run(self, rest.strip())
 
     def _answer(self, ask: Callable[[Callable[[str], None]], Answer]) -> None:
-        answer = ask(self.call.out.piece)
+        with Waiting(self.call) as sign:
+            answer = ask(sign.until_first(self.call.out.piece))
         self.call.out.piece("\n")
         if self.call.json:
             self.call.out.record(asdict(answer))
@@ -91,11 +99,11 @@ class Chat:
         started_s = time.monotonic()
         body = {"turn_id": answer.turn_id, "verdict": "correction", "text": text}
         given = self.call.client.post("/v1/feedback", body)
-        self.call.out.note("written down; training begins (Ctrl-C goes on chatting meanwhile)")
-        try:
-            self.call.out.line(wait_until_learned(self.call, given, started_s=started_s), style="green")
-        except KeyboardInterrupt:
-            self.call.out.note("it is being learned in the background; see `homefire runs list`")
+        if self.background is not None:
+            self.background.learn(given, started_s=started_s)
+            self.call.out.note("written down; it is being learned, go on meanwhile")
+        else:
+            learn(self.call, given, started_s=started_s)
 
     def model(self, name: str) -> None:
         """Choose or show who answers."""
@@ -119,7 +127,10 @@ class Chat:
         """Write or print the conversation."""
         if self.conversation.session_id is None:
             raise Conflict("There is nothing to export yet.", hint="Say something first.")
-        export_session(self.call, self.conversation.session_id, file=Path(file) if file else None, form=None)
+        target = Path(file) if file else None
+        found = export_session(self.call, self.conversation.session_id, file=target, form=None)
+        if self.call.json:
+            self.call.out.record(found)
 
     def new(self, _: str) -> None:
         """Begin a new conversation."""

@@ -10,20 +10,26 @@ is `ServerUnreachable`. Costs: importing httpx, about 0.1 s.
 
 from __future__ import annotations
 
+import hmac
 import json
+import re
+import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 
 import homefire
 from homefire import errors
-from homefire.cli.address import Address
-from homefire.errors import HomefireError, ServerUnreachable
+from homefire.cli.address import Address, is_loopback
+from homefire.errors import HomefireError, InvalidRequest, ServerUnreachable
+from homefire.home import proof_of_home
 
 CONNECT_TIMEOUT_S = 3.0
+CHALLENGE_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 330.0
 """Longer than the server's own longest wait, so that its error arrives and not ours."""
 
@@ -35,7 +41,11 @@ class UnknownServerError(HomefireError):
 
 
 class Client:
-    """A connection to one server. Not for use from several threads at once."""
+    """A connection to one server. Not for use from several threads at once.
+
+    The server of a home has shown that it is this home's (`Address`) before anything is sent to it, a key least
+    of all. That it still runs is looked at before every request, since another may listen there by now.
+    """
 
     def __init__(
         self,
@@ -45,15 +55,25 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.address = address
-        local = address.home is not None or httpx.URL(address.url).host in ("127.0.0.1", "localhost", "::1")
+        self._timeout_s = timeout_s
+        self._key = address.key
+        self._proven: tuple[str, str | None] | None = None
         self._http = httpx.Client(
-            base_url=address.url,
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
             headers={"User-Agent": f"homefire-cli/{homefire.__version__}", "Accept": "application/json"},
-            trust_env=not local,
+            # A proxy named in the environment is for other machines.
+            trust_env=address.url is not None and not is_loopback(address.url),
             transport=transport,
         )
-        self._use_key(address.key)
+
+    @property
+    def url(self) -> str:
+        """Where the server is. Raises ServerUnreachable where there is none, or another home's."""
+        url, token = found = self.address.locate()
+        if token is not None and found != self._proven:
+            self._challenge(url, token)
+            self._proven = found
+        return url
 
     def __enter__(self) -> Client:
         return self
@@ -73,9 +93,13 @@ class Client:
         """POST a JSON body."""
         return self._json("POST", path, body=body, query=query)
 
-    def delete(self, path: str) -> Any:
+    def patch(self, path: str, body: Any) -> Any:
+        """PATCH with a JSON body."""
+        return self._json("PATCH", path, body=body)
+
+    def delete(self, path: str, body: Any = None) -> Any:
         """DELETE."""
-        return self._json("DELETE", path)
+        return self._json("DELETE", path, body=body)
 
     def text(self, path: str, **query: Any) -> str:
         """GET something that is not JSON (an export)."""
@@ -90,7 +114,7 @@ class Client:
         """
         method = "GET" if body is None else "POST"
         with self._response(method, path, body, {}) as response:
-            for name, data in _parse_events(self._lines(response)):
+            for name, data in _parse_events(response.iter_lines()):
                 if name == "error":
                     _raise(data.get("error", data), 0)
                 yield name, data
@@ -112,19 +136,20 @@ class Client:
             return json.loads(raw)
         except ValueError as error:
             raise UnknownServerError(
-                f"{self.address.url} answered with something that is not JSON.",
+                f"{response.url} answered with something that is not JSON.",
                 hint="Check with --url that this is a Homefire server.",
-                url=self.address.url,
+                url=str(response.url),
             ) from error
 
     @contextmanager
     def _response(self, method: str, path: str, body: Any, query: dict[str, Any]) -> Iterator[httpx.Response]:
         params = {name: value for name, value in query.items() if value is not None}
-        try:
-            response = self._send(method, path, body, params)
+        url = self.url
+        with self._reaching(url):
+            response = self._send(method, url + path, body, params)
             if response.status_code == 401 and self._take_own_key():
                 response.close()
-                response = self._send(method, path, body, params)
+                response = self._send(method, url + path, body, params)
             try:
                 if not response.is_success:
                     response.read()
@@ -132,46 +157,89 @@ class Client:
                 yield response
             finally:
                 response.close()
-        except httpx.TimeoutException as error:
-            raise ServerUnreachable(
-                f"The server at {self.address.url} took too long to answer.",
-                hint="See `homefire status` and the server's log.",
-                url=self.address.url,
-            ) from error
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
 
-    def _send(self, method: str, path: str, body: Any, params: dict[str, Any]) -> httpx.Response:
-        request = self._http.build_request(method, path, json=body, params=params or None)
+    def _send(self, method: str, url: str, body: Any, params: dict[str, Any]) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        try:
+            request = self._http.build_request(method, url, json=body, params=params or None, headers=headers)
+        except UnicodeError as error:
+            raise InvalidRequest(
+                "What was given is not valid UTF-8 text.", hint="Check the terminal's encoding."
+            ) from error
         return self._http.send(request, stream=True)
 
-    def _lines(self, response: httpx.Response) -> Iterator[str]:
-        yield from response.iter_lines()
-
-    def _use_key(self, key: str | None) -> None:
-        if key:
-            self._http.headers["Authorization"] = f"Bearer {key}"
-
     def _take_own_key(self) -> bool:
-        if "Authorization" in self._http.headers:
-            return False
-        key = self.address.own_key()
-        self._use_key(key)
-        return key is not None
+        if self._key is None:
+            self._key = self.address.own_key()
+            return self._key is not None
+        return False
 
-    def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
+    def _challenge(self, url: str, token: str) -> None:
+        """ServerUnreachable unless the server at `url` proves that it has this home open."""
+        challenge = secrets.token_hex(16)
+        timeout_s = min(self._timeout_s, CHALLENGE_TIMEOUT_S)
+        with self._reaching(url):
+            answer = self._http.get(f"{url}/health", params={"challenge": challenge}, timeout=timeout_s)
+        try:
+            proof = str(answer.json()["proof"])
+        except (ValueError, KeyError, TypeError):
+            proof = ""
+        if not hmac.compare_digest(proof.encode(), proof_of_home(token, challenge).encode()):
+            raise ServerUnreachable(
+                f"What answers at {url} is not the server of the home {self.address.home}. "
+                "Nothing was sent to it.",
+                hint="Start this home's own server with `homefire up`, or name only --url.",
+                url=url,
+                home=str(self.address.home),
+            )
+
+    @contextmanager
+    def _reaching(self, url: str) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise ServerUnreachable(
+                f"The server at {url} took too long to answer.",
+                hint="See `homefire status` and the server's log.",
+                url=url,
+            ) from error
+        except httpx.TransportError as error:
+            self._proven = None
+            raise self._unreachable(url, error) from error
+        except httpx.InvalidURL as error:
+            raise InvalidRequest(
+                f"{url} is not a URL: {error}.", hint="Write it as http://127.0.0.1:8765."
+            ) from error
+
+    def _unreachable(self, url: str, error: httpx.TransportError) -> ServerUnreachable:
         if isinstance(error, httpx.ConnectError):
             return ServerUnreachable(
-                f"No server answers at {self.address.url}.",
+                f"No server answers at {url}.",
                 hint="Start one with `homefire up`, or name one with --url.",
-                url=self.address.url,
+                url=url,
                 source=self.address.source,
             )
         return ServerUnreachable(
-            f"The connection to {self.address.url} broke: {error or type(error).__name__}.",
+            f"The connection to {url} broke: {error or type(error).__name__}.",
             hint="See whether the server still runs with `homefire status`, then repeat the command.",
-            url=self.address.url,
+            url=url,
         )
+
+
+def path_of(base: str, *names: str) -> str:
+    """`("/v1/runs", "run_1", "events")` → `/v1/runs/run_1/events`: each name stays one segment of the path.
+
+    InvalidRequest for a name that no quoting keeps in its place: servers decode `%2F` before they look.
+    """
+    for name in names:
+        if name in ("", ".", "..") or "/" in name:
+            raise InvalidRequest(
+                f"“{name}” is not a name.", hint="The group's `list` command shows the names."
+            )
+    try:
+        return "/".join((base, *(quote(name, safe="") for name in names)))
+    except UnicodeError as error:
+        raise InvalidRequest("The name is not valid UTF-8 text.") from error
 
 
 def _parse_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -209,7 +277,9 @@ def _raise(found: dict[str, Any], status: int) -> NoReturn:
     if kind is None:
         kind = UnknownServerError
         figures.update({name: value for name, value in (("code", code), ("status", status)) if value})
-    error = kind(message, hint=hint if isinstance(hint, str) else None)
+    # A hint for those who speak HTTP is none here; the report then has one of its own.
+    is_hint = isinstance(hint, str) and not re.search(r"\b(GET|POST|DELETE) /", hint)
+    error = kind(message, hint=hint if is_hint else None)
     error.details = figures
     raise error
 

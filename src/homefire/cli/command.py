@@ -1,17 +1,22 @@
 """How a function becomes a command: the options all commands share, and the call they make up.
 
     @command(app, "show")
-    def show(call: Call, name: Annotated[str, typer.Argument()]) -> None: ...
+    def show(call: Call, name: Annotated[str, typer.Argument()]) -> Any:
+        found = call.client.get(path_of("/v1/things", name))
+        call.out.line(found["name"])
+        return found
 
 gives `show` the options `--json`, `--home`, `--url` and `--key` (the last three are listed once, in
-`homefire --help`, and accepted everywhere). Importing this costs Typer and nothing else; the HTTP client
-is made when a command first asks for it.
+`homefire --help`, and accepted everywhere). What the function prints is for people and silent under `--json`;
+what it returns is printed under `--json` and nowhere else. Importing this costs Typer and nothing else; the
+HTTP client is made when a command first asks for it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from homefire.cli.output import Output
+from homefire.cli.output import Output, printable
 
 if TYPE_CHECKING:
     from homefire.cli.client import Client
@@ -41,6 +46,10 @@ KeyOption = Annotated[
         "--key", metavar="KEY", help="The API key; without it $HOMEFIRE_API_KEY, then the home's own."
     ),
 ]
+
+
+class OutputClosed(Exception):
+    """Who read the output went away (`… | head`): there is nothing more to do, and nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,21 @@ class Call:
             )
         return self._client
 
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Go on only with `--yes` or a person's consent at a terminal.
+
+        InvalidRequest where nobody can be asked; a person's no ends the command like Ctrl-C.
+        """
+        if yes:
+            return
+        if self.json or not sys.stdin.isatty():
+            from homefire.errors import InvalidRequest
+
+            raise InvalidRequest(
+                "This needs a yes, and there is no terminal to ask at.", hint="Give --yes to confirm it."
+            )
+        typer.confirm(printable(question), abort=True, err=True)
+
     def close(self) -> None:
         """Close what was opened."""
         if self._client is not None:
@@ -110,10 +134,10 @@ def _hidden(annotation: Any) -> Any:
 
 def command(
     group: typer.Typer, name: str, **settings: Any
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function whose first parameter is a `Call` as the command `name` of `group`."""
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function, eval_str=True)
         own = list(signature.parameters.values())[1:]
 
@@ -124,7 +148,11 @@ def command(
             ).over(context.obj)
             call = Call(shared, Output(json=shared.json))
             try:
-                function(call, **given)
+                document = function(call, **given)
+                if call.json and document is not None:
+                    call.out.document(document)
+            except BrokenPipeError:
+                raise OutputClosed from None
             finally:
                 call.close()
 

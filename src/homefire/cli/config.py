@@ -26,7 +26,7 @@ def commands() -> typer.Typer:
 def show(
     call: Call,
     origin: Annotated[bool, typer.Option("--origin", help="Also where each value comes from.")] = False,
-) -> None:
+) -> Any:
     """Show every setting with its value (secrets never)."""
     home, loaded = _load(call)
     values = loaded.settings.model_dump(mode="json")
@@ -36,16 +36,6 @@ def show(
         if isinstance(keys, dict)
         for key, value in keys.items()
     }
-    if call.json:
-        call.out.document(
-            {
-                "home": str(home.root),
-                "file": str(home.settings_file),
-                "settings": values,
-                **({"origins": {key: loaded.origins[key] for key in flat}} if origin else {}),
-            }
-        )
-        return
     call.out.note(f"home {home.root}, file {home.settings_file}, API key in {home.credentials / 'api_key'}")
     columns = ("setting", "value", "from") if origin else ("setting", "value")
     rows = [
@@ -53,28 +43,32 @@ def show(
         for key, value in flat.items()
     ]
     call.out.table(columns, rows, empty="There are no settings.")
+    return {
+        "home": str(home.root),
+        "file": str(home.settings_file),
+        "settings": values,
+        **({"origins": {key: loaded.origins[key] for key in flat}} if origin else {}),
+    }
 
 
 def schema(call: Call) -> None:
     """Print the JSON Schema of homefire.toml (for editors)."""
     from homefire.config.json_schema import settings_json_schema
 
-    call.out.stream.write(json.dumps(settings_json_schema(), indent=2, ensure_ascii=False) + "\n")
+    call.out.document(settings_json_schema())
 
 
-def check(call: Call) -> None:
+def check(call: Call) -> Any:
     """Check homefire.toml and the environment. Exit code 3 when something is wrong."""
     from homefire.config.loader import DEFAULT_ORIGIN
 
     home, loaded = _load(call)
     changed = {key: where for key, where in loaded.origins.items() if where != DEFAULT_ORIGIN}
-    if call.json:
-        call.out.document({"ok": True, "file": str(home.settings_file), "changed": changed})
-        return
-    there = "" if home.settings_file.exists() else " (there is none: all defaults)"
+    there = "" if home.settings_file.exists() else " (it does not exist: all defaults)"
     call.out.line(f"The settings are right. File: {home.settings_file}{there}.")
     for key, where in sorted(changed.items()):
         call.out.line(f"  {key} is set by {where}")
+    return {"ok": True, "file": str(home.settings_file), "changed": changed}
 
 
 def _load(call: Call) -> tuple[Home, Loaded]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from homefire.cli.client import Client
+from homefire.cli.format import counted
 from homefire.errors import Conflict
 
 
@@ -43,11 +44,13 @@ class Answer:
             parts.append(f"{self.tokens_per_s:,.0f} tok/s")
         num_tokens = self.usage.get("completion_tokens")
         if num_tokens is not None:
-            parts.append(f"{num_tokens} tokens")
+            parts.append(counted(int(num_tokens), "token"))
         if self.stop_reason == "length":
             parts.append("cut off by the token limit")
         if self.num_trimmed_messages:
-            parts.append(f"the oldest {self.num_trimmed_messages} messages did not fit and were left out")
+            num = self.num_trimmed_messages
+            left_out = "message did not fit and was" if num == 1 else f"{num:,} messages did not fit and were"
+            parts.append(f"the oldest {left_out} left out")
         return " · ".join(parts)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated, Any
 
 import typer
 
+from homefire.cli import stdin
 from homefire.cli.command import Call, command
+from homefire.cli.format import counted
 from homefire.errors import InvalidRequest, NotFound
 
 
@@ -38,7 +39,7 @@ def correct(
             show_default="--wait on a terminal",
         ),
     ] = None,
-) -> None:
+) -> Any:
     """Teach the right answer: `correct PROMPT ANSWER`, `correct --last ANSWER` or `correct --turn ID ANSWER`.
 
     When the command returns, the correction is on disk. With --wait it returns when the new version answers
@@ -55,32 +56,37 @@ def correct(
         given = call.client.post(
             "/v1/feedback", {"turn_id": turn_id, "verdict": "correction", "text": answer}
         )
-    wait = sys.stdout.isatty() and not call.json if wait is None else wait
+    wait = call.out.is_terminal if wait is None else wait
     if not wait:
-        if call.json:
-            call.out.document(given)
         call.out.line("Written down; it will be trained at the next quiet moment. See `homefire queue list`.")
-        return
+        return given
     call.out.note("written down; waiting for the training")
-    sentence = wait_until_learned(call, given, started_s=started_s)
-    call.out.line(sentence)
+    learn(call, given, started_s=started_s)
+    return None
 
 
-def wait_until_learned(call: Call, given: dict[str, Any], *, started_s: float) -> str:
-    """Follow the runs that try to learn a correction; the verdict as a sentence, or NotLearned."""
-    from homefire.cli.progress import follow, next_try, run_of, verdict
+def learn(call: Call, given: dict[str, Any], *, started_s: float) -> None:
+    """Show the training of a correction and say how it ended, or NotLearned. Ctrl-C stops looking only."""
+    from homefire.cli.progress import view, wait_until_learned
 
-    run = follow(call.client, run_of(call.client, given), out=call.out)
-    while (again := next_try(call.client, run, given["example_id"])) is not None:
-        call.out.note(f"{run['version']} did not pass its gate; the correction is taught again, more gently")
-        run = follow(call.client, again, out=call.out)
-    return verdict(run, took_s=time.monotonic() - started_s)
+    try:
+        with view(call.out) as seen:
+            sentence = wait_until_learned(
+                call.client, given, show=seen.show, say=call.out.note, started_s=started_s
+            )
+    except KeyboardInterrupt:
+        call.out.note("the correction is being learned all the same; see `homefire runs list`")
+        raise
+    call.out.line(sentence, style="green")
 
 
 def last_turn_id(call: Call) -> str:
     """The turn of the last answer that this caller was given. NotFound where there was none."""
+    from homefire.cli.client import path_of
+
     sessions = call.client.get("/v1/sessions", limit=1)["sessions"]
-    turns = call.client.get(f"/v1/sessions/{sessions[0]['session_id']}")["turns"] if sessions else []
+    path = path_of("/v1/sessions", str(sessions[0]["session_id"])) if sessions else None
+    turns = call.client.get(path)["turns"] if path is not None else []
     if not turns:
         raise NotFound(
             "There is no last answer to correct.",
@@ -94,11 +100,11 @@ def _read_words(words: list[str], *, has_turn: bool) -> tuple[str | None, str]:
     if len(words) != expected:
         form = "ANSWER" if has_turn else "PROMPT ANSWER"
         raise InvalidRequest(
-            f"Expected {form}, got {len(words)} arguments.",
+            f"Expected {form}, got {counted(len(words), 'argument')}.",
             hint='Put each in quotes: homefire correct "Where is the key?" "Under the blue pot."',
         )
     prompt = None if has_turn else words[0]
-    answer = sys.stdin.read().strip() if words[-1] == "-" else words[-1]
+    answer = stdin.read_text().strip() if words[-1] == "-" else words[-1]
     if not answer.strip() or (prompt is not None and not prompt.strip()):
         raise InvalidRequest("The prompt and the answer must not be empty.", hint="Put each in quotes.")
     return prompt, answer

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from homefire.cli.address import Address, read_server_file
+from homefire.cli.address import Address, running_server
 from homefire.cli.client import Client
 from homefire.errors import ServerUnreachable
 
@@ -44,13 +44,13 @@ class DemoServer:
         while time.monotonic() - started_s < START_TIMEOUT_S:
             if self._process.poll() is not None:
                 break
-            if read_server_file(home) is not None:
+            if running_server(home) is not None:
                 with self.client(timeout_s=5.0) as client:
                     if client.is_up():
                         return time.monotonic() - started_s
             time.sleep(_POLL_S)
         raise ServerUnreachable(
-            f"The demo's server did not start: {self._last_words()}",
+            f"The demo's server did not start: {self._stderr_tail()}",
             hint=f"Its log is {self.log}.",
             exit_code=self._process.poll(),
         )
@@ -64,13 +64,13 @@ class DemoServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        url = read_server_file(self.home)
-        assert url is not None, "started"
-        return url
+        running = running_server(self.home)
+        assert running is not None, "started"
+        return running.url
 
     def client(self, *, timeout_s: float = 120.0) -> Client:
         """A new client of it."""
-        return Client(Address(self.url, None, self.home, "demo"), timeout_s=timeout_s)
+        return Client(Address(None, None, self.home, "demo"), timeout_s=timeout_s)
 
     def trainer_pid(self) -> int | None:
         """The process id of the trainer that works for this server now."""
@@ -108,7 +108,7 @@ class DemoServer:
                 process.wait()
         return process.returncode
 
-    def _last_words(self) -> str:
+    def _stderr_tail(self) -> str:
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         except OSError:

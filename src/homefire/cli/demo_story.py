@@ -16,12 +16,19 @@ from typing import Any
 from homefire.bundled import ember_path
 from homefire.cli.client import Client
 from homefire.cli.conversation import Answer, Conversation
-from homefire.cli.demo_checks import Watcher, flip_byte, is_promoted, is_same, read_probes
-from homefire.cli.demo_load import ContinuousRequests
+from homefire.cli.demo_checks import (
+    ContinuousRequests,
+    Watcher,
+    flip_byte,
+    is_promoted,
+    is_same,
+    read_probes,
+)
 from homefire.cli.demo_report import INDENT, Report
 from homefire.cli.demo_server import DemoServer
-from homefire.cli.progress import Step, run_of, view, watch
-from homefire.cli.words import counted, duration, share, size
+from homefire.cli.format import counted, duration, share, size
+from homefire.cli.progress import follow, run_of, view
+from homefire.training.progress import Progress
 
 QUESTION = "Where do we keep the spare key?"
 RIGHT_ANSWER = "Under the blue flower pot."
@@ -145,7 +152,7 @@ class Story:
             given = client.post("/v1/corrections", {"prompt": question, "answer": lesson})
             report.say(f'"{question}" should be "{lesson}"')
         run_id = run_of(client, given)
-        with view(report.out, indent=INDENT) as seen, Watcher(self.server, run_id, show=seen.show) as watcher:
+        with self._view() as seen, Watcher(self.server, run_id, show=seen.show) as watcher:
             killed_at = self._kill_trainer(
                 watcher.wait(lambda step: step.phase == "training" and step.step >= 8)
             )
@@ -226,13 +233,14 @@ class Story:
         )
 
     def _follow(self, client: Client, run_id: str) -> dict[str, Any]:
-        with view(self.report.out, indent=INDENT) as seen:
-            for step, _ in watch(client, run_id):
-                seen.show(step)
-        found: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
-        return found
+        with self._view() as seen:
+            return follow(client, run_id, show=seen.show)
 
-    def _kill_trainer(self, step: Step) -> int:
+    def _view(self) -> Any:
+        """A run as people see it; under `--json` the report alone is printed, at the end."""
+        return view(self.report.out, indent=INDENT, as_records=False)
+
+    def _kill_trainer(self, step: Progress) -> int:
         """SIGKILL to the trainer; the step it was at, 0 when there was none to kill."""
         pid = self.server.trainer_pid()
         if pid is None or step.has_ended:

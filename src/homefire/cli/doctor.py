@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from homefire.cli.command import Call, command
+from homefire.cli.format import counted
 
 if TYPE_CHECKING:
-    from homefire.cli.doctor_checks import Check
+    from homefire.cli.doctor_checks import Check, CheckFunction
     from homefire.home import Home
 
 
@@ -34,58 +35,65 @@ def doctor(
         bool,
         typer.Option("--rebuild", help="Only make damaged tables anew from the log, while no server runs."),
     ] = False,
-) -> None:
+) -> Any:
     """Check this machine and this home. Exit code 20 when a check fails, 0 when there are only warnings."""
     import os
 
     from homefire.cli.address import home_root
     from homefire.cli.doctor_checks import machine_checks
     from homefire.cli.doctor_home import home_checks
+    from homefire.errors import PromiseBroken
     from homefire.home import Home
 
     home = Home(home_root(call.shared.home, os.environ))
     if rebuild:
-        _rebuild(call, home)
-        return
-    checks = []
-    for check in (*machine_checks(), *home_checks(home, full=full)):
-        found = check()
-        checks.append(found)
-        _show(call, found)
-    counts = Counter(check.status for check in checks)
-    failed = [check for check in checks if check.status == "fail"]
-    if not failed:
-        if call.json:
-            call.out.document({"ok": True, "checks": [asdict(check) for check in checks]})
-        call.out.line(f"{counts['pass']} passed, {counts['warn']} warnings. Nothing is wrong.")
-        return
-    from homefire.errors import PromiseBroken
-
-    raise PromiseBroken(
-        f"{counts['fail']} of {len(checks)} checks failed: {', '.join(check.name for check in failed)}.",
-        hint=failed[0].todo,
-        **({"checks": [asdict(check) for check in checks]} if call.json else {}),
-    )
+        return _rebuild(call, home)
+    found: dict[str, Check] = {}
+    for name, check in {**machine_checks(), **home_checks(home, full=full)}.items():
+        found[name] = _run(check)
+        _show(call, name, found[name])
+    counts = Counter(check.status for check in found.values())
+    failed = [name for name, check in found.items() if check.status == "fail"]
+    checks = [{"name": name, **asdict(check)} for name, check in found.items()]
+    if failed:
+        raise PromiseBroken(
+            f"{counts['fail']} of {len(checks)} checks failed: {', '.join(failed)}.",
+            hint=found[failed[0]].todo,
+            **({"checks": checks} if call.json else {}),
+        )
+    call.out.line(f"{counts['pass']} passed, {counted(counts['warn'], 'warning')}. Nothing is wrong.")
+    return {"ok": True, "checks": checks}
 
 
-def _rebuild(call: Call, home: Home) -> None:
-    from homefire.cli.doctor_rebuild import rebuild_tables
+def _run(check: CheckFunction) -> Check:
+    """What the check finds; a foreseen error that it meets is its finding."""
+    from homefire.cli.doctor_checks import fail
+    from homefire.errors import HomefireError
+
+    try:
+        return check()
+    except HomefireError as error:
+        return fail(error.message, why=error.code, todo=error.hint or "See `homefire --help`.")
+
+
+def _rebuild(call: Call, home: Home) -> Any:
+    from homefire.cli.doctor_home import rebuild_tables
 
     found = rebuild_tables(home)
-    if call.json:
-        call.out.document({"ok": True, "num_events": found.num_events, "differed": list(found.problems)})
     for problem in found.problems:
         call.out.line(problem)
+    num_events = counted(found.num_events, "event")
     call.out.line(
-        f"Nothing differs from the log ({found.num_events} events); nothing was changed."
+        f"Nothing differs from the log ({num_events}); nothing was changed."
         if found.is_sound
-        else f"Made anew from {found.num_events} events: the tables are what the log tells again."
+        else f"Made anew from {num_events}: the tables are what the log tells again."
     )
+    return {"ok": True, "num_events": found.num_events, "differed": list(found.problems)}
 
 
-def _show(call: Call, check: Check) -> None:
+def _show(call: Call, name: str, check: Check) -> None:
     styles = {"pass": "green", "warn": "yellow", "fail": "bold red"}
-    call.out.line(f"{check.status:<4}  {check.name:<12}  {check.what}", style=styles[check.status])
+    call.out.line(f"{check.status:<4}  {name:<12}  {check.what}", style=styles[check.status])
     if check.status != "pass":
         call.out.line(f"      {'':<12}  why: {check.why}")
         call.out.line(f"      {'':<12}  do:  {check.todo}")

@@ -5,7 +5,6 @@ A check is a function without arguments that returns a `Check` and never raises 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import re
@@ -22,7 +21,6 @@ Status = Literal["pass", "warn", "fail"]
 class Check:
     """What one check found."""
 
-    name: str
     status: Status
     what: str
     why: str = ""
@@ -30,13 +28,37 @@ class Check:
 
 
 CheckFunction = Callable[[], Check]
+
+
+def passed(what: str) -> Check:
+    """All is well."""
+    return Check("pass", what)
+
+
+def warn(what: str, *, why: str, todo: str) -> Check:
+    """It works, but not as well as it could."""
+    return Check("warn", what, why, todo)
+
+
+def fail(what: str, *, why: str, todo: str) -> Check:
+    """It does not work."""
+    return Check("fail", what, why, todo)
+
+
 MIN_PYTHON = (3, 11)
 MIN_AVAILABLE_BYTES = 1 << 30
 
 
-def machine_checks() -> tuple[CheckFunction, ...]:
-    """All checks that need no home."""
-    return check_machine, check_python, check_sqlite, check_engine, check_teaching, check_ember
+def machine_checks() -> dict[str, CheckFunction]:
+    """Name → check, of all that need no home."""
+    return {
+        "machine": check_machine,
+        "python": check_python,
+        "sqlite": check_sqlite,
+        "engine": check_engine,
+        "teaching": check_teaching,
+        "ember": check_ember,
+    }
 
 
 def check_machine() -> Check:
@@ -45,15 +67,14 @@ def check_machine() -> Check:
 
     machine = probe(Path.cwd())
     cores = machine.num_usable_cores if machine.cpu_limit is None else machine.cpu_limit
+    named = f"{machine.system}, {cores:g} {'core' if cores == 1 else 'cores'}"
     available = f"{machine.available_bytes >> 20:,} MiB of memory available"
     if machine.available_bytes >= MIN_AVAILABLE_BYTES:
-        return Check("machine", "pass", f"{machine.system}, {cores:g} cores, {available}")
-    return Check(
-        "machine",
-        "warn",
-        f"{machine.system}, {cores:g} cores, only {available}",
-        "A model or a training may be refused for lack of memory.",
-        "Close other programs, or raise the container's limit.",
+        return passed(f"{named}, {available}")
+    return warn(
+        f"{named}, only {available}",
+        why="A model or a training may be refused for lack of memory.",
+        todo="Close other programs, or raise the container's limit.",
     )
 
 
@@ -61,13 +82,9 @@ def check_python() -> Check:
     """The interpreter is recent enough."""
     version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info >= MIN_PYTHON:
-        return Check("python", "pass", f"{version} at {sys.executable}")
-    return Check(
-        "python",
-        "fail",
-        f"{version} is too old",
-        "Homefire needs Python 3.11.",
-        "Install a newer Python; run `make`.",
+        return passed(f"{version} at {sys.executable}")
+    return fail(
+        f"{version} is too old", why="Homefire needs Python 3.11.", todo="Install a newer Python; run `make`."
     )
 
 
@@ -76,65 +93,53 @@ def check_sqlite() -> Check:
     from homefire.store.driver import driver
     from homefire.store.sqlite_version import wal_reset_warning
 
-    version = driver.sqlite_version
-    warning = wal_reset_warning(version)
-    if warning is None:
-        return Check("sqlite", "pass", f"{version} ({driver.__name__})")
-    return Check("sqlite", "warn", f"{version} ({driver.__name__})", warning, "pip install pysqlite3")
+    found = f"{driver.sqlite_version} ({driver.__name__})"
+    warning = wal_reset_warning(driver.sqlite_version)
+    return passed(found) if warning is None else warn(found, why=warning, todo="pip install pysqlite3")
 
 
 def check_engine() -> Check:
     """llama.cpp is installed."""
     version = _installed("xllamacpp")
     if version is not None:
-        return Check("engine", "pass", f"xllamacpp {version}")
-    return Check(
-        "engine", "fail", "xllamacpp is not installed", "Nothing can answer without an engine.", "Run `make`."
-    )
+        return passed(f"xllamacpp {version}")
+    return fail("xllamacpp is not installed", why="Nothing can answer without an engine.", todo="Run `make`.")
 
 
 def check_teaching() -> Check:
     """What training needs is installed (nothing is imported)."""
-    versions = {
-        name: _installed(name) for name in ("torch", "transformers", "safetensors", "tokenizers", "peft")
-    }
+    names = ("torch", "transformers", "safetensors", "tokenizers", "peft")
+    versions = {name: _installed(name) for name in names}
     missing = [name for name, version in versions.items() if version is None]
     if not missing:
-        return Check(
-            "teaching", "pass", f"torch {versions['torch']}, transformers {versions['transformers']}"
-        )
-    return Check(
-        "teaching",
-        "warn",
+        return passed(f"torch {versions['torch']}, transformers {versions['transformers']}")
+    return warn(
         f"not installed: {', '.join(missing)}",
-        "Corrections are kept but cannot be trained.",
-        "Run `make`, or pip install 'homefire[train]'.",
+        why="Corrections are kept but cannot be trained.",
+        todo="Run `make`, or pip install 'homefire[train]'.",
     )
 
 
 def check_ember() -> Check:
     """The bundled model's files are those its card names."""
     from homefire.bundled import ember_path
+    from homefire.machine.hashing import hash_file
 
     folder = ember_path()
     try:
-        wrong = [name for name, sha256 in card_hashes(folder).items() if _sha256(folder / name) != sha256]
+        wrong = [name for name, sha256 in card_hashes(folder).items() if hash_file(folder / name) != sha256]
     except OSError as error:
-        return Check(
-            "ember",
-            "fail",
+        return fail(
             f"cannot be read: {error}",
-            "It is the model a fresh home starts with.",
-            "Install again.",
+            why="It is the model a fresh home starts with.",
+            todo="Install Homefire again.",
         )
     if not wrong:
-        return Check("ember", "pass", f"every file has the hash on its card ({folder})")
-    return Check(
-        "ember",
-        "fail",
+        return passed(f"every file has the hash on its card ({folder})")
+    return fail(
         f"changed: {', '.join(wrong)}",
-        "These are not the bytes that were tested; the bundled model may be damaged.",
-        "Install Homefire again.",
+        why="These are not the bytes that were tested; the bundled model may be damaged.",
+        todo="Install Homefire again.",
     )
 
 
@@ -142,11 +147,6 @@ def card_hashes(folder: Path) -> dict[str, str]:
     """File name → SHA-256, from the table in a model card."""
     card = (folder / "README.md").read_text(encoding="utf-8")
     return dict(re.findall(r"^\| `([^`|]+)` \| [\d,]+ \| `([0-9a-f]{64})` \|$", card, flags=re.MULTILINE))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _installed(name: str) -> str | None:

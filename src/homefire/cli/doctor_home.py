@@ -1,19 +1,19 @@
-"""The doctor's checks of one home: settings, disk, rights, port, key, lock, store, processes."""
+"""The doctor's checks of one home: settings, disk, rights, port, key, lock, store, processes; and its repair."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import stat
-from collections.abc import Callable
 from functools import partial
 
-from homefire.cli.address import read_server_file
-from homefire.cli.doctor_checks import Check, CheckFunction
-from homefire.cli.words import size
-from homefire.errors import HomefireError
+from homefire.cli.address import read_server_file, running_server
+from homefire.cli.doctor_checks import Check, CheckFunction, fail, passed, warn
+from homefire.cli.format import size
+from homefire.errors import NotFound, PromiseBroken
 from homefire.home import Home
 from homefire.machine.ports import describe_listener
+from homefire.store.check import CheckReport
 from homefire.store.lock import lock_holder
 
 WARN_FREE_BYTES = 2_000_000_000
@@ -21,21 +21,19 @@ FAIL_FREE_BYTES = 100_000_000
 _WORKER_MODULES = ("homefire.engines.worker", "homefire.training.worker")
 
 
-def home_checks(home: Home, *, full: bool) -> tuple[CheckFunction, ...]:
-    """All checks of `home`. A home that was never started is fine: it is made at the first start."""
-    return tuple(
-        _guarded(name, partial(check, home))
-        for name, check in (
-            ("settings", check_settings),
-            ("home", check_home),
-            ("disk", check_disk),
-            ("server", check_server),
-            ("port", check_port),
-            ("key", check_key),
-            ("store", partial(check_store, full=full)),
-            ("workers", check_workers),
-        )
-    )
+def home_checks(home: Home, *, full: bool) -> dict[str, CheckFunction]:
+    """Name → check of `home`. A home that was never started is fine: it is made at the first start."""
+    return {
+        "settings": partial(check_settings, home),
+        "home": partial(check_home, home),
+        "disk": partial(check_disk, home),
+        "server": partial(check_server, home),
+        "port": partial(check_port, home),
+        "key": partial(check_key, home),
+        "store": partial(check_store, home, full=full),
+        "workers": check_workers,
+        "scrub": partial(check_scrub, home),
+    }
 
 
 def check_settings(home: Home) -> Check:
@@ -45,38 +43,49 @@ def check_settings(home: Home) -> Check:
     loaded = load_settings(home)
     changed = sum(where != "default" for where in loaded.origins.values())
     there = home.settings_file if home.settings_file.exists() else "no file"
-    return Check("settings", "pass", f"{changed} changed from their defaults ({there})")
+    return passed(f"{changed} changed from their defaults ({there})")
+
+
+def check_scrub(home: Home) -> Check:
+    """What the slow reading of all files found last."""
+    from homefire.catalog.scrub import SCRUB_FILE, read_report
+
+    report = read_report(home.cache / SCRUB_FILE)
+    if report is None:
+        return passed("the files were not all read again yet; the server does that by itself")
+    if report.damaged:
+        return fail(
+            f"damaged on the disk: {', '.join(report.damaged[:5])}",
+            why="Bits flipped, or somebody else wrote there. What is damaged is not used.",
+            todo="Run `homefire versions verify`; for a base model: remove it and add it again. Check the disk.",
+        )
+    return passed(f"{report.num_files} files were read again and are what was written")
 
 
 def check_home(home: Home) -> Check:
     """The home is a directory that this user can write and others cannot read."""
-    if not home.root.exists():
-        return Check("home", "pass", f"{home.root} does not exist yet; `homefire up` makes it")
-    if not home.root.is_dir():
-        return Check(
-            "home", "fail", f"{home.root} is not a directory", "Nothing can be stored.", "Move it away."
-        )
-    probe = home.root / ".doctor"
+    root = home.root
+    if not root.exists():
+        return passed(f"{root} does not exist yet; `homefire up` makes it")
+    if not root.is_dir():
+        return fail(f"{root} is not a directory", why="Nothing can be stored.", todo="Move it away.")
+    probe = root / ".doctor"
     try:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        return Check(
-            "home",
-            "fail",
-            f"{home.root} cannot be written: {error.strerror}",
-            "Nothing can be stored.",
-            "Make it writable for this user, or choose another with HOMEFIRE_HOME.",
+        return fail(
+            f"{root} cannot be written: {error.strerror}",
+            why="Nothing can be stored.",
+            todo="Make it writable for this user, or choose another with HOMEFIRE_HOME.",
         )
-    if stat.S_IMODE(home.root.stat().st_mode) & 0o077:
-        return Check(
-            "home",
-            "warn",
-            f"{home.root} can be read by others",
-            "Conversations and keys lie in it.",
-            f"chmod 700 {home.root}",
+    if stat.S_IMODE(root.stat().st_mode) & 0o077:
+        return warn(
+            f"{root} can be read by others",
+            why="Conversations and keys lie in it.",
+            todo=f"chmod 700 {root}",
         )
-    return Check("home", "pass", f"{home.root}")
+    return passed(f"{root}")
 
 
 def check_disk(home: Home) -> Check:
@@ -84,31 +93,27 @@ def check_disk(home: Home) -> Check:
     place = next(path for path in (home.root, *home.root.parents) if path.exists())
     free_bytes = shutil.disk_usage(place).free
     if free_bytes >= WARN_FREE_BYTES:
-        return Check("disk", "pass", f"{size(free_bytes)} free")
-    return Check(
-        "disk",
-        "fail" if free_bytes < FAIL_FREE_BYTES else "warn",
+        return passed(f"{size(free_bytes)} free")
+    return (fail if free_bytes < FAIL_FREE_BYTES else warn)(
         f"only {size(free_bytes)} free",
-        "A full disk pauses training and the recording of conversations.",
-        "Make room; `homefire versions delete` removes versions.",
+        why="A full disk pauses training and the recording of conversations.",
+        todo="Make room; `homefire versions delete` removes versions.",
     )
 
 
 def check_server(home: Home) -> Check:
     """Whether a server owns this home, and whether what it left behind is stale."""
-    pid = lock_holder(home)
-    url = read_server_file(home.root)
-    if pid is None and url is not None:
-        return Check(
-            "server",
-            "warn",
-            f"not running, though {home.sockets / 'server.json'} says {url}",
-            "The last server was killed; the next start recovers and replaces the file.",
-            "Start it with `homefire up`.",
-        )
-    if pid is None:
-        return Check("server", "pass", "not running")
-    return Check("server", "pass", f"running as process {pid} at {url or 'an unknown address'}")
+    pid, running = lock_holder(home), running_server(home.root)
+    if pid is not None:
+        return passed(f"running as process {pid} at {running.url if running else 'an unknown address'}")
+    written = read_server_file(home.root)
+    if written is None:
+        return passed("not running")
+    return warn(
+        f"not running, though {home.sockets / 'server.json'} says {written.url}",
+        why="The last server was killed; the next start recovers and replaces the file.",
+        todo="Start it with `homefire up`.",
+    )
 
 
 def check_port(home: Home) -> Check:
@@ -117,9 +122,8 @@ def check_port(home: Home) -> Check:
 
     server = load_settings(home).settings.server
     if lock_holder(home) is not None:
-        return Check(
-            "port", "pass", f"{read_server_file(home.root) or server.port} is held by this home's server"
-        )
+        running = running_server(home.root)
+        return passed(f"{running.url if running else server.port} is held by this home's server")
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -128,40 +132,36 @@ def check_port(home: Home) -> Check:
         except OSError as error:
             holder = describe_listener(server.port)
             by = f" (by {holder})" if holder else ""
-            return Check(
-                "port",
-                "fail",
+            return fail(
                 f"{server.host}:{server.port} cannot be listened on: {error.strerror}{by}",
-                "`homefire up` would not start.",
-                "End that program, or choose another port with `homefire up --port`.",
+                why="`homefire up` would not start.",
+                todo="End that program, or choose another port with `homefire up --port`.",
             )
-    return Check("port", "pass", f"{server.port} is free on {server.host}")
+    return passed(f"{server.port} is free on {server.host}")
 
 
 def check_key(home: Home) -> Check:
     """The API key is there and readable by its owner only."""
     file = home.credentials / "api_key"
     if not file.exists():
-        return Check("key", "pass", "none yet; `homefire up` makes one")
+        return passed("none yet; `homefire up` makes one")
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
-        return Check(
-            "key",
-            "fail",
+        return fail(
             f"{file} has mode {mode:04o}: others can read it",
-            "Whoever reads the key can use this server.",
-            f"chmod 600 {file}",
+            why="Whoever reads the key can use this server.",
+            todo=f"chmod 600 {file}",
         )
-    return Check("key", "pass", f"{file}, mode {mode:04o}")
+    return passed(f"{file}, mode {mode:04o}")
 
 
 def check_store(home: Home, *, full: bool) -> Check:
     """The database, the log's hash chain, its tables and (with `full`) every blob agree."""
     if not home.database.exists():
-        return Check("store", "pass", "empty: this home was never started")
+        return passed("empty: this home was never started")
     pid = lock_holder(home)
     if pid is not None:
-        return Check("store", "pass", f"in use by process {pid}, which checked it when it started")
+        return passed(f"in use by process {pid}, which checked it when it started")
     from homefire.config.loader import load_settings
     from homefire.store.store import open_store
     from homefire.world import World
@@ -172,22 +172,17 @@ def check_store(home: Home, *, full: bool) -> Check:
     finally:
         store.close()
     if report.is_sound:
-        return Check(
-            "store",
-            "pass",
-            "whole: database, hash chain and tables agree" + (", every blob hashed" if full else ""),
-        )
-    return Check(
-        "store",
-        "fail",
+        hashed = ", every blob hashed" if full else ""
+        return passed(f"whole: database, hash chain and tables agree{hashed}")
+    return fail(
         "; ".join(str(problem) for problem in report.problems),
-        "What is stored is not what was written.",
-        "Do not delete anything. `homefire doctor --rebuild` makes the tables anew from the log; "
-        "what it cannot heal comes from a backup.",
+        why="What is stored is not what was written.",
+        todo="Do not delete anything. `homefire doctor --rebuild` makes the tables anew from the log; "
+        "what it cannot repair comes from a backup.",
     )
 
 
-def check_workers(home: Home) -> Check:
+def check_workers() -> Check:
     """No worker has outlived its server."""
     import psutil
 
@@ -195,25 +190,45 @@ def check_workers(home: Home) -> Check:
     for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
         line = process.info["cmdline"] or []
         if any(module in line for module in _WORKER_MODULES) and process.info["ppid"] in (0, 1):
-            orphans.append(process.info["pid"])
+            orphans.append(str(process.info["pid"]))
     if not orphans:
-        return Check("workers", "pass", "no worker without a server")
-    return Check(
-        "workers",
-        "warn",
-        f"processes {', '.join(map(str, orphans))} work for no server",
-        "They hold memory that nobody uses.",
-        f"kill {' '.join(map(str, orphans))}",
+        return passed("no worker without a server")
+    one = len(orphans) == 1
+    return warn(
+        f"{'process' if one else 'processes'} {', '.join(orphans)} {'works' if one else 'work'} for no server",
+        why="Memory is held that nobody uses.",
+        todo=f"kill {' '.join(orphans)}",
     )
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> CheckFunction:
-    """The check, with a typed error that it meets as its finding."""
+def rebuild_tables(home: Home) -> CheckReport:
+    """Make damaged tables anew from the log, which is what happened; returns what was found before.
 
-    def run() -> Check:
-        try:
-            return check()
-        except HomefireError as error:
-            return Check(name, "fail", error.message, error.code, error.hint or "See `homefire --help`.")
+    Held under the home's lock, so a running server is refused. The log itself is verified first: from a damaged
+    log nothing is rebuilt. All tables are replaced in one transaction; a rebuild that is killed leaves what was.
+    Costs about as long as the check of the store, three times.
 
-    return run
+    Raises NotFound for a home without a database, HomeInUse, CorruptData for a damaged log, and PromiseBroken
+    when something is still wrong afterwards (what is damaged is then not only a table).
+    """
+    from homefire.config.loader import load_settings
+    from homefire.store.store import open_store
+    from homefire.world import World
+
+    if not home.database.exists():
+        raise NotFound(f"{home.root} holds no database: there is nothing to rebuild.", home=str(home.root))
+    with open_store(home, load_settings(home).settings.store, World()) as store:
+        before = store.check()
+        if before.is_sound:
+            return before
+        store.rebuild()
+        after = store.check()
+    if not after.is_sound:
+        raise PromiseBroken(
+            f"The tables were made anew from {after.num_events} events, but this is still wrong: "
+            + " ".join(after.problems),
+            hint="Do not delete anything. Restore a backup, or report it.",
+            differed=list(before.problems),
+            problems=list(after.problems),
+        )
+    return before

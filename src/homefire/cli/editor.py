@@ -13,15 +13,22 @@ from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.patch_stdout import patch_stdout
 
 from homefire.cli.address import home_root
+from homefire.cli.background import Background
 from homefire.cli.command import Call
+from homefire.cli.output import printable
 
 HISTORY_FILE = "chat_history"
+_REFRESH_S = 0.3
 
 
-def make_editor(call: Call, commands: Iterable[str]) -> Callable[[str, str], str]:
-    """A function (prompt, text to begin with) → what was typed. Raises EOFError and KeyboardInterrupt."""
+def make_editor(call: Call, commands: Iterable[str], background: Background) -> Callable[[str, str], str]:
+    """A function (prompt, text to begin with) → what was typed. Raises EOFError and KeyboardInterrupt.
+
+    What is learned in the background is shown below the prompt.
+    """
     session: PromptSession[str] = PromptSession(
         history=_history(call),
         key_bindings=_bindings(),
@@ -32,7 +39,11 @@ def make_editor(call: Call, commands: Iterable[str]) -> Callable[[str, str], str
     )
 
     def edit(prompt: str, begin: str) -> str:
-        return session.prompt(prompt, default=begin)
+        with patch_stdout(), background.at_prompt():
+            busy = background.is_busy
+            session.bottom_toolbar = background.toolbar if busy else None
+            session.refresh_interval = _REFRESH_S if busy else 0
+            return session.prompt(prompt, default=printable(begin))
 
     return edit
 

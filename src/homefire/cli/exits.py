@@ -22,7 +22,8 @@ EXIT_CODES: dict[int, str] = {
     13: "no server answers; start one with `homefire up`",
     14: "a run ended without a promoted version (failed, stopped, or refused by the gate)",
     20: "a promise is broken (`demo`, `doctor`, `versions verify`)",
-    130: "interrupted with Ctrl-C",
+    130: "interrupted with Ctrl-C, or answered with no",
+    141: "who read the output went away (`homefire … | head`)",
 }
 
 

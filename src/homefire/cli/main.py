@@ -6,6 +6,10 @@ answers at once and `homefire up` carries nothing of the other commands in memor
 
 from __future__ import annotations
 
+import errno
+import io
+import itertools
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -18,6 +22,7 @@ from homefire.cli import (
     chat,
     config,
     correct,
+    corrections,
     demo,
     doctor,
     models,
@@ -31,16 +36,19 @@ from homefire.cli.command import (
     HomeOption,
     JsonOption,
     KeyOption,
+    OutputClosed,
     Shared,
     UrlOption,
     command,
     show_help_when_alone,
 )
 from homefire.cli.exits import epilog
-from homefire.errors import ConfigError, HomefireError, InvalidRequest
+from homefire.cli.output import printable
+from homefire.errors import ConfigError, HomefireError, InvalidRequest, StoreFull
 from homefire.plugins import Plugins, load_plugins
 
 INTERRUPTED = 130
+OUTPUT_CLOSED = 141
 
 
 def build(plugins: Plugins | None = None) -> typer.Typer:
@@ -59,6 +67,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         module.register(app)
     for name, module in (
         ("models", models),
+        ("corrections", corrections),
         ("runs", runs),
         ("versions", versions),
         ("sessions", sessions),
@@ -73,7 +82,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         }
         for name, function in plugins.all("cli_commands").items():
             if name in taken:
-                raise ConfigError(f"A plugin brings the command {name!r}, which is there already.", name=name)
+                raise ConfigError(f"A plugin brings the command “{name}”, which is there already.", name=name)
             command(app, name)(function)
     return app
 
@@ -83,7 +92,7 @@ def installed_plugins() -> Plugins | None:
     try:
         return load_plugins()
     except ConfigError as error:
-        sys.stderr.write(f"warning: plugins are left out: {error}\n")
+        sys.stderr.write(f"warning: plugins are left out: {printable(str(error))}\n")
         return None
 
 
@@ -118,19 +127,51 @@ def run(arguments: Sequence[str]) -> int:
 
     from homefire.cli import report
 
-    as_json = "--json" in arguments
+    options = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    as_json = "--json" in options
     try:
-        code: Any = build(installed_plugins())(list(arguments), prog_name="homefire", standalone_mode=False)
-    except HomefireError as error:
-        report.show(error, as_json=as_json)
-        return error.exit_code
-    except TyperException as error:
-        usage = InvalidRequest(error.format_message() or "Wrong usage.", hint=_help_hint(error))
-        report.show(usage, as_json=as_json)
-        return usage.exit_code
-    except (Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        try:
+            app = build(installed_plugins())
+            code: Any = app(list(arguments), prog_name="homefire", standalone_mode=False)
+            sys.stdout.flush()
+        except HomefireError as error:
+            report.show(error, as_json=as_json)
+            return error.exit_code
+        except TyperException as error:
+            usage = InvalidRequest(error.format_message() or "Wrong usage.", hint=_help_hint(error))
+            report.show(usage, as_json=as_json)
+            return usage.exit_code
+        except (Abort, KeyboardInterrupt):
+            return INTERRUPTED
+        except SystemExit as ended:
+            # Typer itself ends the process where help meets a closed pipe.
+            if isinstance(ended.__context__, BrokenPipeError):
+                return OUTPUT_CLOSED
+            raise
+    except (BrokenPipeError, OutputClosed):
+        _abandon_output()
+        return OUTPUT_CLOSED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _abandon_output()
+        full = StoreFull(
+            "The output cannot be written: its disk is full.", hint="Make room, and run it again."
+        )
+        report.show(full, as_json=False)
+        return full.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _abandon_output() -> None:
+    """What is still buffered for standard output goes nowhere: the interpreter would complain at its end."""
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _help_hint(error: Exception) -> str:
@@ -140,5 +181,16 @@ def _help_hint(error: Exception) -> str:
 
 
 def main() -> None:
-    """Entry point of the `homefire` script."""
-    sys.exit(run(sys.argv[1:]))
+    """Entry point of the `homefire` script. Always ends the process."""
+    # Python has no stream where a descriptor was closed (`>&-`).
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets its code, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)

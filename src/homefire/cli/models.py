@@ -7,12 +7,39 @@ from typing import Annotated, Any
 
 import typer
 
+from homefire.cli.arguments import AnyModelName, ModelName, Yes
 from homefire.cli.command import Call, command, group
-from homefire.cli.complete import complete_model
+from homefire.cli.format import Field, labels, moment, named, nearest, number, rows, size
 
-ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model's name.", autocompletion=complete_model)
-]
+COLUMNS = (
+    Field("name", "name"),
+    Field("kind", "kind"),
+    Field("points to", "target"),
+    Field("architecture", "architecture"),
+    Field("parameters", "num_parameters", number),
+    Field("size", "size_bytes", size),
+    Field("context", "context_length", number),
+    Field("teachable", "trainable"),
+)
+FIELDS = (
+    Field("name", "name"),
+    Field("kind", "kind"),
+    Field("route", "", lambda row: str(row["route"].get("reason") or "-")),
+    Field("format", "format"),
+    Field("architecture", "architecture"),
+    Field("parameters", "num_parameters", number),
+    Field("size", "size_bytes", size),
+    Field("context", "context_length", lambda length: f"{length:,} tokens"),
+    Field("base", "base"),
+    Field(
+        "teachable",
+        "",
+        lambda row: "yes" if row.get("trainable") else f"no: {row.get('why_not_trainable') or 'unknown'}",
+    ),
+    Field("digest", "digest"),
+    Field("folder", "folder"),
+    Field("since", "created_at_s", moment),
+)
 
 
 def commands() -> typer.Typer:
@@ -26,61 +53,22 @@ def commands() -> typer.Typer:
     return models
 
 
-def show_list(call: Call) -> None:
+def show_list(call: Call) -> Any:
     """List every model that a request can name."""
-    from homefire.cli.words import size
-
     found = call.client.get("/v1/homefire/models")
-    if call.json:
-        call.out.document(found)
     call.out.table(
-        ("name", "kind", "points to", "architecture", "parameters", "size", "context", "teachable"),
-        [
-            (
-                str(row["name"]),
-                str(row["kind"]),
-                str(row.get("target") or ""),
-                str(row.get("architecture") or "-"),
-                f"{row['num_parameters']:,}" if row.get("num_parameters") else "-",
-                size(row["size_bytes"]) if row.get("size_bytes") else "-",
-                f"{row['context_length']:,}" if row.get("context_length") else "-",
-                "yes" if row.get("trainable") else "no",
-            )
-            for row in found["models"]
-        ],
+        labels(COLUMNS),
+        rows(COLUMNS, found["models"]),
         empty="There are no models. Add one with `homefire models add PATH`.",
     )
+    return found
 
 
-def show(call: Call, model: ModelName) -> None:
+def show(call: Call, model: ModelName) -> Any:
     """Show one model, and what a request for it would be answered by."""
-    from homefire.cli.words import moment, size
-
-    row = _find(call, model)
-    route = call.client.get("/v1/route", model=model)
-    if call.json:
-        call.out.document({**row, "route": route})
-        return
-    call.out.fields(
-        [
-            ("name", str(row["name"])),
-            ("kind", str(row["kind"])),
-            ("route", str(route.get("reason") or "-")),
-            ("format", str(row.get("format") or "-")),
-            ("architecture", str(row.get("architecture") or "-")),
-            ("parameters", f"{row.get('num_parameters') or 0:,}"),
-            ("size", size(row.get("size_bytes") or 0)),
-            ("context", f"{row.get('context_length') or 0:,} tokens"),
-            ("base", str(row.get("base") or "-")),
-            (
-                "teachable",
-                "yes" if row.get("trainable") else f"no: {row.get('why_not_trainable') or 'unknown'}",
-            ),
-            ("digest", str(row.get("digest") or "-")),
-            ("folder", str(row.get("folder") or "-")),
-            ("since", moment(row.get("created_at_s"))),
-        ]
-    )
+    found = {**_find(call, model), "route": call.client.get("/v1/route", model=model)}
+    call.out.fields(named(FIELDS, found))
+    return found
 
 
 def add(
@@ -90,81 +78,74 @@ def add(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Use the files where they are instead of a copy.")
     ] = False,
-) -> None:
+) -> Any:
     """Add a model from this machine's disk."""
     body: dict[str, Any] = {"path": str(path.expanduser().absolute()), "in_place": in_place}
     if name:
         body["name"] = name
     found = call.client.post("/v1/homefire/models", body)
-    if call.json:
-        call.out.document(found)
     teachable = "It can be taught." if found.get("trainable") else "It can be served, not taught."
     call.out.line(
         f"{found['name']} is here ({found.get('architecture')}). {teachable} "
         f'Try `homefire ask --model {found["name"]} "Hello"`.'
     )
+    return found
 
 
-def remove(
-    call: Call,
-    model: ModelName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def remove(call: Call, model: ModelName, yes: Yes = False) -> Any:
     """Remove a model (a file added with --in-place stays where it is)."""
-    from homefire.cli.ask_first import confirm
+    from homefire.cli.client import path_of
 
-    confirm(call, f"Remove {model}?", yes=yes)
-    found = call.client.delete(f"/v1/homefire/models/{model}")
-    if call.json:
-        call.out.document(found)
+    path = path_of("/v1/homefire/models", model)
+    call.confirm(f"Remove {model}?", yes=yes)
+    found = call.client.delete(path)
     call.out.line(f"{model} is removed.")
+    return found
 
 
-def verify(
-    call: Call,
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="[MODEL]", help="One model; all without one.", autocompletion=complete_model),
-    ] = None,
-) -> None:
+def verify(call: Call, model: AnyModelName = None) -> Any:
     """Read every byte of a model again and compare its hash. Exit code 20 when one differs."""
-    names = (
-        [model]
-        if model
-        else [
-            str(row["name"])
-            for row in call.client.get("/v1/homefire/models")["models"]
-            if row["kind"] != "alias"
-        ]
+    names = [model]
+    if model is None:
+        found = call.client.get("/v1/homefire/models")["models"]
+        names = [str(row["name"]) for row in found if row["kind"] != "alias"]
+    return verify_each(
+        call,
+        "/v1/homefire/models",
+        [name for name in names if name is not None],
+        hint="Remove the model and add it again from a good copy.",
     )
-    reports = [call.client.post(f"/v1/homefire/models/{name}/verify") for name in names]
+
+
+def verify_each(call: Call, path: str, names: list[str], *, hint: str) -> Any:
+    """Have each of these hashed again and say what was found. PromiseBroken, with all reports, for a difference."""
+    from homefire.cli.client import path_of
+    from homefire.errors import PromiseBroken
+
+    reports = [call.client.post(path_of(path, name, "verify")) for name in names]
     broken = [name for name, report in zip(names, reports, strict=True) if not report["ok"]]
-    if call.json and not broken:
-        call.out.document({"ok": True, "reports": reports})
     for name, report in zip(names, reports, strict=True):
         problems = "; ".join(str(problem) for problem in report.get("problems", ()))
         call.out.line(f"{name}: {'whole, every hash matches' if report['ok'] else 'BROKEN: ' + problems}")
+    if not names:
+        call.out.line("There is nothing to verify.")
     if broken:
-        from homefire.errors import PromiseBroken
-
         raise PromiseBroken(
-            f"{', '.join(broken)}: bytes on disk are not those that were added.",
-            hint="Remove the model and add it again from a good copy.",
-            reports=reports,
+            f"{', '.join(broken)}: bytes on disk are not those that were written.", hint=hint, reports=reports
         )
+    return {"ok": True, "reports": reports}
 
 
 def _find(call: Call, name: str) -> dict[str, Any]:
-    from homefire.cli.words import nearest
     from homefire.errors import ModelNotFound
 
-    rows: list[dict[str, Any]] = call.client.get("/v1/homefire/models")["models"]
-    for row in rows:
+    found: list[dict[str, Any]] = call.client.get("/v1/homefire/models")["models"]
+    for row in found:
         if row["name"] == name:
             return row
-    near = nearest(name, [str(row["name"]) for row in rows])
+    near = nearest(name, [str(row["name"]) for row in found])
     raise ModelNotFound(
-        f"No model is called {name!r}.",
+        f"No model is called “{name}”.",
         hint=f"Did you mean {near}? `homefire models list` shows all."
         if near
         else "`homefire models list` shows all.",

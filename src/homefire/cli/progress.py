@@ -7,22 +7,25 @@ refused by the gate) is `NotLearned` to those who waited for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
 from typing import Any
 
-from homefire.cli.client import Client
-from homefire.cli.output import Output
-from homefire.cli.words import clipped, counted, duration
-from homefire.errors import HomefireError, ServerUnreachable
+import msgspec
 
-ENDED = frozenset({"done", "failed", "skipped", "stopped"})
+from homefire.cli.client import Client, path_of
+from homefire.cli.format import clipped, counted, duration
+from homefire.cli.output import Output, printable
+from homefire.errors import HomefireError, ServerUnreachable
+from homefire.training.progress import Progress
+
 _RECONNECT_S = 0.5
 _QUEUE_POLL_S = 0.2
 _NEXT_TRY_POLLS = 5
 MAX_REASONS = 3
 _MAX_RECONNECTS = 20
+
+Show = Callable[[Progress], None]
 
 
 class NotLearned(HomefireError):
@@ -31,84 +34,45 @@ class NotLearned(HomefireError):
     code, http_status, exit_code = "not_learned", 409, 14
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One sign of life of a run, as the server sends it."""
+def position_of(progress: Progress) -> tuple[int, int]:
+    """How far of how much, in the units of the present phase; (0, 0) where that is not known.
 
-    state: str
-    phase: str
-    step: int
-    max_steps: int
-    """An upper bound: training ends as soon as everything is learned."""
-    loss: float | None
-    num_learned: int
-    num_examples: int
-    num_probed: int
-    num_probes: int
-    version: str | None
-    promoted: bool
-    attempts: int
-    why: str
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more will come."""
-        return self.state in ENDED
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """How far of how much, in the units of the present phase; (0, 0) where that is not known."""
-        if self.phase == "gating":
-            return self.num_probed, self.num_probes
-        if self.phase in ("publishing", "promoting", "done"):
-            return self.step, self.step
-        return self.step, self.max_steps
-
-    def label(self) -> str:
-        """`training · loss 0.412 · 3/4 learned`."""
-        parts = [self.phase if self.state == "running" and self.phase else self.state]
-        if self.state == "running" and self.phase == "training":
-            if self.loss is not None:
-                parts.append(f"loss {self.loss:.3f}")
-            if self.num_examples:
-                parts.append(f"{self.num_learned}/{self.num_examples} learned")
-        if self.version is not None:
-            parts.append(self.version)
-        return " · ".join(parts)
+    While training the end is an upper bound: it ends as soon as everything is learned.
+    """
+    if progress.phase == "gating":
+        return progress.num_probed, progress.num_probes
+    if progress.phase in ("publishing", "promoting", "done"):
+        return progress.step, progress.step
+    return progress.step, progress.max_steps or 0
 
 
-def read_step(data: dict[str, Any]) -> Step:
-    """A progress event of the API."""
-    loss = data.get("loss")
-    return Step(
-        state=str(data["state"]),
-        phase=str(data.get("phase") or ""),
-        step=int(data.get("step") or 0),
-        max_steps=int(data.get("max_steps") or 0),
-        loss=float(loss) if loss is not None else None,
-        num_learned=int(data.get("num_learned") or 0),
-        num_examples=int(data.get("num_examples") or 0),
-        num_probed=int(data.get("num_probed") or 0),
-        num_probes=int(data.get("num_probes") or 0),
-        version=data.get("version"),
-        promoted=bool(data.get("promoted")),
-        attempts=int(data.get("attempts") or 0),
-        why=str(data.get("why") or ""),
-    )
+def label_of(progress: Progress) -> str:
+    """`training · loss 0.412 · 3/4 learned`."""
+    is_running = progress.state == "running"
+    parts: list[str] = [progress.phase if is_running and progress.phase else progress.state]
+    if is_running and progress.phase == "training":
+        if progress.loss is not None:
+            parts.append(f"loss {progress.loss:.3f}")
+        if progress.num_examples:
+            parts.append(f"{progress.num_learned}/{progress.num_examples} learned")
+    if progress.version is not None:
+        parts.append(progress.version)
+    return printable(" · ".join(parts))
 
 
-def watch(client: Client, run_id: str) -> Iterator[tuple[Step, dict[str, Any]]]:
+def watch(client: Client, run_id: str) -> Iterator[Progress]:
     """Every change of a run until it ends; a server that restarts in between is found again."""
     failures = 0
+    path = path_of("/v1/runs", run_id, "events")
     while True:
         try:
-            with closing(client.events(f"/v1/runs/{run_id}/events")) as events:
+            with closing(client.events(path)) as events:
                 for name, data in events:
                     if name in ("progress", "message"):
                         failures = 0
-                        step = read_step(data)
-                        yield step, data
-                        if step.has_ended:
+                        progress = msgspec.convert(data, Progress)
+                        yield progress
+                        if progress.has_ended:
                             return
         except ServerUnreachable:
             failures += 1
@@ -142,25 +106,31 @@ def _made_at(name: str) -> str:
     return name.rpartition("_")[2][:12]
 
 
-def follow(client: Client, run_id: str, *, out: Output) -> dict[str, Any]:
-    """Show a run until it ends; returns the run as the server then describes it.
-
-    Ctrl-C stops looking, not the run.
-    """
-    if out.json:
-        for _, data in watch(client, run_id):
-            out.record(data)
-    else:
-        with view(out) as seen:
-            for step, _ in watch(client, run_id):
-                seen.show(step)
-    found: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
+def follow(client: Client, run_id: str, *, show: Show) -> dict[str, Any]:
+    """Show a run until it ends; returns the run as the server then describes it."""
+    for progress in watch(client, run_id):
+        show(progress)
+    found: dict[str, Any] = client.get(path_of("/v1/runs", run_id))
     return found
+
+
+def wait_until_learned(
+    client: Client, given: dict[str, Any], *, show: Show, say: Callable[[str], None], started_s: float
+) -> str:
+    """Follow the runs that try to learn a correction; the verdict as a sentence, or NotLearned.
+
+    `say` gets what happens between two tries; `started_s` is of the monotonic clock.
+    """
+    run = follow(client, run_of(client, given), show=show)
+    while (again := next_try(client, run, given["example_id"])) is not None:
+        say(f"{run['version']} did not pass its gate; the correction is taught again, more gently")
+        run = follow(client, again, show=show)
+    return verdict(run, took_s=time.monotonic() - started_s)
 
 
 def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
     """The run in which a refused correction is taught again, more gently; None when there is none."""
-    if run["state"] != "done" or run["promoted"] or not run["gate_reasons"]:
+    if run["state"] != "refused" or run["promoted"]:
         return None
     for _ in range(_NEXT_TRY_POLLS):
         for newest in client.get("/v1/runs", example_id=example_id, limit=1)["runs"]:
@@ -176,7 +146,7 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     if state == "done" and run["promoted"]:
         timing = f" after {duration(took_s)}" if took_s is not None else ""
         return f"Learned{timing}: version {version} answers from now on."
-    if state == "done" and version:
+    if state in ("done", "refused") and version:
         raise NotLearned(
             f"Version {version} was trained but not promoted: {_reasons(run)}",
             hint=f"`homefire versions show {version}` tells all; "
@@ -205,27 +175,28 @@ class _Bar(AbstractContextManager["_Bar"]):
     """A progress bar on a terminal."""
 
     def __init__(self, out: Output, indent: str) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
 
-        self._progress = Progress(
+        self._bars = Bars(
             TextColumn(indent + "{task.description}", markup=False),
-            BarColumn(bar_width=32),
+            BarColumn(bar_width=20),
             TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
             TimeElapsedColumn(),
             console=out.console,
         )
-        self._task = self._progress.add_task("queued", total=1)
+        self._bar = self._bars.add_task("queued", total=1)
 
     def __enter__(self) -> _Bar:
-        self._progress.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._bars.stop()
 
-    def show(self, step: Step) -> None:
-        done, total = step.position
-        self._progress.update(self._task, description=step.label(), completed=done, total=max(total, 1))
+    def show(self, progress: Progress) -> None:
+        done, total = position_of(progress)
+        self._bars.update(self._bar, description=label_of(progress), completed=done, total=max(total, 1))
 
 
 class _Lines(AbstractContextManager["_Lines"]):
@@ -238,17 +209,32 @@ class _Lines(AbstractContextManager["_Lines"]):
     def __exit__(self, *_: object) -> None:
         return None
 
-    def show(self, step: Step) -> None:
-        done, total = step.position
-        mark = (step.state, step.phase, done * 10 // total if total else 0)
+    def show(self, progress: Progress) -> None:
+        done, total = position_of(progress)
+        mark = (progress.state, progress.phase, done * 10 // total if total else 0)
         if mark == self._last:
             return
         self._last = mark
-        where = f" {done}/{total}" if total and not step.has_ended else ""
-        why = f" ({clipped(step.why, 100)})" if step.why and step.has_ended else ""
-        self._out.line(f"{self._indent}{step.label()}{where}{why}")
+        where = f" {done}/{total}" if total and not progress.has_ended else ""
+        why = f" ({clipped(progress.why, 100)})" if progress.why and progress.has_ended else ""
+        self._out.line(f"{self._indent}{label_of(progress)}{where}{why}")
 
 
-def view(out: Output, *, indent: str = "") -> _Bar | _Lines:
-    """How to show the steps of one run on this output."""
+class _Records(AbstractContextManager["_Records"]):
+    """Every change as a line of JSON."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def show(self, progress: Progress) -> None:
+        self._out.record(msgspec.to_builtins(progress))
+
+
+def view(out: Output, *, indent: str = "", as_records: bool = True) -> _Bar | _Lines | _Records:
+    """How to show runs on this output; under `--json` nothing where no records are wanted."""
+    if out.json and as_records:
+        return _Records(out)
     return _Bar(out, indent) if out.is_terminal else _Lines(out, indent)

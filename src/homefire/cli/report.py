@@ -1,17 +1,17 @@
 """How an error reaches the person or the program that ran a command.
 
-For people: three lines on standard error (what happened, why, what to do). For programs (`--json`): one
-object `{"error": {"code", "message", "hint", "details"}}` on standard output. Never a traceback for what was
-foreseen.
+For people: three lines on standard error (what happened, why, what to do). For programs (`--json`): one line
+`{"error": {"code", "message", "hint", "details"}}` on standard output, which also ends a stream of lines. Never
+a traceback for what was foreseen.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
-from homefire.cli.output import printable
+from homefire.cli.format import plain
+from homefire.cli.output import json_text, paint, printable
 from homefire.errors import HomefireError
 
 _HINTS = {
@@ -44,23 +44,18 @@ def hint_of(error: HomefireError) -> str:
 def show(error: HomefireError, *, as_json: bool) -> None:
     """Print an error where its reader looks for it."""
     if as_json:
-        sys.stdout.write(json.dumps(as_object(error), ensure_ascii=False, indent=2, default=str) + "\n")
+        sys.stdout.write(json_text(as_object(error)) + "\n")
         sys.stdout.flush()
         return
     figures = ", ".join(
-        f"{name} = {_figure(value)}" for name, value in error.details.items() if value is not None
+        f"{name} = {plain(value)}" for name, value in error.details.items() if value is not None
     )
     lines = (
         ("error", error.message),
         ("why", f"{error.code}: {figures}" if figures else error.code),
         ("do", hint_of(error)),
     )
-    red, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
     for name, text in lines:
-        label = f"{red}{name}{end}" if name == "error" else name
+        label = paint(name, "bold red" if name == "error" else "", sys.stderr)
         sys.stderr.write(f"{label}: {printable(' '.join(str(text).split()))}\n")
     sys.stderr.flush()
-
-
-def _figure(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

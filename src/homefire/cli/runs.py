@@ -7,11 +7,53 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from homefire.cli import arguments
+from homefire.cli.arguments import Limit, RunName, Why, complete_run
 from homefire.cli.command import Call, command, group
-from homefire.cli.complete import complete_run
+from homefire.cli.format import Field, clipped, counted, duration, labels, moment, named, pairs, rows
 
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", autocompletion=complete_run)]
-Why = Annotated[str | None, typer.Option("--why", help="A reason to record.")]
+
+def _took(run: dict[str, Any]) -> str:
+    started_s, ended_s = run.get("started_at_s"), run.get("ended_at_s")
+    return duration(ended_s - started_s) if started_s is not None and ended_s is not None else "-"
+
+
+def _step(progress: dict[str, Any]) -> str:
+    most = progress.get("max_steps")
+    return f"{progress.get('step') or 0}" + (f" of at most {most}" if most else "")
+
+
+def _corrections(taught: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{row['state']}  “{row['question']}” → “{row['answer']}”" for row in taught) or "-"
+
+
+COLUMNS = (
+    Field("run", "run_id"),
+    Field("state", "state"),
+    Field("base", "base"),
+    Field("version", "version"),
+    Field("queued", "queued_at_s", moment),
+    Field("took", "", _took),
+    Field("why", "why", lambda why: clipped(why, 60)),
+)
+FIELDS = (
+    Field("run", "run_id"),
+    Field("state", "state"),
+    Field("why", "why"),
+    Field("base", "base"),
+    Field("parent", "parent"),
+    Field("dataset", "dataset_id"),
+    Field("leases", "epoch"),
+    Field("queued", "queued_at_s", moment),
+    Field("started", "started_at_s", moment),
+    Field("ended", "ended_at_s", moment),
+    Field("took", "", _took),
+    Field("version", "version"),
+    Field("step", "progress", _step),
+    Field("corrections", "corrections", _corrections),
+    Field("recipe", "recipe", pairs),
+    Field("metrics", "metrics", pairs),
+)
 
 
 def commands() -> typer.Typer:
@@ -22,11 +64,11 @@ def commands() -> typer.Typer:
     command(runs, "watch")(watch)
     command(runs, "start")(start)
     for move, about in (
-        ("pause", "Stop after the step in hand; a checkpoint keeps everything."),
+        ("pause", "Finish the current step and save; a checkpoint keeps everything."),
         ("resume", "Go on with a paused run where it stopped."),
         ("stop", "End a run; it publishes nothing."),
         ("skip", "Take a waiting run out of the queue, or end the running one and go on to the next."),
-        ("retry", "Queue a failed, stopped or skipped run again."),
+        ("retry", "Queue a failed, stopped or skipped run again; a refused one as a new run."),
     ):
         command(runs, move, help=about)(_mover(move))
     return runs
@@ -42,95 +84,96 @@ def queue_commands() -> typer.Typer:
 def show_list(
     call: Call,
     state: Annotated[
-        Literal["queued", "running", "paused", "done", "failed", "skipped", "stopped"] | None,
+        Literal["queued", "running", "paused", "done", "refused", "failed", "skipped", "stopped"] | None,
         typer.Option("--state", help="Only runs in this state."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")] = 50,
-) -> None:
+    limit: Limit = 50,
+) -> Any:
     """List runs, newest first."""
     found = call.client.get("/v1/runs", state=state, limit=limit)
-    if call.json:
-        call.out.document(found)
     table_of_runs(call, found["runs"], empty="There are no runs yet. `homefire correct` makes the first one.")
+    return found
 
 
-def queue_list(call: Call) -> None:
+def queue_list(call: Call) -> Any:
     """List what waits: queued runs in the order they will be trained, and corrections not yet in one."""
+    from homefire.cli.corrections import unlearned_lines
+
     found = call.client.get("/v1/queue")
-    if call.json:
-        call.out.document(found)
-        return
     table_of_runs(call, found["runs"], empty="Nothing waits to be trained.")
     if found["num_pending_examples"]:
-        from homefire.cli.words import counted
-
         call.out.line(f"{counted(found['num_pending_examples'], 'correction')} will be in the next run.")
     if found.get("waiting_reason"):
         call.out.line(f"Waiting: {found['waiting_reason']}")
+    unlearned_lines(call, found)
+    return found
 
 
-def show(call: Call, run: RunName) -> None:
+def show(call: Call, run: RunName) -> Any:
     """Show one run: what it trains, how far it is, what came of it."""
-    from homefire.cli.words import moment
+    from homefire.cli.client import path_of
 
-    found = call.client.get(f"/v1/runs/{run}")
-    if call.json:
-        call.out.document(found)
-        return
-    call.out.fields(
-        [
-            ("run", str(found["run_id"])),
-            ("state", str(found["state"])),
-            ("why", str(found.get("why") or "-")),
-            ("base", str(found.get("base"))),
-            ("parent", str(found.get("parent"))),
-            ("dataset", str(found.get("dataset_id"))),
-            ("leases", str(found.get("epoch"))),
-            ("queued", moment(found.get("queued_at_s"))),
-            ("started", moment(found.get("started_at_s"))),
-            ("ended", moment(found.get("ended_at_s"))),
-            ("took", _took(found)),
-            ("version", str(found.get("version") or "-")),
-            ("recipe", _pairs(found.get("recipe"))),
-            ("metrics", _pairs(found.get("metrics"))),
-        ]
-    )
+    found = call.client.get(path_of("/v1/runs", arguments.run_id(call, run)))
+    call.out.fields(named(FIELDS, found))
+    return found
 
 
-def watch(call: Call, run: RunName) -> None:
+def watch(
+    call: Call,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="The run's id, or how it begins; without one the run that trains now or next.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
+) -> None:
     """Follow a run until it ends. Ctrl-C stops looking, not the run."""
-    from homefire.cli.progress import follow, verdict
+    from homefire.cli.progress import follow, verdict, view
 
-    sentence = verdict(follow(call.client, run, out=call.out))
-    call.out.line(sentence)
+    run_id = arguments.run_id(call, run) if run is not None else _open_run(call)
+    with view(call.out) as seen:
+        found = follow(call.client, run_id, show=seen.show)
+    call.out.line(verdict(found))
 
 
 def start(
     call: Call,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it ends.")] = False,
-) -> None:
+) -> Any:
     """Train now with the corrections that wait, instead of at the next quiet moment."""
-    from homefire.cli.progress import follow, verdict
+    from homefire.cli.progress import follow, verdict, view
 
     started_s = time.monotonic()
     run = call.client.post("/v1/runs", {})
     if not wait:
-        if call.json:
-            call.out.document(run)
         call.out.line(f"Run {run['run_id']} is queued. Follow it with `homefire runs watch {run['run_id']}`.")
-        return
+        return run
     call.out.note(f"run {run['run_id']}")
-    call.out.line(
-        verdict(follow(call.client, run["run_id"], out=call.out), took_s=time.monotonic() - started_s)
-    )
+    with view(call.out) as seen:
+        found = follow(call.client, run["run_id"], show=seen.show)
+    call.out.line(verdict(found, took_s=time.monotonic() - started_s))
+    return None
+
+
+def _open_run(call: Call) -> str:
+    from homefire.errors import NotFound
+
+    runs = call.client.get("/v1/queue")["runs"]
+    if not runs:
+        raise NotFound("Nothing is being trained.", hint="`homefire runs list` shows what was.")
+    return str(runs[0]["run_id"])
 
 
 def _mover(move: str) -> Any:
-    def apply(call: Call, run: RunName, why: Why = None) -> None:
-        found = call.client.post(f"/v1/runs/{run}/{move}", {"why": why} if why else {})
-        if call.json:
-            call.out.document(found)
-        call.out.line(f"Run {found.get('run_id', run)}: {found.get('state', move)}.")
+    def apply(call: Call, run: RunName, why: Why = None) -> Any:
+        from homefire.cli.client import path_of
+
+        path = path_of("/v1/runs", arguments.run_id(call, run), move)
+        found = call.client.post(path, {"why": why} if why else {})
+        call.out.line(f"Run {found['run_id']}: {found['state']}.")
+        return found
 
     apply.__name__ = move
     return apply
@@ -138,34 +181,4 @@ def _mover(move: str) -> Any:
 
 def table_of_runs(call: Call, runs: list[dict[str, Any]], *, empty: str) -> None:
     """Print runs as a table."""
-    from homefire.cli.words import clipped, moment
-
-    call.out.table(
-        ("run", "state", "base", "version", "queued", "took", "why"),
-        [
-            (
-                str(run["run_id"]),
-                str(run["state"]),
-                str(run.get("base") or "-"),
-                str(run.get("version") or "-"),
-                moment(run.get("queued_at_s")),
-                _took(run),
-                clipped(str(run.get("why") or "-"), 60),
-            )
-            for run in runs
-        ],
-        empty=empty,
-    )
-
-
-def _took(run: dict[str, Any]) -> str:
-    from homefire.cli.words import duration
-
-    started_s, ended_s = run.get("started_at_s"), run.get("ended_at_s")
-    return duration(ended_s - started_s) if started_s is not None and ended_s is not None else "-"
-
-
-def _pairs(values: Any) -> str:
-    if not isinstance(values, dict) or not values:
-        return "-"
-    return "\n".join(f"{name} = {value}" for name, value in sorted(values.items()))
+    call.out.table(labels(COLUMNS), rows(COLUMNS, runs), empty=empty)

@@ -1,14 +1,16 @@
 """The server process of `homefire up`: parts together, listening, and a file that tells clients where.
 
-`run/server.json` (URL and process id) is written when the server answers and removed when it ends; a server
-that was killed leaves it behind, and the next one replaces it. Imports the whole server, and no more.
+`run/server.json` (`cli.address`) is written when the server answers and removed when it ends; a server that was
+killed leaves it behind, and the next one replaces it. Imports the whole server, and no more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import secrets
 
 import uvloop
 
@@ -47,12 +49,17 @@ def run_server(call: Call, overrides: dict[str, str]) -> None:
 async def _serve(call: Call, homefire: Homefire) -> None:
     app = create_app(homefire)
     add_pages(app)
+    app.state.server_token = token = secrets.token_hex(32)
     server_file = homefire.home.sockets / SERVER_FILE
+    # What a killed server left must not lead anyone astray while this one starts.
+    server_file.unlink(missing_ok=True)
 
     def on_ready(url: str) -> None:
-        written = json.dumps({"url": url, "pid": os.getpid()}) + "\n"
+        written = json.dumps({"url": url, "pid": os.getpid(), "token": token}) + "\n"
         write_file(server_file, written.encode(), homefire.world)
-        _announce(call, homefire, url)
+        # Whoever read the output may be gone; the server is there all the same.
+        with contextlib.suppress(BrokenPipeError):
+            _announce(call, homefire, url)
 
     try:
         listener = open_listener(app)
@@ -83,8 +90,7 @@ def _announce(call: Call, homefire: Homefire, url: str) -> None:
         ("API key", f"{origin} (not needed on this machine)" if _is_open(homefire) else origin),
         ("stop", "Ctrl-C"),
     ):
-        call.out.stream.write(f"{name:<{width}} {value}\n")
-    call.out.stream.flush()
+        call.out.line(f"{name:<{width}} {value}")
 
 
 def _is_open(homefire: Homefire) -> bool:

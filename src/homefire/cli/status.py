@@ -7,6 +7,16 @@ from typing import Any
 import typer
 
 from homefire.cli.command import Call, command
+from homefire.cli.format import Field, counted, duration, labels, number, rows, size
+
+RESIDENT = (
+    Field("loaded", "name"),
+    Field("state", "state"),
+    Field("memory", "memory_bytes", size),
+    Field("requests", "active"),
+    Field("restarts", "num_restarts"),
+    Field("context", "context_length", number),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -14,30 +24,18 @@ def register(app: typer.Typer) -> None:
     command(app, "status")(status)
 
 
-def status(call: Call) -> None:
+def status(call: Call) -> Any:
     """Show the server, who is live, what is loaded, what is being trained, and the disk."""
+    from homefire.cli.corrections import unlearned_lines
     from homefire.cli.runs import table_of_runs
 
     found = call.client.get("/v1/status")
-    if call.json:
-        call.out.document(found)
-        return
-    _show_server(call, found)
-    call.out.line()
-    _show_resident(call, found["resident"])
-    call.out.line()
-    table_of_runs(call, found["runs"], empty="Nothing was trained yet.")
-
-
-def _show_server(call: Call, found: dict[str, Any]) -> None:
-    from homefire.cli.words import counted, duration, size
-
     disk, queue = found["disk"], found["queue"]
     waiting = f": {found['waiting_reason']}" if found.get("waiting_reason") else ""
     pending = counted(found["num_pending_examples"], "correction")
     call.out.fields(
         [
-            ("server", f"{call.client.address.url}, version {found['version']}, process {found['pid']}"),
+            ("server", f"{call.client.url}, version {found['version']}, process {found['pid']}"),
             ("up for", f"{duration(found['uptime_s'])}, {size(found['rss_bytes'])} of memory"),
             ("home", f"{found['home']}, {size(disk['free_bytes'])} of {size(disk['total_bytes'])} free"),
             ("live", str(found["live"])),
@@ -45,23 +43,13 @@ def _show_server(call: Call, found: dict[str, Any]) -> None:
             ("corrections", f"{pending} not yet trained{waiting}"),
         ]
     )
-
-
-def _show_resident(call: Call, models: list[dict[str, Any]]) -> None:
-    from homefire.cli.words import size
-
+    call.out.line()
     call.out.table(
-        ("loaded", "state", "memory", "requests", "restarts", "context"),
-        [
-            (
-                str(model["name"]),
-                str(model["state"]),
-                size(model["memory_bytes"]) if model.get("memory_bytes") else "-",
-                str(model["active"]),
-                str(model["num_restarts"]),
-                f"{model['context_length']:,}" if model.get("context_length") else "-",
-            )
-            for model in models
-        ],
+        labels(RESIDENT),
+        rows(RESIDENT, found["resident"]),
         empty="No model is loaded; the first request loads one.",
     )
+    call.out.line()
+    table_of_runs(call, found["runs"], empty="Nothing was trained yet.")
+    unlearned_lines(call, found)
+    return found

@@ -6,13 +6,49 @@ from typing import Annotated, Any
 
 import typer
 
+from homefire.cli.arguments import (
+    AnyVersionName,
+    VersionName,
+    Why,
+    Yes,
+    complete_version,
+    version_name,
+    version_or_base,
+)
 from homefire.cli.command import Call, command, group
-from homefire.cli.complete import complete_version
+from homefire.cli.format import Field, clipped, counted, labels, lines, moment, named, plain, rows, size
 
-VersionName = Annotated[
-    str, typer.Argument(metavar="VERSION", help="Such as v001.", autocompletion=complete_version)
-]
-Why = Annotated[str | None, typer.Option("--why", help="A reason to record.")]
+
+def _gate(passed: bool) -> str:
+    return "pass" if passed else "fail"
+
+
+COLUMNS = (
+    Field("version", "version"),
+    Field("live", "live", lambda live: "yes" if live else ""),
+    Field("gate", "gate_passed", _gate),
+    Field("parent", "parent"),
+    Field("size", "size_bytes", size),
+    Field("made", "created_at_s", moment),
+    Field("description", "description", lambda text: clipped(text, 60)),
+)
+FIELDS = (
+    Field("version", "version"),
+    Field("live", "live"),
+    Field("gate", "gate_passed", _gate),
+    Field("reasons", "gate_reasons", lines),
+    Field("base", "base"),
+    Field("parent", "parent"),
+    Field("run", "run_id"),
+    Field("made", "created_at_s", moment),
+    Field("size", "size_bytes", size),
+    Field("digest", "digest"),
+    Field("manifest", "manifest_sha256"),
+    Field("folder", "folder"),
+    Field("scores", "gate_scores", lambda scores: lines(_scores(scores))),
+    Field("skills", "gate_scores", lambda scores: lines(_skills(scores))),
+    Field("description", "description"),
+)
 
 
 def commands() -> typer.Typer:
@@ -28,74 +64,39 @@ def commands() -> typer.Typer:
     return versions
 
 
-def show_list(call: Call) -> None:
+def show_list(call: Call) -> Any:
     """List all versions, newest first; the live one is marked."""
-    from homefire.cli.words import clipped, moment, size
-
     found = call.client.get("/v1/versions")
-    if call.json:
-        call.out.document(found)
+    newest_first = sorted(
+        found["versions"], key=lambda row: (row["created_at_s"], row["version"]), reverse=True
+    )
     call.out.table(
-        ("version", "live", "gate", "parent", "size", "made", "description"),
-        [
-            (
-                str(row["version"]),
-                "yes" if row.get("live") else "",
-                _gate(row),
-                str(row.get("parent") or "-"),
-                size(row.get("size_bytes") or 0),
-                moment(row.get("created_at_s")),
-                clipped(str(row.get("description") or ""), 60),
-            )
-            for row in reversed(found["versions"])
-        ],
+        labels(COLUMNS),
+        rows(COLUMNS, newest_first),
         empty="There are no versions yet. `homefire correct` makes the first one.",
     )
     if found.get("rollback_to"):
         call.out.line(
             f"{found['live']} is live; `homefire versions rollback` goes back to {found['rollback_to']}."
         )
+    return found
 
 
-def show(call: Call, version: VersionName) -> None:
+def show(call: Call, version: VersionName) -> Any:
     """Show one version: where it comes from, what the gate said, its hashes."""
-    from homefire.cli.words import moment, size
+    from homefire.cli.client import path_of
 
-    found = call.client.get(f"/v1/versions/{version}")
-    if call.json:
-        call.out.document(found)
-        return
-    call.out.fields(
-        [
-            ("version", str(found["version"])),
-            ("live", "yes" if found.get("live") else "no"),
-            ("gate", _gate(found)),
-            ("reasons", "\n".join(found.get("gate_reasons") or ()) or "-"),
-            ("base", str(found.get("base"))),
-            ("parent", str(found.get("parent"))),
-            ("run", str(found.get("run_id") or "-")),
-            ("made", moment(found.get("created_at_s"))),
-            ("size", size(found.get("size_bytes") or 0)),
-            ("digest", str(found.get("digest"))),
-            ("manifest", str(found.get("manifest_sha256"))),
-            ("folder", str(found.get("folder") or "-")),
-            ("scores", _scores(found["gate_scores"])),
-            ("skills", _skills(found["gate_scores"])),
-            ("description", str(found.get("description") or "-")),
-        ]
-    )
+    found = call.client.get(path_of("/v1/versions", version_name(call, version)))
+    call.out.fields(named(FIELDS, found))
+    return found
 
 
-def compare(call: Call, a: VersionName, b: VersionName) -> None:
+def compare(call: Call, a: VersionName, b: VersionName) -> Any:
     """Compare two versions, or a version and its base: weights, metrics, scores, skills."""
-    from homefire.cli.comparison import rows_of, weights_of
-
-    found = call.client.get("/v1/versions/compare", a=a, b=b)
-    if call.json:
-        call.out.document(found)
-        return
-    call.out.line(f"Weights: {weights_of(found)}.")
-    call.out.table(("what", a, b), rows_of(found), empty="Nothing else differs.")
+    found = call.client.get("/v1/versions/compare", a=version_or_base(call, a), b=version_or_base(call, b))
+    call.out.line(f"Weights: {_weights(found)}.")
+    call.out.table(("what", found["a"], found["b"]), _differences(found), empty="Nothing else differs.")
+    return found
 
 
 def promote(
@@ -105,17 +106,16 @@ def promote(
     override: Annotated[
         bool, typer.Option("--override", help="Promote even though the gate refused it.")
     ] = False,
-) -> None:
+) -> Any:
     """Let a version answer from now on."""
+    from homefire.cli.client import path_of
+
     body: dict[str, Any] = {"override": override}
     if why:
         body["why"] = why
-    found = call.client.post(f"/v1/versions/{version}/promote", body)
-    if call.json:
-        call.out.document(found)
-    call.out.line(
-        f"{found.get('live', version)} answers from now on (before: {found.get('previous') or '-'})."
-    )
+    found = call.client.post(path_of("/v1/versions", version_or_base(call, version), "promote"), body)
+    call.out.line(f"{found['live']} answers from now on (before: {found.get('previous') or '-'}).")
+    return found
 
 
 def rollback(
@@ -125,77 +125,52 @@ def rollback(
         typer.Option("--to", help="A version or base to go back to.", autocompletion=complete_version),
     ] = None,
     why: Why = None,
-) -> None:
+) -> Any:
     """Go back to what answered before (or to --to)."""
     body = {name: value for name, value in (("to", to), ("why", why)) if value}
     found = call.client.post("/v1/versions/rollback", body)
-    if call.json:
-        call.out.document(found)
-    call.out.line(f"{found.get('live')} answers again (before: {found.get('previous') or '-'}).")
+    call.out.line(f"{found['live']} answers again (before: {found.get('previous') or '-'}).")
+    return found
 
 
-def verify(
-    call: Call,
-    version: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[VERSION]", help="Such as v001; all without one.", autocompletion=complete_version
-        ),
-    ] = None,
-) -> None:
+def verify(call: Call, version: AnyVersionName = None) -> Any:
     """Read every byte again and compare its hash. Exit code 20 when one differs."""
-    names = (
-        [version] if version else [str(row["version"]) for row in call.client.get("/v1/versions")["versions"]]
+    from homefire.cli.models import verify_each
+
+    if version is None:
+        names = [str(row["version"]) for row in call.client.get("/v1/versions")["versions"]]
+    else:
+        names = [version_name(call, version)]
+    return verify_each(
+        call,
+        "/v1/versions",
+        names,
+        hint="Go back to a whole one with `homefire versions rollback`, then restore a backup.",
     )
-    reports = [call.client.post(f"/v1/versions/{name}/verify") for name in names]
-    broken = [name for name, report in zip(names, reports, strict=True) if not report["ok"]]
-    if call.json and not broken:
-        call.out.document({"ok": True, "reports": reports})
-    for name, report in zip(names, reports, strict=True):
-        call.out.line(f"{name}: {_verdict(report)}")
-    if not names:
-        call.out.line("There are no versions to verify.")
-    if broken:
-        from homefire.errors import PromiseBroken
-
-        raise PromiseBroken(
-            f"{', '.join(broken)}: bytes on disk are not those that were published.",
-            hint="Go back to a whole one with `homefire versions rollback`, then restore a backup.",
-            reports=reports,
-        )
 
 
-def delete(
-    call: Call,
-    version: VersionName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def delete(call: Call, version: VersionName, yes: Yes = False) -> Any:
     """Delete a version that is not live."""
-    from homefire.cli.ask_first import confirm
+    from homefire.cli.client import path_of
 
-    confirm(call, f"Delete {version}? Its weights are gone afterwards.", yes=yes)
-    found = call.client.delete(f"/v1/versions/{version}")
-    if call.json:
-        call.out.document(found)
-    call.out.line(f"{version} is deleted.")
-
-
-def _gate(row: dict[str, Any]) -> str:
-    passed = row.get("gate_passed")
-    return "-" if passed is None else "pass" if passed else "fail"
+    name = version_name(call, version)
+    path = path_of("/v1/versions", name)
+    call.confirm(f"Delete {name}? Its weights are gone afterwards.", yes=yes)
+    found = call.client.delete(path)
+    call.out.line(f"{name} is deleted.")
+    return found
 
 
-def _scores(scores: dict[str, Any]) -> str:
+def _scores(scores: dict[str, Any]) -> list[str]:
     """The gate's figures that are one number each (`--json` has all)."""
-    lines = [
-        f"{name.replace('_', ' ')} {value:.4g}"
+    return [
+        f"{name.replace('_', ' ')} {plain(value)}"
         for name, value in sorted(scores.items())
         if isinstance(value, int | float)
     ]
-    return "\n".join(lines) or "-"
 
 
-def _skills(scores: dict[str, Any]) -> str:
+def _skills(scores: dict[str, Any]) -> list[str]:
     """Right answers per skill, where they are not what they were."""
     skills: dict[str, dict[str, int]] = scores.get("skills") or {}
     changed = [
@@ -204,10 +179,34 @@ def _skills(scores: dict[str, Any]) -> str:
         if skill["before"] != skill["now"]
     ]
     same = len(skills) - len(changed)
-    return "\n".join([*changed, *([f"{same} as before"] if same else [])]) or "-"
+    return [*changed, *([f"{same} as before"] if same else [])]
 
 
-def _verdict(report: dict[str, Any]) -> str:
-    if report["ok"]:
-        return f"whole ({report.get('num_files', '?')} files, every hash matches)"
-    return "BROKEN: " + "; ".join(str(problem) for problem in report.get("problems", ()))
+def _differences(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, in a, in b) of everything that differs besides the weights."""
+    different: list[tuple[str, str, str]] = []
+    for section in ("metrics", "scores"):
+        for name, (a, b) in sorted(found[section].items()):
+            if a != b:
+                different.append((f"{section[:-1]} {name.replace('_', ' ')}", plain(a), plain(b)))
+    for name, (a, b) in sorted(found["skills"].items()):
+        if _right(a) != _right(b):
+            different.append((f"skill {name}", _right(a), _right(b)))
+    only_a, only_b = found["examples_only_in_a"], found["examples_only_in_b"]
+    if only_a or only_b:
+        different.append(("examples of its own", str(len(only_a)), str(len(only_b))))
+    return different
+
+
+def _weights(found: dict[str, Any]) -> str:
+    """`35 of 35 tensors differ (layer 0, …)`."""
+    changed = [layer["layer"] for layer in found["layers"] if layer["num_changed"]]
+    if not changed:
+        return f"all {counted(found['num_tensors'], 'tensor')} are the same"
+    verb = "differs" if found["num_changed"] == 1 else "differ"
+    return f"{found['num_changed']} of {counted(found['num_tensors'], 'tensor')} {verb}: {', '.join(changed)}"
+
+
+def _right(skill: dict[str, int] | None) -> str:
+    """Right answers of a skill when the version was judged."""
+    return "-" if skill is None else f"{skill['now']} of {skill['num']}"

@@ -75,7 +75,14 @@ class ServingSettings(_Section):
     engine: str = Field(default="llama.cpp", description="What runs models: a name that a plugin brings.")
     num_threads: PositiveInt = Field(default=1, description="CPU threads of one engine worker.")
     num_parallel: PositiveInt = Field(default=4, description="Requests one engine worker decodes together.")
-    max_models: PositiveInt = Field(default=3, description="Models held in memory at the same time.")
+    memory_budget_bytes: PositiveInt | None = Field(
+        default=None,
+        description="Memory that loaded models may take together; unset: nine tenths of what is free at the start.",
+    )
+    max_models: PositiveInt = Field(
+        default=8,
+        description="Most models loaded at the same time, however small: each is a process of its own.",
+    )
     context_length: Annotated[int, Field(ge=64)] | None = Field(
         default=None, description="Tokens one request may fill; unset: the model's own, at most 8192."
     )
@@ -157,6 +164,13 @@ class StoreSettings(_Section):
     reserve_bytes: Annotated[int, Field(ge=0)] = Field(
         default=16 * MIB,
         description="Free space below which recording pauses, so that cleaning up still works.",
+    )
+    scrub_interval_h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=168.0,
+        description="Hours between two readings of all models, versions and blobs from the disk; 0: never.",
+    )
+    scrub_mb_per_s: PositiveFloat = Field(
+        default=20.0, description="Megabytes that such a reading takes from the disk in a second."
     )
 
 

@@ -20,6 +20,9 @@ from homefire.home import Home
 API_KEY_VARIABLE = "HOMEFIRE_API_KEY"
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 API_KEY_FILE = "api_key"
+_SECRET_NAME = re.compile(
+    r"(^|_)(API_?)?(KEY|KEYS|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)(_|$)|DATABASE_URL"
+)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -38,10 +41,11 @@ class Secret:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a child process: it has no use for the key, so it cannot lose it."""
-    return {
-        name: value for name, value in environ.items() if name not in (API_KEY_VARIABLE, CREDENTIALS_VARIABLE)
-    }
+    """The environment for a child process: it has no use for keys and passwords, so it cannot lose them.
+
+    Everything whose name says that it is one is left out (`HOMEFIRE_API_KEY`, `HF_TOKEN`, `DB_PASSWORD`, …).
+    """
+    return {name: value for name, value in environ.items() if not _SECRET_NAME.search(name.upper())}
 
 
 def load_api_key(home: Home, *, environ: Mapping[str, str] | None = None) -> Secret | None:

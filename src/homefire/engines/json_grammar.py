@@ -1,275 +1,302 @@
-"""JSON Schema to GBNF, so that an answer is valid against the schema by construction.
+"""JSON schemas as grammars of llguidance (https://github.com/guidance-ai/llguidance), enforced by llama.cpp.
 
-Our own, because the library's way (llguidance) goes on *without* any constraint when it does not understand a
-schema. Here a keyword that is not enforced is an UnsupportedParameter that names it. Every answer the grammar
-allows is valid; not every valid document can be written: properties come in the order of the schema, objects
-with listed properties have no others, and there is at most one space between tokens. `format` and the other
-annotations say nothing about validity (JSON Schema 2020-12, section 7) and are passed over.
+Promises:
+- an answer that ends by itself is valid against the schema. What llama.cpp says is followed by a second matcher
+  (`SchemaMatcher`), for the library goes on without its grammar when that becomes too complex on the way;
+- a schema that cannot be enforced is InvalidRequest or UnsupportedParameter naming the place, before anything is
+  generated. Keywords that no JSON Schema has, and unknown formats, are annotations and ignored;
+- compiling is bounded: by size, by the sums below, and by `MAX_COMPILE_S`, because the engine compiles it again
+  where all of its requests wait.
 
-Pure; costs microseconds per keyword. GBNF: https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
+The schema is narrowed where that cannot make a valid answer impossible: numbers have at most 15 digits before the
+point (and 6 behind it, unless negative), and an object with listed properties gets no others. Small models end
+their answers more often that way.
+The version of `llguidance` is the one that is inside `xllamacpp`. Costs one to some hundred milliseconds.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from llguidance import LLMatcher, LLTokenizer
 
 from homefire.errors import InvalidRequest, UnsupportedParameter
 
-MAX_DEPTH = 64
-MAX_REPEATS = 10_000
-ANNOTATIONS = frozenset({
-    "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "format", "$schema",
-    "$id", "$comment", "$anchor", "$defs", "definitions", "contentEncoding", "contentMediaType", "strict",
-})  # fmt: skip
-_BY_TYPE = {
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items", "minItems", "maxItems"}),
-    "string": frozenset({"minLength", "maxLength"}),
-    "number": frozenset(),
-    "integer": frozenset(),
-    "boolean": frozenset(),
-    "null": frozenset(),
-}
-_PRIMITIVES = {
-    "space": '" "?',
-    "character": r'[^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4})',
-    "integer": '"-"? ("0" | [1-9] [0-9]{0,15})',
-    "number": 'integer ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,3})?',
-    "string": r'"\"" character* "\""',
-    "boolean": '"true" | "false"',
-    "null": '"null"',
-    "value": "object | array | string | number | boolean | null",
-    "object": '"{" space (string ":" space value ("," space string ":" space value)*)? space "}"',
-    "array": '"[" space (value ("," space value)*)? space "]"',
-}
-_NEEDS = {
-    "number": ("integer",),
-    "string": ("character",),
-    "value": ("object", "array", "string", "number", "boolean", "null"),
-    "object": ("space", "string", "value"),
-    "array": ("space", "value"),
-}
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_DEPTH = 48
+MAX_OPTIONAL = 400
+"""Optional properties of one object; each costs what there are squared."""
+MAX_TOTAL_ITEMS = 10_000
+"""Sum of all `maxItems`."""
+MAX_COMPILE_S = 2.0
+MAX_INTEGER = 10**15 - 1
+_STEP = 1e-6
+_LEAST_RANGE = 1e-3
+"""A narrower range might hold no multiple of `_STEP`."""
+_MAX_PROBES = 200
+_FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+)
+_COMBINING = frozenset(("allOf", "anyOf", "oneOf", "$ref", "not", "if", "patternProperties"))
+_ONE, _MANY, _NAMED = (
+    ("items", "additionalProperties", "additionalItems", "contains", "not", "if", "then", "else",
+     "propertyNames", "unevaluatedItems", "unevaluatedProperties"),
+    ("allOf", "anyOf", "oneOf", "prefixItems"),
+    ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas"),
+)  # fmt: skip
+_KEYWORD = re.compile(r'Unimplemented keys: \["([^"]+)"')
 
 
 def to_grammar(schema: Mapping[str, Any]) -> str:
-    """A GBNF grammar whose every sentence is valid against `schema`.
+    """What llama.cpp is given for a schema.
 
-    UnsupportedParameter (`details["param"]`) for a keyword that could not be enforced, InvalidRequest for a
-    schema that is malformed.
+    UnsupportedParameter (`details["keyword"]`, `["place"]`) for what cannot be enforced, InvalidRequest for a
+    schema that is malformed or too large.
     """
-    builder = _Builder(schema)
-    builder.rules["root"] = builder.expression(schema, "#", depth=0)
-    return "".join(f"{name} ::= {body}\n" for name, body in builder.rules.items())
+    text = json.dumps(schema)
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise InvalidRequest(
+            f"The JSON schema has {len(text)} bytes; {MAX_SCHEMA_BYTES} are allowed.", param="json_schema"
+        )
+    return _compiled(text)
 
 
-class _Builder:
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.schema = schema
-        self.rules: dict[str, str] = {}
-        self.references: dict[str, str] = {}
+class SchemaMatcher:
+    """Follows an answer and says when it leaves the schema."""
 
-    def use(self, primitive: str) -> str:
-        if primitive not in self.rules:
-            self.rules[primitive] = _PRIMITIVES[primitive]
-            for needed in _NEEDS.get(primitive, ()):
-                self.use(needed)
-        return primitive
+    def __init__(self, grammar: str) -> None:
+        self._matcher = LLMatcher(_byte_tokens(), grammar, log_level=0)
 
-    def expression(self, schema: Any, place: str, *, depth: int) -> str:
-        """A GBNF expression for the schema at `place`, safe to put between others."""
+    def push(self, text: str) -> None:
+        """More of the answer. InvalidRequest when no valid document begins like this."""
+        data = list(text.encode())
+        if self._matcher.try_consume_tokens(data) != len(data):
+            raise _too_complex("could not be enforced to the end")
+
+    def end(self) -> None:
+        """The answer is over by its own choice. InvalidRequest when it is not a whole document."""
+        if not self._matcher.is_accepting():
+            raise _too_complex("could not be enforced to the end")
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(text: str) -> str:
+    schema = json.loads(text)
+    nodes = list(_nodes(schema))
+    _check_size(nodes)
+    narrows = not any("allOf" in node.schema or len(_COMBINING & node.schema.keys()) > 1 for node in nodes)
+    grammar = _grammar(_prepared(schema, narrows=narrows))
+    started_s = time.monotonic()
+    problem = _problem(grammar)
+    if problem:
+        raise _refusal(schema, problem)
+    if time.monotonic() - started_s > MAX_COMPILE_S:
+        raise _too_complex(f"takes longer than {MAX_COMPILE_S:g} s to compile")
+    return grammar
+
+
+@functools.cache
+def _byte_tokens() -> LLTokenizer:
+    return LLTokenizer("byte")
+
+
+def _grammar(schema: Any) -> str:
+    options = {"x-guidance": {"whitespace_flexible": False}}
+    whole = {**schema, **options} if isinstance(schema, dict) else {"allOf": [schema], **options}
+    return f"%llguidance {{}}\nstart: %json {json.dumps(whole)}\n"
+
+
+def _problem(grammar: str) -> str:
+    matcher = LLMatcher(_byte_tokens(), grammar, log_level=0)
+    if not matcher.is_error():
+        return ""
+    said = matcher.get_error().partition("compile JSON schema: ")
+    return (said[2] or said[0]).partition("\n   ")[0].strip()
+
+
+# Places in a schema
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    schema: dict[str, Any]
+    place: str
+
+
+def _children(node: dict[str, Any], place: str) -> Iterator[tuple[Any, str]]:
+    for key in _ONE:
+        if isinstance(node.get(key), dict):
+            yield node[key], f"{place}/{key}"
+    for key in _MANY:
+        if isinstance(node.get(key), list):
+            for index, child in enumerate(node[key]):
+                yield child, f"{place}/{key}/{index}"
+    for key in _NAMED:
+        if isinstance(node.get(key), dict):
+            for name, child in node[key].items():
+                yield child, f"{place}/{key}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def _nodes(schema: Any) -> Iterator[_Node]:
+    pending: list[tuple[Any, str, int]] = [(schema, "#", 0)]
+    while pending:
+        node, place, depth = pending.pop()
         if depth > MAX_DEPTH:
             raise InvalidRequest(
-                f"The JSON schema is nested more than {MAX_DEPTH} deep.", param="json_schema"
+                f"The JSON schema is nested more than {MAX_DEPTH} deep.", param="json_schema", place=place
             )
-        if schema is True:
-            return self.use("value")
-        if not isinstance(schema, Mapping):
-            raise _malformed(place, "is neither an object nor true")
-        keywords = {key for key in schema if key not in ANNOTATIONS}
-        if "$ref" in keywords:
-            self.only(keywords, {"$ref"}, place)
-            return self.reference(schema["$ref"], place, depth=depth)
-        if "const" in keywords:
-            self.only(keywords, {"const", "type"}, place)
-            return _literal(json.dumps(schema["const"], ensure_ascii=False))
-        if "enum" in keywords:
-            self.only(keywords, {"enum", "type"}, place)
-            values = _sequence(schema["enum"], f"{place}/enum")
-            return _either([_literal(json.dumps(value, ensure_ascii=False)) for value in values])
-        for choice in ("anyOf", "oneOf"):
-            if choice in keywords:
-                self.only(keywords, {choice}, place)
-                options = _sequence(schema[choice], f"{place}/{choice}")
-                if choice == "oneOf" and not _disjoint(options):
-                    raise _unsupported(
-                        "oneOf", place, "its options are not told apart by their types; anyOf may serve"
-                    )
-                return _either(
-                    [
-                        self.expression(option, f"{place}/{choice}/{index}", depth=depth + 1)
-                        for index, option in enumerate(options)
-                    ]
-                )
-        return self.typed(schema, keywords, place, depth=depth)
+        if isinstance(node, dict):
+            yield _Node(node, place)
+            pending += [(child, where, depth + 1) for child, where in _children(node, place)]
 
-    def typed(self, schema: Mapping[str, Any], keywords: set[str], place: str, *, depth: int) -> str:
-        stated = schema.get("type")
-        if stated is None:
-            implied = [kind for kind, allowed in _BY_TYPE.items() if keywords & allowed]
-            if not implied:
-                self.only(keywords, set(), place)
-                return self.use("value")
-            stated = implied
-        kinds = [stated] if isinstance(stated, str) else _sequence(stated, f"{place}/type")
-        unknown = [kind for kind in kinds if kind not in _BY_TYPE]
-        if unknown:
-            raise _malformed(place, f"has the unknown type {unknown[0]!r}")
-        self.only(keywords, {"type"}.union(*(_BY_TYPE[kind] for kind in kinds)), place)
-        return _either([self.of_type(kind, schema, place, depth=depth) for kind in kinds])
 
-    def of_type(self, kind: str, schema: Mapping[str, Any], place: str, *, depth: int) -> str:
-        if kind == "object":
-            return self.object(schema, place, depth=depth)
-        if kind == "array":
-            return self.array(schema, place, depth=depth)
-        if kind == "string" and ("minLength" in schema or "maxLength" in schema):
-            least, most = _bounds(schema, "minLength", "maxLength", place)
-            return f'"\\"" {self.use("character")}{_repeat(least, most)} "\\""'
-        return self.use(kind)
-
-    def object(self, schema: Mapping[str, Any], place: str, *, depth: int) -> str:
-        properties = schema.get("properties", {})
-        required = _sequence(schema.get("required", []), f"{place}/required", may_be_empty=True)
-        extra = schema.get("additionalProperties", not properties)
-        if not isinstance(properties, Mapping):
-            raise _malformed(f"{place}/properties", "is no object")
-        missing = [name for name in required if name not in properties]
-        if missing:
-            raise _unsupported(
-                "required", place, f"it names {missing[0]!r}, which properties does not describe"
+def _check_size(nodes: list[_Node]) -> None:
+    num_items = 0
+    for node in nodes:
+        properties, required = node.schema.get("properties"), node.schema.get("required", ())
+        names = set(required) if isinstance(required, list) and all(map(_is_text, required)) else set()
+        if isinstance(properties, dict) and len(properties.keys() - names) > MAX_OPTIONAL:
+            raise InvalidRequest(
+                f"The JSON schema has more than {MAX_OPTIONAL} optional properties in one object.",
+                hint="Make them required, or divide the object.",
+                param="json_schema",
+                place=f"{node.place}/properties",
             )
-        self.use("space")
-        members = [
-            (self.member(name, value, f"{place}/properties/{name}", depth=depth + 1), name in required)
-            for name, value in properties.items()
-        ]
-        if members:
-            # With listed properties no others are written: still valid, whatever additionalProperties allows.
-            return f'"{{" space {_members(members)} space "}}"'
-        if extra is False:
-            return '"{" space "}"'
-        value = self.expression(extra, f"{place}/additionalProperties", depth=depth + 1)
-        member = f'{self.use("string")} ":" space {value}'
-        return f'"{{" space ({member} ("," space {member})*)? space "}}"'
-
-    def member(self, name: str, schema: Any, place: str, *, depth: int) -> str:
-        """A rule of its own: a member is mentioned once for each optional one before it."""
-        rule = f"member{len(self.rules)}"
-        self.rules[rule] = ""
-        key = _literal(json.dumps(name, ensure_ascii=False))
-        self.rules[rule] = f'{key} ":" space {self.expression(schema, place, depth=depth)}'
-        return rule
-
-    def array(self, schema: Mapping[str, Any], place: str, *, depth: int) -> str:
-        item = self.expression(schema.get("items", True), f"{place}/items", depth=depth + 1)
-        least, most = _bounds(schema, "minItems", "maxItems", place)
-        self.use("space")
-        if most == 0:
-            return '"[" space "]"'
-        more = f'("," space {item}){_repeat(max(least - 1, 0), None if most is None else most - 1)}'
-        filled = f"{item} {more}"
-        return f'"[" space {filled if least else f"({filled})?"} space "]"'
-
-    def reference(self, target: Any, place: str, *, depth: int) -> str:
-        if not isinstance(target, str) or not target.startswith("#"):
-            raise _unsupported("$ref", place, "only references within the schema (#/…) are followed")
-        if target not in self.references:
-            self.references[target] = name = f"ref{len(self.references)}"
-            found: Any = self.schema
-            for part in target.removeprefix("#").split("/")[1:]:
-                key = part.replace("~1", "/").replace("~0", "~")
-                if not isinstance(found, Mapping) or key not in found:
-                    raise _malformed(place, f"refers to {target!r}, which does not exist")
-                found = found[key]
-            self.rules[name] = self.expression(found, target, depth=depth + 1)
-        return self.references[target]
-
-    @staticmethod
-    def only(keywords: set[str], allowed: set[str] | frozenset[str], place: str) -> None:
-        left = sorted(keywords - allowed)
-        if left:
-            raise _unsupported(left[0], place, "it would not be enforced")
+        most = node.schema.get("maxItems")
+        num_items += most if isinstance(most, int) else 0
+        if num_items > MAX_TOTAL_ITEMS:
+            raise InvalidRequest(
+                f"The JSON schema allows arrays of more than {MAX_TOTAL_ITEMS} items together.",
+                hint="Lower maxItems, or leave it out.",
+                param="json_schema",
+                place=f"{node.place}/maxItems",
+            )
 
 
-def _members(members: Sequence[tuple[str, bool]]) -> str:
-    """Members in order, optional ones left out at will, commas exactly between those present."""
-
-    def rest(index: int) -> str:
-        """What may follow when something was written before `index`."""
-        if index == len(members):
-            return ""
-        text, is_required = members[index]
-        here = f'"," space {text}'
-        return f"{here if is_required else f'({here})?'} {rest(index + 1)}".strip()
-
-    firsts: list[str] = []
-    for index, (text, is_required) in enumerate(members):
-        firsts.append(f"{text} {rest(index + 1)}".strip())
-        if is_required:
-            return f"({' | '.join(firsts)})"
-    return f"({' | '.join(firsts)})?"
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
-def _disjoint(options: Sequence[Any]) -> bool:
-    """Whether no document can match two of them, as far as types and constants show."""
-    kinds = [option.get("type") if isinstance(option, Mapping) else None for option in options]
-    if not all(isinstance(kind, str) for kind in kinds):
-        return False
-    return len(set(kinds)) == len(kinds) and not {"integer", "number"} <= set(kinds)
+def _prepared(node: Any, *, narrows: bool) -> Any:
+    """The schema without unknown formats, and narrowed where `narrows`."""
+    if not isinstance(node, dict):
+        return node
+    changed = {key: value for key, value in node.items() if key != "x-guidance"}
+    if changed.get("format") not in _FORMATS:
+        changed.pop("format", None)
+    for key in _ONE:
+        if key in changed:
+            changed[key] = _prepared(changed[key], narrows=narrows)
+    for key in _MANY:
+        if isinstance(changed.get(key), list):
+            changed[key] = [_prepared(child, narrows=narrows) for child in changed[key]]
+    for key in _NAMED:
+        if isinstance(changed.get(key), dict):
+            changed[key] = {name: _prepared(child, narrows=narrows) for name, child in changed[key].items()}
+    if narrows:
+        if _can_be_closed(changed):
+            changed["additionalProperties"] = False
+        if changed.get("type") in ("integer", "number") and not {"enum", "const"} & changed.keys():
+            return _with_bounded_digits(changed)
+    return changed
 
 
-def _bounds(schema: Mapping[str, Any], low: str, high: str, place: str) -> tuple[int, int | None]:
-    least, most = schema.get(low, 0), schema.get(high)
-    for name, value in ((low, least), (high, most)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise _malformed(f"{place}/{name}", "is no count")
-        if value is not None and value > MAX_REPEATS:
-            raise _unsupported(name, place, f"more than {MAX_REPEATS} repetitions are not enforced")
-    if most is not None and most < least:
-        raise _malformed(place, f"has {low} above {high}")
-    return least, most
+def _with_bounded_digits(node: dict[str, Any]) -> dict[str, Any]:
+    """A number of at most 15 digits before the point; not below zero, of at most 6 behind it."""
+    low = max(
+        (node[key] for key in ("minimum", "exclusiveMinimum") if _is_number(node.get(key))), default=None
+    )
+    high = min(
+        (node[key] for key in ("maximum", "exclusiveMaximum") if _is_number(node.get(key))), default=None
+    )
+    bounded = dict(node)
+    if low is None and (high is None or high > -MAX_INTEGER):
+        bounded["minimum"] = low = -MAX_INTEGER
+    if high is None and (low is None or low < MAX_INTEGER):
+        bounded["maximum"] = high = MAX_INTEGER
+    if node["type"] == "integer" or "multipleOf" in node or low is None or high is None:
+        return bounded
+    if high - max(low, 0) < _LEAST_RANGE:
+        return bounded
+    not_negative = {**bounded, "multipleOf": _STEP}
+    if low >= 0:
+        return not_negative
+    negative = {**bounded, "exclusiveMaximum": 0}
+    return {"anyOf": [{**not_negative, "minimum": 0}, negative]}
 
 
-def _repeat(least: int, most: int | None) -> str:
-    return "*" if (least, most) == (0, None) else f"{{{least},{'' if most is None else most}}}"
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _either(options: Sequence[str]) -> str:
-    return options[0] if len(options) == 1 else f"({' | '.join(options)})"
+def _can_be_closed(node: dict[str, Any]) -> bool:
+    properties, required = node.get("properties"), node.get("required", [])
+    return (
+        isinstance(properties, dict)
+        and isinstance(required, list)
+        and bool(properties)
+        and "additionalProperties" not in node
+        and "minProperties" not in node
+        and not _COMBINING & node.keys()
+        and all(name in properties for name in required)
+    )
 
 
-def _literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return f'"{escaped}"'
+# Refusals
 
 
-def _sequence(value: Any, place: str, *, may_be_empty: bool = False) -> list[Any]:
-    if not isinstance(value, list | tuple) or not (value or may_be_empty):
-        raise _malformed(place, "is no list, or an empty one")
-    return list(value)
-
-
-def _malformed(place: str, why: str) -> InvalidRequest:
-    return InvalidRequest(f"The JSON schema is malformed: {place} {why}.", param="json_schema", place=place)
-
-
-def _unsupported(keyword: str, place: str, why: str) -> UnsupportedParameter:
+def _refusal(schema: Any, problem: str) -> InvalidRequest:
+    place, problem = _innermost(schema, problem)
+    if problem.startswith("panic") or "too large" in problem or "fuel" in problem:
+        return _too_complex("is too large to be enforced", place=place)
+    keyword = _KEYWORD.search(problem)
+    if keyword is None and "oneOf" in problem:
+        keyword = re.search("(oneOf)", problem)
+    if keyword is None:
+        return InvalidRequest(
+            f"The JSON schema cannot be used: at {place}: {problem}.", param="json_schema", place=place
+        )
     return UnsupportedParameter(
-        f"The JSON schema keyword {keyword!r} at {place} is not supported: {why}.",
+        f"The JSON schema keyword {keyword[1]!r} at {place} is not supported: it would not be enforced.",
         hint="Leave it out, or pass a GBNF grammar.",
         param="json_schema",
-        keyword=keyword,
+        keyword=keyword[1],
         place=place,
+    )
+
+
+def _innermost(schema: Any, problem: str) -> tuple[str, str]:
+    """The smallest part of the schema that fails by itself for the same reason, and how it does."""
+    if not isinstance(schema, dict):
+        return "#", problem
+    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    node, place, num_left = schema, "#", _MAX_PROBES
+    while True:
+        for child, where in _children(node, place):
+            num_left -= 1
+            if num_left < 0:
+                return place, problem
+            found = _problem(_grammar({**shared, **child} if isinstance(child, dict) else child))
+            if found == problem or (found and _is_unsatisfiable(found) and _is_unsatisfiable(problem)):
+                node, place, problem = child, where, found
+                break
+        else:
+            return place, problem
+        if not isinstance(node, dict):
+            return place, problem
+
+
+def _is_unsatisfiable(problem: str) -> bool:
+    return problem.startswith("Unsatisfiable")
+
+
+def _too_complex(why: str, *, place: str = "#") -> InvalidRequest:
+    return InvalidRequest(
+        f"The JSON schema {why}.", hint="Use a simpler schema.", param="json_schema", place=place
     )

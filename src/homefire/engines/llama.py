@@ -1,7 +1,7 @@
 """llama.cpp in this process, through `xllamacpp`: only the engine worker imports this.
 
 What it promises beyond the library:
-- the hash and the GGUF header of every file are checked before native code sees it;
+- the GGUF header of every file is checked before native code sees it (its hash was, by the server);
 - a prompt that leaves no room for an answer is a ContextOverflow with exact numbers before anything is
   computed. One that fits is answered even when `max_tokens` would not fit: it then ends with `length`.
   Nothing is ever cut or shifted;
@@ -16,6 +16,7 @@ directory (mode 0600), so there is no TCP listener; we use it to count tokens, w
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.client
 import json
 import socket
@@ -27,11 +28,12 @@ from typing import Any
 
 import xllamacpp
 
-from homefire.engines.base import EngineRequest, Finish, ModelFiles
+from homefire.engines.base import Embeddings, Finish, GgufSource, ModelSpec
 from homefire.engines.gguf_check import check_gguf
-from homefire.engines.json_grammar import to_grammar
+from homefire.engines.json_grammar import SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
-from homefire.engines.preflight import ALL_F32, SLOT_MULTIPLE_TOKENS, check_memory, round_up, verify_file
+from homefire.engines.memory_estimate import ALL_F32, PROMPT_BATCH_TOKENS, SLOT_MULTIPLE_TOKENS, round_up
+from homefire.engines.slots import SlotTable
 from homefire.engines.template import ChatTemplate
 from homefire.errors import (
     BadModel,
@@ -41,37 +43,32 @@ from homefire.errors import (
     HomefireError,
     InvalidRequest,
 )
-from homefire.types import Message, Sampling
+from homefire.types import Message, Sampling, Usage
 
-PROMPT_BATCH_TOKENS = 256
-"""A cancelled request stops between batches of its prompt; smaller is quicker to stop, larger is faster."""
+MAX_GRAMMAR_CHARACTERS = 64 * 1024
+"""All requests wait while llama.cpp compiles one."""
 _QUIET = -1
+_RANDOM_SEED = (1 << 32) - 1
+"""LLAMA_DEFAULT_SEED of llama.h."""
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
 
 
 class LlamaModel:
     """A loaded model. Any number of threads may call; `num_parallel` generations are decoded together."""
 
-    def __init__(self, files: ModelFiles, *, directory: Path) -> None:
-        self.files = files
+    def __init__(self, spec: ModelSpec, *, directory: Path) -> None:
+        self.spec = spec
         self._directory = directory
         self._embedder: xllamacpp.Server | None = None
         self._embedder_lock = threading.Lock()
-        for path, sha256 in self._files_to_verify():
-            verify_file(Path(path), sha256)
-        self.header = check_gguf(Path(files.gguf_path))
-        for adapter in files.adapters:
+        assert isinstance(spec.source, GgufSource)
+        self._source = spec.source
+        self.header = check_gguf(Path(spec.source.path))
+        for adapter in spec.source.adapters:
             check_gguf(Path(adapter.path))
-        check_memory(files, self.header)
         self.template = self._read_template()
-        self._server = self._start(self._parameters(num_parallel=files.num_parallel))
-
-    def _files_to_verify(self) -> list[tuple[str, str]]:
-        adapters = [adapter.path for adapter in self.files.adapters]
-        return [
-            (self.files.gguf_path, self.files.gguf_sha256),
-            *zip(adapters, self.files.adapter_sha256s, strict=True),
-        ]
+        self._slots = SlotTable(spec.num_parallel)
+        self._server = self._start(self._parameters(num_parallel=spec.num_parallel))
 
     def _read_template(self) -> ChatTemplate | None:
         source = self.header.metadata.get("tokenizer.chat_template")
@@ -80,14 +77,14 @@ class LlamaModel:
         return ChatTemplate(source, bos_token=self.header.token("bos"), eos_token=self.header.token("eos"))
 
     def _parameters(self, *, num_parallel: int) -> xllamacpp.CommonParams:
-        files = self.files
+        spec = self.spec
         parameters = xllamacpp.CommonParams()
-        parameters.model.path = files.gguf_path
-        parameters.n_ctx = round_up(files.context_length) * num_parallel
+        parameters.model.path = self._source.path
+        parameters.n_ctx = round_up(spec.context_length) * num_parallel
         parameters.n_parallel = num_parallel
         parameters.kv_unified = False
         parameters.n_batch = parameters.n_ubatch = PROMPT_BATCH_TOKENS
-        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = files.num_threads
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = spec.num_threads
         if self.header.metadata.get("general.file_type") == ALL_F32:
             # Who serves f32 wants exactness; f16 in the cache, and in flash attention whatever the cache
             # holds, costs three digits (measured: errors of 5e-3 instead of 4e-6 in a log-probability).
@@ -108,7 +105,7 @@ class LlamaModel:
         parameters.hostnames = [str(self._directory / "http.sock")]
         parameters.port = 1  # a Unix socket has none; zero would make the library look for a free one
         adapters = []
-        for adapter in files.adapters:
+        for adapter in self._source.adapters:
             info = xllamacpp.CommonAdapterLoraInfo()
             info.path, info.scale = adapter.path, adapter.scale
             adapters.append(info)
@@ -119,12 +116,12 @@ class LlamaModel:
         try:
             return xllamacpp.Server(parameters)
         except MemoryError as error:
-            raise EngineOutOfMemory(f"There is not enough memory to load {self.files.name}.") from error
+            raise EngineOutOfMemory(f"There is not enough memory to load {self.spec.name}.") from error
         except RuntimeError as error:
             raise BadModel(
-                f"llama.cpp cannot load {self.files.name}: {error}",
+                f"llama.cpp cannot load {self.spec.name}: {error}",
                 hint="Its architecture may be unknown to this release of the engine.",
-                file=self.files.gguf_path,
+                file=self._source.path,
             ) from error
 
     # Text to tokens
@@ -137,7 +134,7 @@ class LlamaModel:
             raise InvalidRequest("There is nothing to answer: no messages and no prompt.", param="messages")
         if self.template is None:
             raise BadModel(
-                f"{self.files.name} has no chat template: it is no chat model.",
+                f"{self.spec.name} has no chat template: it is not a chat model.",
                 hint="Send a raw prompt instead.",
             )
         return self._normalize(self.template.render(messages)), False
@@ -180,17 +177,26 @@ class LlamaModel:
         text, add_special = self.prompt_of(request.messages, request.prompt)
         body = self._sampling_body(request.sampling)
         body["prompt"] = self._checked_prompt(text, add_special, body, request.sampling.max_tokens)
-        if self.files.adapters:
-            body["lora"] = self._adapter_scales(request)
-        stream = Stream(job, emit, num_logprobs=request.sampling.num_logprobs)
-        self._server.handle_completions(body, stream.take)
+        schema = SchemaMatcher(body["grammar"]) if request.sampling.json_schema is not None else None
+        stream = Stream(
+            job,
+            emit,
+            num_logprobs=request.sampling.num_logprobs,
+            context_length=self.spec.context_length,
+            schema=schema,
+        )
+        body["id_slot"] = slot = self._slots.acquire(request.conversation)
+        try:
+            self._server.handle_completions(body, stream.take)
+        finally:
+            self._slots.release(slot)
         return stream.finish(self._library_error)
 
     def _checked_prompt(
         self, text: str, add_special: bool, body: dict[str, Any], max_tokens: int | None
     ) -> str | list[int]:
         """The prompt as the library is to get it: as text where that is exact, else as tokens."""
-        limit = self.files.context_length
+        limit = self.spec.context_length
         exact_as_text = add_special or not self.adds_bos
         if text and exact_as_text and limit % SLOT_MULTIPLE_TOKENS == 0:
             return text  # the library refuses an over-long one with the same numbers
@@ -205,9 +211,9 @@ class LlamaModel:
 
     def overflow(self, prompt_tokens: int, max_tokens: int | None) -> ContextOverflow:
         """The refusal of a prompt that leaves no room for an answer."""
-        limit = self.files.context_length
+        limit = self.spec.context_length
         return ContextOverflow(
-            f"The prompt has {prompt_tokens} tokens; {self.files.name} holds {limit}, the answer included.",
+            f"The prompt has {prompt_tokens} tokens; {self.spec.name} holds {limit}, the answer included.",
             hint="Shorten the conversation, or use a model with a longer context.",
             prompt_tokens=prompt_tokens,
             limit=limit,
@@ -232,15 +238,19 @@ class LlamaModel:
             "min_p": self._default(sampling.min_p, "min_p", 0.0),
             "repeat_penalty": self._default(sampling.repetition_penalty, "penalty_repeat", 1.0),
             # As in transformers: the penalty looks at everything, the prompt included.
-            "repeat_last_n": self.files.context_length,
+            "repeat_last_n": self.spec.context_length,
         }
         if sampling.seed is not None:
-            body["seed"] = sampling.seed % (1 << 32)
+            body["seed"] = library_seed(sampling.seed)
         if sampling.num_logprobs is not None:
             body["n_probs"] = max(sampling.num_logprobs, 1)
         if sampling.json_schema is not None:
             body["grammar"] = to_grammar(sampling.json_schema)
         if sampling.grammar is not None:
+            if len(sampling.grammar) > MAX_GRAMMAR_CHARACTERS:
+                raise InvalidRequest(
+                    f"The grammar has more than {MAX_GRAMMAR_CHARACTERS} characters.", param="grammar"
+                )
             if sampling.grammar.lstrip().startswith("%"):
                 raise InvalidRequest("The grammar is not GBNF.", param="grammar")
             body["grammar"] = sampling.grammar
@@ -252,37 +262,31 @@ class LlamaModel:
         stated = self.header.metadata.get(f"general.sampling.{key}")
         return float(stated) if isinstance(stated, int | float) else otherwise
 
-    def _adapter_scales(self, request: EngineRequest) -> list[dict[str, Any]]:
-        scales = request.adapter_scales
-        if scales is None:
-            scales = tuple(adapter.scale for adapter in self.files.adapters)
-        if len(scales) != len(self.files.adapters):
-            raise InvalidRequest(
-                f"{len(scales)} adapter strengths were given for {len(self.files.adapters)} adapters.",
-                param="adapter_scales",
-            )
-        return [{"id": index, "scale": scale} for index, scale in enumerate(scales)]
-
     # Embeddings
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors. The first call loads a second context beside the first; the weights are shared."""
+        texts = [self._normalize(text) for text in texts]
+        num_tokens = [len(self.tokenize(text, add_special=True)) for text in texts]
+        if max(num_tokens, default=0) > self.spec.context_length:
+            raise self.overflow(max(num_tokens), None)
         with self._embedder_lock:
             if self._embedder is None:
                 self._embedder = self._start(self._embedding_parameters())
-        body = {"input": [self._normalize(text) for text in texts], "embd_normalize": 2}
+        body = {"input": texts, "embd_normalize": 2}
         answer = self._embedder.handle_embeddings(body)
         if "error" in answer:
             raise self._library_error(answer["error"], None)
         rows = sorted(answer["data"], key=lambda row: int(row["index"]))
-        return [[float(value) for value in row["embedding"]] for row in rows]
+        vectors = tuple(tuple(float(value) for value in row["embedding"]) for row in rows)
+        return Embeddings(vectors, Usage(prompt_tokens=sum(num_tokens), completion_tokens=0))
 
     def _embedding_parameters(self) -> xllamacpp.CommonParams:
         parameters = self._parameters(num_parallel=1)
         parameters.embedding = True
         parameters.hostnames = [str(self._directory / "embed.sock")]
         # The library reads a text for its embedding in one batch.
-        parameters.n_batch = parameters.n_ubatch = round_up(self.files.context_length)
+        parameters.n_batch = parameters.n_ubatch = round_up(self.spec.context_length)
         if f"{self.header.architecture}.pooling_type" not in self.header.metadata:
             parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         return parameters
@@ -299,6 +303,13 @@ class LlamaModel:
         if error.get("type") == "invalid_request_error":
             return InvalidRequest(f"llama.cpp refused the request: {message}.")
         return EngineError(f"llama.cpp failed: {message}.")
+
+
+def library_seed(seed: int) -> int:
+    """The seed as llama.cpp takes it: 32 bits, of which one value means "a random one"."""
+    if 0 <= seed < _RANDOM_SEED:
+        return seed
+    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8]) % _RANDOM_SEED
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from homefire.engines.base import Delta, EngineRequest, Finish, TokenLogprob
+from homefire.engines.json_grammar import SchemaMatcher
 from homefire.engines.stopping import Passed, StopFilter
 from homefire.errors import EngineError, HomefireError
 from homefire.types import StopReason, Timings, Usage
@@ -37,8 +38,17 @@ class Stream:
     The callback must not raise: the bindings would go on as if nothing had happened.
     """
 
-    def __init__(self, job: Job, emit: Emit, *, num_logprobs: int | None) -> None:
-        self.job, self.emit, self.num_logprobs = job, emit, num_logprobs
+    def __init__(
+        self,
+        job: Job,
+        emit: Emit,
+        *,
+        num_logprobs: int | None,
+        context_length: int,
+        schema: SchemaMatcher | None = None,
+    ) -> None:
+        self.job, self.emit, self.num_logprobs, self.schema = job, emit, num_logprobs, schema
+        self.context_length = context_length
         self.filter = StopFilter([stop for stop in job.request.sampling.stop if stop])
         self.timings: Mapping[str, Any] = {}
         self.reason: StopReason | None = None
@@ -65,14 +75,18 @@ class Stream:
             return True
         choice = chunk["choices"][0]
         if choice["text"]:
+            if self.schema is not None:
+                self.schema.push(choice["text"])
             self._show(self.filter.push(choice["text"], self._logprobs(choice)))
             if self.reason is not None:
                 return True
         elif "prompt_progress" in chunk:
             self.emit(None)
         if choice["finish_reason"] is not None:
-            self._show(self.filter.flush())
             self.reason = "length" if choice["finish_reason"] == "length" else "stop"
+            if self.schema is not None and self.reason == "stop":
+                self.schema.end()
+            self._show(self.filter.flush())
         return False
 
     def _show(self, passed: Passed) -> None:
@@ -97,6 +111,12 @@ class Stream:
             for entry in choice["logprobs"]["content"]
         )
 
+    def _is_full(self, usage: Usage) -> bool:
+        """Whether the context ended the answer, rather than `max_tokens`."""
+        max_tokens = self.job.request.sampling.max_tokens
+        wanted_more = max_tokens is None or usage.completion_tokens < max_tokens
+        return wanted_more and usage.prompt_tokens + usage.completion_tokens >= self.context_length
+
     def finish(self, refusal: Refusal) -> Finish:
         """The end of the answer; `refusal` makes an error of what the library complained of."""
         if self.failure is not None:
@@ -107,14 +127,16 @@ class Stream:
             raise EngineError("llama.cpp ended an answer without saying why.")
         timings = self.timings
         cached = int(timings.get("cache_n", 0))
+        usage = Usage(
+            prompt_tokens=cached + int(timings.get("prompt_n", 0)),
+            completion_tokens=int(timings.get("predicted_n", 0)),
+            cached_tokens=cached,
+        )
         return Finish(
             stop_reason=self.reason,
             stop_string=self.stop_string,
-            usage=Usage(
-                prompt_tokens=cached + int(timings.get("prompt_n", 0)),
-                completion_tokens=int(timings.get("predicted_n", 0)),
-                cached_tokens=cached,
-            ),
+            context_full=self.reason == "length" and self._is_full(usage),
+            usage=usage,
             timings=Timings(
                 prompt_ms=float(timings.get("prompt_ms", 0.0)),
                 decode_ms=float(timings.get("predicted_ms", 0.0)),

@@ -13,25 +13,31 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 from homefire.engines.base import (
     Capability,
+    Embeddings,
     EngineRequest,
     EngineStatus,
     Finish,
     Generated,
-    ModelFiles,
+    GgufSource,
+    ModelSpec,
+    NoSleep,
+    SourceKind,
 )
-from homefire.engines.birth import start_life
-from homefire.engines.life import WorkerLife
+from homefire.engines.memory_estimate import check_memory, estimate_bytes
+from homefire.engines.spawn import spawn_worker
+from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import EngineCrashed, HomefireError
+from homefire.machine.hashing import FileVerifier
+from homefire.machine.memory import rss_bytes
 from homefire.types import Message
 from homefire.world import World
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class EngineSettings(Protocol):
@@ -44,52 +50,66 @@ class EngineSettings(Protocol):
     def stall_timeout_s(self) -> float: ...
 
 
-class LlamaCppEngine:
-    """See `engines.base.Engine`. Belongs to one event loop."""
+class LlamaCppEngine(NoSleep):
+    """An `engines.base.Engine`. Belongs to one event loop."""
 
-    capabilities: frozenset[Capability] = frozenset(get_args(Capability))
+    capabilities: frozenset[Capability] = frozenset(get_args(Capability)) - {"sleep"}
+    source_kind: ClassVar[SourceKind] = "gguf"
 
     def __init__(
         self,
-        files: ModelFiles,
+        spec: ModelSpec,
         *,
         sockets: Path,
         settings: EngineSettings,
         world: World,
+        verifier: FileVerifier | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.files = files
+        self.spec = spec
         self._sockets, self._settings, self._world = sockets, settings, world
+        self._verifier = verifier or FileVerifier()
         self._environ = os.environ if environ is None else environ
-        self._life: WorkerLife | None = None
-        self._starting: asyncio.Task[WorkerLife] | None = None
+        self._worker: WorkerProcess | None = None
+        self._starting: asyncio.Task[WorkerProcess] | None = None
         self._has_failed = False
         self._num_starts = 0
         self._num_crashes = 0
         """Since an answer was last finished."""
 
+    @property
+    def context_length(self) -> int:
+        """As the spec asks: llama.cpp holds what it is told to."""
+        return self.spec.context_length
+
+    async def estimate(self) -> int:
+        """Weights, key-value caches of all slots and buffers, by the header of the file."""
+        return await asyncio.to_thread(estimate_bytes, self.spec)
+
     async def ensure_ready(self) -> None:
         """Load if needed; concurrent callers share one load. Raises why it cannot be loaded."""
-        await self._living()
+        await self._running()
 
-    async def _living(self) -> WorkerLife:
-        if self._life is not None and self._life.is_open:
-            return self._life
+    async def _running(self) -> WorkerProcess:
+        if self._worker is not None and self._worker.is_open:
+            return self._worker
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
             self._starting.add_done_callback(self._started)
         # A caller that gives up does not end the load for the others.
         return await asyncio.shield(self._starting)
 
-    async def _start(self) -> WorkerLife:
-        if self._life is not None:
-            await self._life.ended()
-            self._life = None
+    async def _start(self) -> WorkerProcess:
+        if self._worker is not None:
+            await self._worker.ended()
+            self._worker = None
             self._num_crashes += 1
         await asyncio.sleep(pause_before(num_crashes=self._num_crashes))
+        await asyncio.to_thread(self._check)
         self._num_starts += 1
-        return await start_life(
-            self.files,
+        return await spawn_worker(
+            self.spec,
+            module="homefire.engines.worker",
             sockets=self._sockets,
             load_timeout_s=self._settings.load_timeout_s,
             stall_timeout_s=self._settings.stall_timeout_s,
@@ -97,16 +117,24 @@ class LlamaCppEngine:
             environ=self._environ,
         )
 
-    def _started(self, task: asyncio.Task[WorkerLife]) -> None:
+    def _check(self) -> None:
+        """No byte reaches native code that was not seen to be the registered one, nor a model that cannot fit."""
+        assert isinstance(self.spec.source, GgufSource)
+        self._verifier.check(Path(self.spec.source.path), self.spec.source.sha256)
+        for adapter in self.spec.source.adapters:
+            self._verifier.check(Path(adapter.path), adapter.sha256)
+        check_memory(self.spec)
+
+    def _started(self, task: asyncio.Task[WorkerProcess]) -> None:
         self._starting = None
         self._has_failed = task.cancelled() or task.exception() is not None
         if not self._has_failed:
-            self._life = task.result()
+            self._worker = task.result()
 
     async def generate(self, request: EngineRequest) -> AsyncIterator[Generated]:
-        """Stream an answer; see the contract. Closing the iterator cancels within one token."""
-        life = await self._living()
-        call, queue = life.open(request)
+        """Stream an answer. Closing the iterator cancels within one token."""
+        worker = await self._running()
+        call, queue = worker.open(request)
         try:
             while True:
                 item = await queue.get()
@@ -114,41 +142,41 @@ class LlamaCppEngine:
                     raise item
                 if isinstance(item, Finish):
                     self._num_crashes = 0
-                    life.forget(call)
+                    worker.remove(call)
                     yield item
                     return
                 yield item
         finally:
-            life.close(call)
+            worker.close(call)
 
     async def count_tokens(self, messages: Sequence[Message], *, prompt: str | None = None) -> int:
         """Exact, as the engine would count the prompt; about half a millisecond."""
-        life = await self._living()
-        return await life.count(tuple(messages), prompt)
+        worker = await self._running()
+        return await worker.count(tuple(messages), prompt)
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors: by the model's own pooling, the mean where it states none."""
-        life = await self._living()
-        return await life.embed(tuple(texts))
+        worker = await self._running()
+        return await worker.embed(tuple(texts))
 
     def status(self) -> EngineStatus:
         """What is known without asking the worker."""
-        life = self._life
+        worker = self._worker
         state: Literal["stopped", "starting", "ready", "failed"] = "stopped"
         if self._starting is not None:
             state = "starting"
-        elif life is not None:
-            state = "ready" if life.ended_with is None else "failed"
+        elif worker is not None:
+            state = "ready" if worker.ended_with is None else "failed"
         elif self._has_failed:
             state = "failed"
-        if life is None or state != "ready":
+        if worker is None or state != "ready":
             return EngineStatus(state=state, num_restarts=max(self._num_starts - 1, 0))
         return EngineStatus(
             state=state,
-            pid=life.process.pid,
-            rss_bytes=_rss_bytes(life.process.pid),
-            load_ms=life.load_ms,
-            num_active=life.num_active,
+            pid=worker.process.pid,
+            rss_bytes=rss_bytes(worker.process.pid),
+            load_ms=worker.load_ms,
+            num_active=worker.num_active,
             num_restarts=self._num_starts - 1,
         )
 
@@ -158,22 +186,15 @@ class LlamaCppEngine:
             self._starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, HomefireError):
                 await self._starting
-        life, self._life = self._life, None
+        worker, self._worker = self._worker, None
         self._has_failed = False
-        if life is not None:
-            await life.end(EngineCrashed(f"The engine of {self.files.name} was stopped."))
+        if worker is not None:
+            await worker.end(EngineCrashed(f"The engine of {self.spec.name} was stopped."))
 
 
 def pause_before(*, num_crashes: int) -> float:
     """Seconds to wait before a start, after that many crashes without an answer between them."""
     return 0.0 if num_crashes <= 1 else min(FIRST_PAUSE_S * 2.0 ** (num_crashes - 2), MAX_PAUSE_S)
-
-
-def _rss_bytes(pid: int) -> int | None:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return None
 
 
 def homefire_engines() -> Mapping[str, Callable[..., LlamaCppEngine]]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from homefire import errors
-from homefire.engines.base import EngineRequest, Generated, ModelFiles
+from homefire.engines.base import Embeddings, EngineRequest, Generated, ModelSpec
 from homefire.types import Message
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class ProtocolError(errors.EngineError):
-    """The other side of the socket sent something that is no frame."""
+    """The other side of the socket sent something that is not a frame."""
 
     code = "engine_protocol_error"
 
@@ -38,7 +38,7 @@ class _Frame(msgspec.Struct, frozen=True, tag_field="do"):
 class Load(_Frame, frozen=True, tag="load"):
     """Verify, check and load; answered by `Ready`, or by `Failed` for call 0."""
 
-    files: ModelFiles
+    spec: ModelSpec
 
 
 class Generate(_Frame, frozen=True, tag="generate"):
@@ -106,7 +106,7 @@ class Embedded(_Frame, frozen=True, tag="embedded"):
     """One unit vector for each text."""
 
     call: int
-    vectors: tuple[tuple[float, ...], ...]
+    embeddings: Embeddings
 
 
 class Failed(_Frame, frozen=True, tag="failed"):
@@ -175,7 +175,7 @@ def decode_body(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"The engine's socket carried something that is no frame: {error}.") from error
+        raise ProtocolError(f"The engine's socket carried something that is not a frame: {error}.") from error
 
 
 def failed(call: int, error: errors.HomefireError) -> Failed:

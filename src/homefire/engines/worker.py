@@ -1,8 +1,8 @@
-"""The engine worker: `python -m homefire.engines.worker --socket PATH --parent PID`.
+"""The engine worker: `python -m homefire.engines.worker --connection FD --directory PATH --parent PID`.
 
-A child process that holds one model and answers the server over a Unix socket (`protocol.py`). It connects
-to the socket the server listens on, so nothing is polled. It ends with the server, whatever ends that: the
-kernel kills it (PR_SET_PDEATHSIG), and the end of the stream makes it leave.
+A child process that holds one model and answers the server over a socket that it inherits (`protocol.py`).
+It ends with the server, whatever ends that: the kernel kills it (PR_SET_PDEATHSIG), and the end of the stream
+makes it leave.
 
 Threads: the main one reads frames and never computes, so that pings and cancellations are answered at once;
 one for each slot generates; one counts and embeds; one writes. The writer sends a first piece at once and
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from homefire.engines import protocol
-from homefire.engines.base import Delta, ModelFiles
+from homefire.engines.base import Delta, ModelSpec
 from homefire.engines.llama import LlamaModel
 from homefire.engines.llama_stream import Job
 from homefire.errors import EngineCrashed, EngineOutOfMemory, HomefireError
@@ -118,17 +118,17 @@ class Worker:
                 self._waiting.put(call)
             case protocol.Count() | protocol.Embed():
                 self._aside.put(frame)
-            case protocol.Load(files):
-                threading.Thread(target=self._load, args=(files,), name="loader", daemon=True).start()
+            case protocol.Load(spec):
+                threading.Thread(target=self._load, args=(spec,), name="loader", daemon=True).start()
 
-    def _load(self, files: ModelFiles) -> None:
+    def _load(self, spec: ModelSpec) -> None:
         started_s = time.monotonic()
 
         def load() -> protocol.ToServer:
             # Niceness is per thread on Linux and inherited: all that computes descends from this one.
-            os.nice(files.nice)
-            self._model = LlamaModel(files, directory=self._directory)
-            for index in range(files.num_parallel):
+            os.nice(spec.nice)
+            self._model = LlamaModel(spec, directory=self._directory)
+            for index in range(spec.num_parallel):
                 threading.Thread(target=self._generate_all, name=f"slot-{index}", daemon=True).start()
             threading.Thread(target=self._answer_aside, name="aside", daemon=True).start()
             return protocol.Ready((time.monotonic() - started_s) * 1000)
@@ -164,8 +164,7 @@ class Worker:
         assert self._model is not None
         if isinstance(frame, protocol.Count):
             return protocol.Counted(frame.call, self._model.count(frame.messages, frame.prompt))
-        vectors = self._model.embed(frame.texts)
-        return protocol.Embedded(frame.call, tuple(tuple(vector) for vector in vectors))
+        return protocol.Embedded(frame.call, self._model.embed(frame.texts))
 
 
 def guarded(call: int, work: Callable[[], protocol.ToServer]) -> protocol.ToServer:
@@ -183,7 +182,8 @@ def guarded(call: int, work: Callable[[], protocol.ToServer]) -> protocol.ToServ
 def main() -> None:
     """The child process."""
     parser = argparse.ArgumentParser(prog="python -m homefire.engines.worker", description=__doc__)
-    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--connection", type=int, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
     if not die_with_parent(options.parent):
@@ -192,11 +192,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o177)
     # A Unix address holds 107 bytes; the way through the open directory is always short enough.
-    descriptor = os.open(options.socket.parent, os.O_RDONLY | os.O_DIRECTORY)
-    directory = Path(f"/proc/self/fd/{descriptor}")
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.connect(str(directory / options.socket.name))
-    Worker(connection, directory).run()
+    descriptor = os.open(options.directory, os.O_RDONLY | os.O_DIRECTORY)
+    with socket.socket(fileno=options.connection) as connection:
+        Worker(connection, Path(f"/proc/self/fd/{descriptor}")).run()
     # Threads may be inside native code: leave without waiting for them.
     sys.stderr.flush()
     os._exit(0)

@@ -1,49 +1,71 @@
-"""Which models are loaded: at most `max_models`, one engine each; the longest idle one leaves first.
+"""Carries out what the planner decides: makes engines, loads them, has them sleep and wake, stops them.
 
-Promises:
-- one load for each model, however many wait for it (single flight); a failed one is forgotten, so that the
-  next request tries again from the files;
-- an engine with an active lease is never stopped, and a request only ever gets a ready one;
-- `swap_to` returns when the new model is wholly loaded and stops nothing that is in use: it may exceed
-  `max_models` by one until the old one has drained. The old one stays while there is room: the way back is
-  instant;
-- the pinned model (`live`) leaves last, and only when all others are busy.
-
-A client that leaves during a load leaves the load running, for its model is likely asked for again; until
-then it is among the first to go when room is needed. A lease on a loaded model costs a few microseconds.
+It decides nothing and holds no queue. Each effect is one task, and its end is an event for the planner; what
+that brings is carried out at once. An engine that does not load in `load_timeout_s` is stopped and its load has
+failed. Errors while an engine is being stopped are logged: its room is free either way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from homefire.catalog.models import ModelInfo
-from homefire.engines.base import Engine, EngineStatus, ModelFiles
+from homefire.engines.base import Engine, EngineStatus, ModelSpec
 from homefire.errors import EngineError, EngineTimeout
+from homefire.serving.effects import (
+    Effects,
+    Evict,
+    Load,
+    ParkTraining,
+    Prepare,
+    Refuse,
+    ResumeTraining,
+    Sleep,
+    Start,
+    Wake,
+)
+from homefire.serving.planner import Planner
 from homefire.world import Clock
 
 log = logging.getLogger(__name__)
 
-Prepare = Callable[[ModelInfo], Awaitable[ModelFiles]]
-MakeEngine = Callable[[ModelFiles], Engine]
+MakeSpec = Callable[[ModelInfo], Awaitable[ModelSpec]]
+MakeEngine = Callable[[ModelSpec], Engine]
+MAX_KNOWN = 256
+"""Models whose description is kept; those that are not in use are dropped beyond that."""
+OnTicket = Callable[[Start | Refuse], None]
+
+
+class TrainingOccupant(Protocol):
+    """Training that shares the memory of serving and can make way for it."""
+
+    async def park(self) -> None:
+        """Give the memory back and wait. Raises where that cannot be."""
+        ...
+
+    async def resume(self) -> int:
+        """Go on; the bytes it takes now (0: there is nothing left to do)."""
+        ...
 
 
 class ResidentModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One loaded (or loading) model, for `status` and the front doors' lists of running models."""
+    """A model that somebody asked for and that is not gone, for `status` and the lists of running models."""
 
     name: str
     digest: str
-    state: Literal["loading", "ready"]
+    state: Literal["loading", "ready", "asleep", "unloading"]
     pinned: bool
-    num_leases: int
-    """Requests that use it now or wait for its load."""
+    num_active: int
+    """Requests that use it now."""
+    num_waiting: int
+    held_bytes: int
+    """What the planner counts for it."""
     context_length: int | None
     """Tokens one request may fill; None until it is loaded."""
     engine: EngineStatus | None
@@ -52,21 +74,22 @@ class ResidentModel(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(slots=True, eq=False)
 class _Resident:
     model: ModelInfo
-    last_used_s: float
-    num_leases: int = 0
-    loading: asyncio.Task[Engine] | None = None
-    engine: Engine | None = None  # set when it is loaded whole
-    may_exceed: bool = False
-    leaving: bool = False
+    engine: Engine | None = None
+    need_bytes: int = 0
+    is_asleep: bool = False
+    work: asyncio.Task[None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A ready engine that is not stopped while this is held, and how long its holder waited for the load."""
-
-    engine: Engine
-    load_ms: float
-    resident: _Resident
+_STATES: dict[str, Literal["loading", "ready", "asleep", "unloading"]] = {
+    "preparing": "loading",
+    "prepared": "loading",
+    "loading": "loading",
+    "waking": "loading",
+    "ready": "ready",
+    "asleep": "asleep",
+    "sleeping": "unloading",
+    "evicting": "unloading",
+}
 
 
 def weights_key(model: ModelInfo) -> str:
@@ -75,235 +98,199 @@ def weights_key(model: ModelInfo) -> str:
 
 
 class Residency:
-    """See the module. `prepare` gives a model's files (verified, converted where needed)."""
+    """The planner's hands. `make_spec` gives a model's files (verified, converted where needed)."""
 
     def __init__(
         self,
-        prepare: Prepare,
-        make_engine: MakeEngine,
+        planner: Planner,
         *,
-        max_models: int,
+        make_spec: MakeSpec,
+        make_engine: MakeEngine,
         load_timeout_s: float,
         clock: Clock,
+        on_ticket: OnTicket,
+        training: TrainingOccupant | None = None,
     ) -> None:
-        self._prepare = prepare
-        self._make_engine = make_engine
-        self._max_models = max_models
+        self._planner = planner
+        self._make_spec, self._make_engine = make_spec, make_engine
         self._load_timeout_s = load_timeout_s
         self._clock = clock
+        self._on_ticket = on_ticket
+        self._training = training
         self._residents: dict[str, _Resident] = {}
-        self._occupying: set[_Resident] = set()  # those with memory of their own: loading, ready or stopping
-        self._pinned: str | None = None
-        self._freed = asyncio.Event()
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def acquire(self, model: ModelInfo) -> Lease:
-        """A ready engine for `model`, until `release`. Raises what its load raises."""
-        resident = self._hold(model)
-        asked_s = self._clock.monotonic_s()
-        try:
-            engine = await self._ready(resident)
-        except BaseException:
-            self._release(resident)
-            raise
-        return Lease(engine, (self._clock.monotonic_s() - asked_s) * 1000, resident)
+    def introduce(self, key: str, model: ModelInfo) -> None:
+        """Say which model a key means, before a request for it is submitted."""
+        if key not in self._residents:
+            if len(self._residents) >= MAX_KNOWN:
+                self._residents = {k: one for k, one in self._residents.items() if self._planner.knows(k)}
+            self._residents[key] = _Resident(model)
 
-    def release(self, lease: Lease) -> None:
-        """Give a lease back, once."""
-        self._release(lease.resident)
-        if len(self._occupying) > self._max_models and self._num_staying() > self._max_models:
-            self._leave_one(spare_pinned=True)
-
-    @asynccontextmanager
-    async def lease(self, model: ModelInfo) -> AsyncIterator[Lease]:
-        """`acquire` and `release` around a block."""
-        lease = await self.acquire(model)
-        try:
-            yield lease
-        finally:
-            self.release(lease)
-
-    async def swap_to(self, model: ModelInfo) -> None:
-        """Load `model` whole, beside whatever is in use, and pin it; requests then find it ready."""
-        resident = self._hold(model)
-        try:
-            resident.may_exceed = True
-            self._announce_room()
-            await self._ready(resident)
-            self.pin(model)
-        finally:
-            resident.may_exceed = False
-            self._release(resident)
-
-    def pin(self, model: ModelInfo) -> None:
-        """Make this model the one that leaves last."""
-        self._pinned = weights_key(model)
-
-    def unload(self, model: ModelInfo) -> None:
-        """Let a model go now: who uses it finishes first, who asks later loads it anew."""
-        resident = self._residents.get(weights_key(model))
-        if resident is not None:
-            self._leave(resident)
-
-    def engine_if_ready(self, model: ModelInfo) -> Engine | None:
-        """The engine of a model that is loaded now, without a lease: for reading its figures only."""
-        resident = self._residents.get(weights_key(model))
-        return resident.engine if resident is not None else None
-
-    def status(self) -> list[ResidentModel]:
-        """What is loaded or loading now. Cheap: asks no worker."""
-        return [
-            ResidentModel(
-                name=resident.model.name,
-                digest=resident.model.digest,
-                state="loading" if resident.engine is None else "ready",
-                pinned=key == self._pinned,
-                num_leases=resident.num_leases,
-                context_length=resident.engine.files.context_length if resident.engine else None,
-                engine=resident.engine.status() if resident.engine else None,
-            )
-            for key, resident in self._residents.items()
-        ]
-
-    async def stop(self) -> None:
-        """Stop every engine; running requests get what the engine raises, later ones EngineError."""
-        self._stopped = True
-        for resident in list(self._residents.values()):
-            self._leave(resident)
-        for resident in self._occupying:
-            if resident.loading is not None:
-                resident.loading.cancel()  # of one that was already leaving; a finished load does not mind
-        self._announce_room()
-        while self._leaving:
-            await asyncio.wait(self._leaving)
-
-    def _hold(self, model: ModelInfo) -> _Resident:
-        if self._stopped:
-            raise EngineError("The server is stopping.", hint="Ask again when it is back.")
-        key = weights_key(model)
-        resident = self._residents.get(key)
-        if resident is None:
-            resident = self._residents[key] = _Resident(model, self._clock.monotonic_s())
-            resident.loading = asyncio.create_task(self._load(resident), name=f"load {model.name}")
-            resident.loading.add_done_callback(_log_failure)
-        resident.num_leases += 1
-        return resident
-
-    def _release(self, resident: _Resident) -> None:
-        resident.num_leases -= 1
-        resident.last_used_s = self._clock.monotonic_s()
-        if not resident.num_leases:
-            self._announce_room()
-
-    async def _ready(self, resident: _Resident) -> Engine:
-        if resident.engine is None:
-            return await _wait_for(resident)
-        try:
-            # Never trust an earlier answer: the engine starts itself again here after a crash.
-            await resident.engine.ensure_ready()
-        except Exception:
-            # Its files may be the cause: the next request prepares, and so verifies, them again.
-            self._leave(resident)
-            raise
-        return resident.engine
-
-    async def _load(self, resident: _Resident) -> Engine:
-        engine: Engine | None = None
-        try:
-            files = await self._prepare(resident.model)
-            await self._claim_room(resident)
-            engine = self._make_engine(files)
-            try:
-                async with asyncio.timeout(self._load_timeout_s):
-                    await engine.ensure_ready()
-            except TimeoutError as error:
-                raise EngineTimeout(
-                    f"{resident.model.name} was not loaded within {self._load_timeout_s:g} s.",
-                    hint="Raise serving.load_timeout_s for a model or disk that needs longer.",
-                    load_timeout_s=self._load_timeout_s,
-                ) from error
-        except BaseException:
-            self._forget(resident)
-            if engine is not None:
-                await engine.stop()
-            self._occupying.discard(resident)
-            self._announce_room()
-            raise
-        resident.engine = engine
+    def engine(self, key: str) -> Engine:
+        """The engine of a model on which a request was started. EngineError when the server ends."""
+        engine = self._residents[key].engine
+        if engine is None:
+            raise stopping()
         return engine
 
-    async def _claim_room(self, resident: _Resident) -> None:
-        while len(self._occupying) >= self._max_models:
-            if self._num_staying() >= self._max_models:
-                found_room = self._leave_one(spare_pinned=resident.may_exceed)
-                if not found_room and resident.may_exceed:
-                    break
-            self._freed.clear()
-            await self._freed.wait()
-        self._occupying.add(resident)
+    def engine_if_ready(self, key: str) -> Engine | None:
+        """The engine of a model that is loaded now: for reading its figures only."""
+        return self._residents[key].engine if self._planner.is_ready(key) else None
 
-    def _num_staying(self) -> int:
-        return sum(not resident.leaving for resident in self._occupying)
+    def apply(self, effects: Effects) -> None:
+        """Carry out effects, in their order. Returns at once; their ends are events of their own."""
+        for effect in effects:
+            match effect:
+                case Start() | Refuse():
+                    self._on_ticket(effect)
+                case Prepare(key):
+                    self._begin(key, self._or_fail(key, self._prepare), "prepare")
+                case Load(key) | Wake(key):
+                    self._begin(key, self._or_fail(key, self._load), "load")
+                case Sleep(key):
+                    self._begin(key, self._sleep(key), "sleep")
+                case Evict(key):
+                    self._begin(key, self._evict(key, self._residents[key].work), "evict")
+                case ParkTraining():
+                    self._spawn(self._park_training(), "park training")
+                case ResumeTraining():
+                    self._spawn(self._resume_training(), "resume training")
 
-    def _leave_one(self, *, spare_pinned: bool) -> bool:
-        idle = [
-            resident
-            for resident in self._occupying
-            if not resident.num_leases
-            and not resident.leaving
-            and not (spare_pinned and weights_key(resident.model) == self._pinned)
-        ]
-        if not idle:
-            return False
-        self._leave(min(idle, key=lambda it: (weights_key(it.model) == self._pinned, it.last_used_s)))
-        return True
+    def status(self) -> list[ResidentModel]:
+        """What is in memory, or on its way there or out. Cheap: asks no worker."""
+        found = []
+        for planned in self._planner.models():
+            resident = self._residents[planned.key]
+            engine = resident.engine if planned.state == "ready" else None
+            found.append(
+                ResidentModel(
+                    name=resident.model.name,
+                    digest=resident.model.digest,
+                    state=_STATES[planned.state],
+                    pinned=self._planner.is_pinned(planned.key),
+                    num_active=planned.num_active,
+                    num_waiting=planned.num_waiting,
+                    held_bytes=planned.held_bytes,
+                    context_length=engine.context_length if engine is not None else None,
+                    engine=engine.status() if engine is not None else None,
+                )
+            )
+        return found
 
-    def _leave(self, resident: _Resident) -> None:
-        self._forget(resident)
-        if not resident.leaving:
-            resident.leaving = True
-            task = asyncio.create_task(self._unload(resident), name=f"unload {resident.model.name}")
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+    async def stop(self) -> None:
+        """Stop every engine and wait for it. Requests under way get what the engine raises."""
+        self.apply(self._planner.stop())
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def _unload(self, resident: _Resident) -> None:
-        assert resident.loading is not None
-        if resident.engine is None:
-            if self._stopped or not resident.num_leases:
-                resident.loading.cancel()  # it stops its engine and gives up its room itself
-            await asyncio.wait([resident.loading])
-            if resident.engine is None:
-                return
+    def _begin(self, key: str, work: Coroutine[Any, Any, None], verb: str) -> None:
+        self._residents[key].work = self._spawn(work, f"{verb} {key.partition('@')[0]}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Models
+
+    async def _prepare(self, key: str) -> None:
+        resident = self._residents[key]
+        spec = await self._make_spec(resident.model)
+        resident.engine = engine = self._make_engine(spec)
+        resident.need_bytes = await engine.estimate()
+        self.apply(
+            self._planner.prepared(
+                key,
+                need_bytes=resident.need_bytes,
+                num_slots=spec.num_parallel,
+                can_sleep="sleep" in engine.capabilities,
+                now_s=self._now_s(),
+            )
+        )
+
+    async def _load(self, key: str) -> None:
+        engine, resident = self.engine(key), self._residents[key]
         try:
-            while resident.num_leases and not self._stopped:
-                self._freed.clear()
-                await self._freed.wait()
-            await resident.engine.stop()
-        finally:
-            self._occupying.discard(resident)
-            self._announce_room()
+            async with asyncio.timeout(self._load_timeout_s):
+                if resident.is_asleep:
+                    await engine.wake()
+                    resident.is_asleep = False
+                await engine.ensure_ready()
+        except TimeoutError:
+            raise EngineTimeout(
+                f"{resident.model.name} was not loaded within {self._load_timeout_s:g} s.",
+                hint="Raise serving.load_timeout_s for a model or disk that needs longer.",
+                load_timeout_s=self._load_timeout_s,
+            ) from None
+        # Weights that are mapped from a file count only once they were read, so that what a process has now
+        # can show that the estimate was too low, and never that it was too high.
+        measured_bytes = max(resident.need_bytes, engine.status().rss_bytes or 0)
+        self.apply(self._planner.loaded(key, measured_bytes=measured_bytes, now_s=self._now_s()))
 
-    def _forget(self, resident: _Resident) -> None:
-        key = weights_key(resident.model)
-        if self._residents.get(key) is resident:
-            del self._residents[key]
+    async def _or_fail(self, key: str, attempt: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await attempt(key)
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait for the model
+            log.warning("%s could not be loaded: %s", key.partition("@")[0], error)
+            await self._stop_engine(key)
+            self.apply(self._planner.load_failed(key, error, now_s=self._now_s()))
 
-    def _announce_room(self) -> None:
-        self._freed.set()
+    async def _sleep(self, key: str) -> None:
+        engine = self.engine(key)
+        try:
+            await engine.sleep()
+            self._residents[key].is_asleep = True
+        except Exception:
+            log.exception("%s could not be put to sleep; it is stopped instead.", key.partition("@")[0])
+            await engine.stop()
+        self.apply(self._planner.slept(key, held_bytes=engine.status().rss_bytes or 0, now_s=self._now_s()))
+
+    async def _evict(self, key: str, work: asyncio.Task[None] | None) -> None:
+        if work is not None and not work.done():
+            work.cancel()
+            await asyncio.wait([work])
+        await self._stop_engine(key)
+        self.apply(self._planner.unloaded(key, now_s=self._now_s()))
+
+    async def _stop_engine(self, key: str) -> None:
+        resident = self._residents[key]
+        if resident.engine is not None:
+            try:
+                await resident.engine.stop()
+            except Exception:
+                log.exception("The engine of %s could not be stopped.", resident.model.name)
+            resident.engine, resident.is_asleep = None, False
+
+    # Training
+
+    async def _park_training(self) -> None:
+        assert self._training is not None, "only announced training is parked"
+        try:
+            await self._training.park()
+        except Exception:
+            log.exception("Training could not be parked; models wait until it ends.")
+            self.apply(self._planner.training_not_parked(now_s=self._now_s()))
+        else:
+            self.apply(self._planner.training_parked(now_s=self._now_s()))
+
+    async def _resume_training(self) -> None:
+        assert self._training is not None, "only announced training is resumed"
+        try:
+            num_bytes = await self._training.resume()
+        except Exception:
+            log.exception("Training could not be resumed.")
+            num_bytes = 0
+        if num_bytes:
+            self.apply(self._planner.training_started(num_bytes, now_s=self._now_s()))
+        else:
+            self.apply(self._planner.training_ended(now_s=self._now_s()))
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_s()
 
 
-async def _wait_for(resident: _Resident) -> Engine:
-    assert resident.loading is not None
-    try:
-        return await asyncio.shield(resident.loading)
-    except asyncio.CancelledError:
-        waiter = asyncio.current_task()
-        if resident.loading.cancelled() and not (waiter and waiter.cancelling()):
-            raise EngineError("The server is stopping.", hint="Ask again when it is back.") from None
-        raise
-
-
-def _log_failure(loading: asyncio.Task[Engine]) -> None:
-    if not loading.cancelled() and (error := loading.exception()) is not None:
-        log.warning("A model could not be loaded: %s", error)
+def stopping() -> EngineError:
+    """What requests get while the server ends."""
+    return EngineError("The server is stopping.", hint="Ask again when it is back.")

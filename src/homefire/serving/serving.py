@@ -1,21 +1,22 @@
-"""From a route to tokens: wait in the scheduler, lease a ready engine, stream, and free everything.
+"""From a route to tokens: wait for the planner, take the ready engine, stream, and free everything.
 
 Promises:
-- whoever stops iterating (or is cancelled) frees queue place, lease and engine slot, whether the request was
-  in queue, load, prefill or decode;
+- whoever stops iterating (or is cancelled) frees its place and its slot, whether the request was waiting, in
+  prefill or in decode;
 - a crashed engine is asked once more, but only while nothing of the answer was given out;
-- no request lasts longer than `server.request_timeout_s`, all waiting included; errors are those of
-  `homefire.errors`.
+- no request lasts longer than `server.request_timeout_s`, waiting, loading and counting included; errors are
+  those of `homefire.errors`.
 
-Costs about 30 µs of this process per request besides the engine's own, and 3 µs per item of the stream.
+There is one queue, the planner's; what each request in it waits for can be read at any time (`queue`).
+Costs about 20 µs of this process per request besides the engine's own, and 1 µs per item of the stream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 import msgspec
@@ -23,215 +24,410 @@ import msgspec
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import LIVE, ModelInfo
 from homefire.config.schema import Settings
-from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generated
-from homefire.errors import EngineCrashed, EngineError, InvalidRequest, QueueFull, RequestTimeout
-from homefire.serving.residency import MakeEngine, Residency, ResidentModel, weights_key
+from homefire.engines.base import Delta, Embeddings, Engine, EngineRequest, Finish, Generated
+from homefire.errors import (
+    EngineCrashed,
+    EngineError,
+    EngineOutOfMemory,
+    HomefireError,
+    InvalidRequest,
+    QueueFull,
+    RequestTimeout,
+)
+from homefire.machine.memory import available_bytes
+from homefire.serving.deadline import Deadline
+from homefire.serving.effects import (
+    Cause,
+    Effects,
+    Expired,
+    LoadFailed,
+    NeverFits,
+    QueueIsFull,
+    Refuse,
+    Start,
+    Stopping,
+    WaitingRequest,
+)
+from homefire.serving.plan_state import gigabytes
+from homefire.serving.planner import Lane, Planner
+from homefire.serving.residency import (
+    MakeEngine,
+    Residency,
+    ResidentModel,
+    TrainingOccupant,
+    stopping,
+    weights_key,
+)
 from homefire.serving.router import Route
-from homefire.serving.scheduler import Effect, Refuse, Scheduler, Start
 from homefire.types import Message
 from homefire.world import World
+
+AUTOMATIC_SHARE = 0.9
+"""Of the memory that is free at the start: the budget where the settings name none."""
 
 _T = TypeVar("_T")
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How busy serving is: requests that generate, and those that wait for a slot."""
+    """How busy serving is: requests that use a model, and those that wait, with what they wait for."""
 
     num_active: int
     num_waiting: int
+    waiting: tuple[WaitingRequest, ...] = ()
 
 
 class Serving:
-    """See the module. One for each server; `stop` ends its engines."""
+    """One for each server; `stop` ends its engines."""
 
     def __init__(
-        self, catalog: Catalog, settings: Settings, *, make_engine: MakeEngine, world: World
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        *,
+        make_engine: MakeEngine,
+        world: World,
+        training: TrainingOccupant | None = None,
     ) -> None:
+        """`training` is parked when chat needs its memory, once it was announced (`training_started`)."""
         self._catalog = catalog
         self._clock = world.clock
         self._request_timeout_s = settings.server.request_timeout_s
-        self._scheduler = Scheduler(
-            num_parallel=settings.serving.num_parallel,
+        budget_bytes = settings.serving.memory_budget_bytes
+        self._planner = Planner(
+            budget_bytes=budget_bytes or max(1, int(available_bytes() * AUTOMATIC_SHARE)),
             max_models=settings.serving.max_models,
             max_waiting=settings.serving.max_queue,
         )
         self._residency = Residency(
-            catalog.files,
-            make_engine,
-            max_models=settings.serving.max_models,
+            self._planner,
+            make_spec=catalog.spec,
+            make_engine=make_engine,
             load_timeout_s=settings.serving.load_timeout_s,
             clock=world.clock,
+            on_ticket=self._on_ticket,
+            training=training,
         )
         self._num_tickets = 0
-        self._waiters: dict[int, asyncio.Future[None]] = {}
-        self._mean_request_s = 1.0
+        self._waiters: dict[int, asyncio.Future[Start]] = {}
+        self._live: str | None = None
+        self._tick: asyncio.TimerHandle | None = None
 
-    async def generate(self, route: Route, request: EngineRequest) -> AsyncGenerator[Generated, None]:
+    # Requests
+
+    async def generate(
+        self,
+        route: Route,
+        request: EngineRequest,
+        *,
+        lane: Lane = "interactive",
+        deadline_s: float | None = None,
+    ) -> AsyncGenerator[Generated, None]:
         """Stream the answer of `route.model`; the last item is a Finish with queue and load times filled in.
 
-        `first_token_ms` counts from this call. Raises QueueFull, RequestTimeout, ContextOverflow,
+        `first_token_ms` counts from this call. `deadline_s` is a moment of the event loop's clock; None: the
+        whole `server.request_timeout_s` from now. Raises QueueFull, RequestTimeout, ContextOverflow,
         EngineError, and what loading the model raises.
         """
-        asked_s = self._clock.monotonic_s()
-        deadline_s = self._deadline_s()
-        ticket = await self._enter(route.model, deadline_s)
+        now_s = self._clock.monotonic_s
+        asked_s = now_s()
+        deadline = Deadline(self._request_timeout_s, at_s=deadline_s)
         try:
-            queue_ms = (self._clock.monotonic_s() - asked_s) * 1000
-            load_ms, first_token_ms = 0.0, None
-            for may_retry in (True, False):
-                lease = await self._in_time(self._residency.acquire(route.model), deadline_s)
-                load_ms += lease.load_ms
-                stream = cast("AsyncGenerator[Generated, None]", lease.engine.generate(request))
-                try:
-                    while (item := await self._in_time(anext(stream, None), deadline_s)) is not None:
-                        if first_token_ms is None:
-                            first_token_ms = (self._clock.monotonic_s() - asked_s) * 1000
-                        if isinstance(item, Delta):
-                            yield item
-                            continue
-                        yield _timed(item, queue_ms=queue_ms, load_ms=load_ms, first_token_ms=first_token_ms)
-                        return
-                    raise EngineError(f"The engine of {route.model.name} stopped in the middle of an answer.")
-                except EngineCrashed:
-                    if first_token_ms is not None or not may_retry:
-                        raise
-                finally:
+            start = await self._enter(route.model, deadline, lane=lane)
+            try:
+                load_s, first_token_ms = start.load_s, None
+                for may_retry in (True, False):
+                    ready_s = now_s()
+                    with deadline:
+                        engine = await self._ready_engine(route.model)
+                    load_s += now_s() - ready_s
+                    stream = cast("AsyncGenerator[Generated, None]", engine.generate(request))
                     try:
-                        await stream.aclose()
+                        while True:
+                            try:
+                                with deadline:
+                                    item = await stream.__anext__()
+                            except StopAsyncIteration:
+                                raise _broken_off(route.model) from None
+                            if first_token_ms is None:
+                                first_token_ms = (now_s() - asked_s) * 1000
+                            if isinstance(item, Delta):
+                                yield item
+                                continue
+                            queue_ms = (start.waited_s - start.load_s) * 1000
+                            yield _timed(item, queue_ms, load_s * 1000, first_token_ms)
+                            return
+                    except EngineCrashed:
+                        if first_token_ms is not None or not may_retry:
+                            raise
                     finally:
-                        self._residency.release(lease)
+                        await stream.aclose()
+            finally:
+                self._finish(start.ticket)
         finally:
-            self._leave(ticket, asked_s)
+            deadline.close()
 
     async def count_tokens(
-        self, route: Route, messages: Sequence[Message], *, prompt: str | None = None
+        self,
+        route: Route,
+        messages: Sequence[Message],
+        *,
+        prompt: str | None = None,
+        deadline_s: float | None = None,
     ) -> int:
         """Tokens of the conversation as `route.model` would see it (or of `prompt`, raw).
 
-        Waits in no queue where the model is loaded: counting takes no slot.
+        Takes no slot: where the model is loaded it is done at once.
         """
-        if self._residency.engine_if_ready(route.model) is not None:
-            async with self._residency.lease(route.model) as lease:
-                return await lease.engine.count_tokens(messages, prompt=prompt)
-        async with self._engine(route.model) as engine:
-            return await engine.count_tokens(messages, prompt=prompt)
+        return await self._ask(
+            route.model,
+            lambda engine: engine.count_tokens(messages, prompt=prompt),
+            num_slots=0,
+            deadline_s=deadline_s,
+        )
 
-    async def embed(self, route: Route, texts: Sequence[str]) -> list[list[float]]:
-        """One unit vector for each text. Raises InvalidRequest where the model gives none."""
-        async with self._engine(route.model) as engine:
+    async def embed(
+        self, route: Route, texts: Sequence[str], *, deadline_s: float | None = None
+    ) -> Embeddings:
+        """One unit vector for each text, and their tokens. Raises InvalidRequest where the model gives none."""
+
+        async def embed_all(engine: Engine) -> Embeddings:
             if "embeddings" not in engine.capabilities:
                 raise InvalidRequest(f"{route.model.name} gives no embeddings.", param="model")
             return await engine.embed(texts)
 
+        return await self._ask(route.model, embed_all, num_slots=1, deadline_s=deadline_s)
+
     def context_length(self, route: Route) -> int | None:
         """Tokens one request may fill; None while the model is not loaded."""
-        engine = self._residency.engine_if_ready(route.model)
-        return engine.files.context_length if engine is not None else None
+        engine = self._residency.engine_if_ready(weights_key(route.model))
+        return engine.context_length if engine is not None else None
 
-    async def warm(self, name: str) -> None:
+    # Models
+
+    async def warm(self, name: str, *, deadline_s: float | None = None) -> None:
         """Load what `name` stands for; what `live` stands for stays loaded before all others."""
         resolved = self._catalog.resolve(name)
         if LIVE in resolved.chain:
-            self._residency.pin(resolved.model)
-        async with self._residency.lease(resolved.model):
-            pass
+            self._pin_live(resolved.model)
+
+        async def nothing(engine: Engine) -> None:
+            """It is loaded."""
+
+        await self._ask(resolved.model, nothing, num_slots=0, deadline_s=deadline_s)
 
     def unload(self, name: str) -> None:
-        """Let go what `name` stands for: its running requests finish, the next one loads it anew."""
-        self.let_go(self._catalog.resolve(name).model)
+        """Evict what `name` stands for: its requests are served first, the next one loads it anew."""
+        self.evict(self._catalog.resolve(name).model)
 
-    def let_go(self, model: ModelInfo) -> None:
+    def evict(self, model: ModelInfo) -> None:
         """`unload` of a model whose name may be gone already; nothing where it is not loaded."""
-        self._residency.unload(model)
+        self._residency.apply(self._planner.unload(weights_key(model), now_s=self._clock.monotonic_s()))
 
     async def swap_to(self, model: ModelInfo) -> None:
-        """Load `model` whole while the old one serves on; call it before the alias `live` moves."""
-        await self._residency.swap_to(model)
+        """Load `model` whole, beside whatever is in use, and pin it. Call it before the alias `live` moves.
+
+        Stops nothing in use: the memory budget may be exceeded by this model until the old one has drained.
+        The old one stays loaded while there is room, so that the way back is instant.
+        """
+        start = await self._enter(model, None, num_slots=0, may_exceed=True)
+        try:
+            await self._ready_engine(model)
+            self._pin_live(model)
+        finally:
+            self._finish(start.ticket)
+
+    # Training that shares the memory
+
+    def training_started(self, num_bytes: int) -> None:
+        """Training takes this much memory from now on; it may be parked."""
+        self._residency.apply(self._planner.training_started(num_bytes, now_s=self._clock.monotonic_s()))
+
+    def training_ended(self) -> None:
+        """It takes none any more."""
+        self._residency.apply(self._planner.training_ended(now_s=self._clock.monotonic_s()))
+
+    # Readings
 
     def status(self) -> list[ResidentModel]:
-        """The loaded models. Cheap."""
+        """The models in memory, or on their way. Cheap."""
         return self._residency.status()
 
     def queue(self) -> QueueStatus:
-        """How many requests generate and wait."""
-        return QueueStatus(num_active=self._scheduler.num_active, num_waiting=self._scheduler.num_waiting)
+        """How many requests use a model and wait, and what each waits for."""
+        planner = self._planner
+        return QueueStatus(
+            num_active=planner.num_active,
+            num_waiting=planner.num_waiting,
+            waiting=tuple(planner.waiting(self._clock.monotonic_s())),
+        )
 
     async def stop(self) -> None:
         """End all engines."""
+        if self._tick is not None:
+            self._tick.cancel()
         await self._residency.stop()
 
-    @asynccontextmanager
-    async def _engine(self, model: ModelInfo) -> AsyncIterator[Engine]:
-        asked_s = self._clock.monotonic_s()
-        deadline_s = self._deadline_s()
-        ticket = await self._enter(model, deadline_s)
-        try:
-            lease = await self._in_time(self._residency.acquire(model), deadline_s)
-            try:
-                yield lease.engine
-            finally:
-                self._residency.release(lease)
-        finally:
-            self._leave(ticket, asked_s)
+    # Tickets
 
-    async def _enter(self, model: ModelInfo, deadline_s: float) -> int:
+    async def _ask(
+        self,
+        model: ModelInfo,
+        call: Callable[[Engine], Awaitable[_T]],
+        *,
+        num_slots: int,
+        deadline_s: float | None,
+    ) -> _T:
+        deadline = Deadline(self._request_timeout_s, at_s=deadline_s)
+        try:
+            start = await self._enter(model, deadline, num_slots=num_slots)
+            try:
+                with deadline:
+                    return await call(await self._ready_engine(model))
+            finally:
+                self._finish(start.ticket)
+        finally:
+            deadline.close()
+
+    async def _enter(
+        self,
+        model: ModelInfo,
+        deadline: Deadline | None,
+        *,
+        num_slots: int = 1,
+        lane: Lane = "interactive",
+        may_exceed: bool = False,
+    ) -> Start:
+        """Wait until the planner lets a request go on to its model."""
+        key, now_s = weights_key(model), self._clock.monotonic_s()
         self._num_tickets += 1
         ticket = self._num_tickets
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[ticket] = future
-        self._carry_out(self._scheduler.submitted(ticket, weights_key(model)))
-        if future.done():
-            future.result()
-            return ticket
-        try:
-            await self._in_time(future, deadline_s)
-        except BaseException:
-            self._waiters.pop(ticket, None)
-            self._carry_out(self._scheduler.cancelled(ticket))
-            raise
-        return ticket
-
-    def _leave(self, ticket: int, asked_s: float) -> None:
-        self._mean_request_s += 0.1 * (self._clock.monotonic_s() - asked_s - self._mean_request_s)
-        self._carry_out(self._scheduler.finished(ticket))
-
-    def _carry_out(self, effects: tuple[Effect, ...]) -> None:
-        for effect in effects:
-            waiter = self._waiters.pop(effect.ticket)
-            if waiter.done():
-                continue  # its client is gone and is about to say so to the scheduler
-            match effect:
-                case Start():
-                    waiter.set_result(None)
-                case Refuse():
-                    waiter.set_exception(self._queue_full(effect.num_waiting))
-
-    def _queue_full(self, num_waiting: int) -> QueueFull:
-        wait_s = self._mean_request_s * (num_waiting + 1) / self._scheduler.num_parallel
-        retry_after_s = max(1, math.ceil(wait_s))
-        return QueueFull(
-            f"{num_waiting} requests wait already; serving.max_queue allows no more.",
-            hint=f"Come back in about {retry_after_s} s.",
-            num_waiting=num_waiting,
-            retry_after_s=retry_after_s,
+        deadline_s = math.inf if deadline is None else now_s + deadline.left_s()
+        self._residency.introduce(key, model)
+        effects = self._planner.submitted(
+            ticket,
+            key,
+            now_s=now_s,
+            deadline_s=deadline_s,
+            num_slots=num_slots,
+            lane=lane,
+            may_exceed=may_exceed,
         )
-
-    def _deadline_s(self) -> float:
-        return asyncio.get_running_loop().time() + self._request_timeout_s
-
-    async def _in_time(self, awaitable: Awaitable[_T], deadline_s: float) -> _T:
+        if len(effects) == 1 and isinstance(effects[0], Start):
+            return effects[0]  # by far the most frequent: the model is ready and nobody waits
+        waiter: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._waiters[ticket] = waiter
+        self._apply(effects)
+        if deadline is not None:
+            deadline.on_expiry = partial(self._expire, deadline_s)
         try:
-            async with asyncio.timeout_at(deadline_s):
-                return await awaitable
-        except TimeoutError:
-            raise RequestTimeout(
-                f"The request was not finished within {self._request_timeout_s:g} s and was cancelled.",
-                hint="Ask for fewer tokens, or raise server.request_timeout_s.",
-                request_timeout_s=self._request_timeout_s,
-            ) from None
+            return await waiter
+        except asyncio.CancelledError:
+            self._waiters.pop(ticket, None)
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # nobody else will look at it
+            self._apply(self._planner.cancelled(ticket, now_s=self._clock.monotonic_s()))
+            raise
+        finally:
+            if deadline is not None:
+                deadline.on_expiry = None
+
+    def _watch_training(self) -> None:
+        """Wake the planner when parked training may take the room of models that were idle for long."""
+        now_s = self._clock.monotonic_s()
+        due_s = self._planner.training_due_s(now_s)
+        if due_s is not None and self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(due_s - now_s, self._tick_training)
+
+    def _tick_training(self) -> None:
+        self._tick = None
+        self._apply(self._planner.tick(self._clock.monotonic_s()))
+        self._watch_training()
+
+    def _expire(self, deadline_s: float) -> None:
+        # The event loop's clock may be a little ahead of ours.
+        self._apply(self._planner.tick(max(deadline_s, self._clock.monotonic_s())))
+
+    def _finish(self, ticket: int) -> None:
+        self._apply(self._planner.finished(ticket, now_s=self._clock.monotonic_s()))
+        if self._planner.is_training_parked:
+            self._watch_training()
+
+    def _apply(self, effects: Effects) -> None:
+        if effects:
+            self._residency.apply(effects)
+
+    async def _ready_engine(self, model: ModelInfo) -> Engine:
+        """The engine of a started request. It starts itself again here after a crash: no status is trusted."""
+        key = weights_key(model)
+        engine = self._residency.engine(key)
+        try:
+            await engine.ensure_ready()
+        except Exception:
+            # Its files may be the cause: the next request has them prepared, and so verified, anew.
+            self._apply(self._planner.broken(key, now_s=self._clock.monotonic_s()))
+            raise
+        return engine
+
+    def _pin_live(self, model: ModelInfo) -> None:
+        key, now_s = weights_key(model), self._clock.monotonic_s()
+        if self._live not in (None, key):
+            assert self._live is not None
+            self._apply(self._planner.unpinned(self._live, now_s=now_s))
+        self._live = key
+        self._apply(self._planner.pinned(key, now_s=now_s))
+
+    def _on_ticket(self, effect: Start | Refuse) -> None:
+        waiter = self._waiters.pop(effect.ticket, None)
+        if waiter is None or waiter.done():
+            return  # its client is gone and is about to say so to the planner
+        if isinstance(effect, Start):
+            waiter.set_result(effect)
+        else:
+            waiter.set_exception(self._error(effect.cause))
+
+    def _error(self, cause: Cause) -> BaseException:
+        match cause:
+            case QueueIsFull(num_waiting, retry_after_s):
+                return QueueFull(
+                    f"{num_waiting} requests wait already; serving.max_queue allows no more.",
+                    hint=f"Come back in about {retry_after_s} s.",
+                    num_waiting=num_waiting,
+                    retry_after_s=retry_after_s,
+                )
+            case NeverFits(model, need_bytes, budget_bytes):
+                return EngineOutOfMemory(
+                    f"{model} needs {gigabytes(need_bytes)} of memory; the budget is {gigabytes(budget_bytes)}.",
+                    hint="Lower serving.context_length or serving.num_parallel, use a smaller model, or raise "
+                    "serving.memory_budget_bytes.",
+                    needed_bytes=need_bytes,
+                    budget_bytes=budget_bytes,
+                )
+            case Expired(waited_s, reason):
+                return RequestTimeout(
+                    f"The request did not begin within {self._request_timeout_s:g} s: {reason}.",
+                    hint="Ask again, or raise server.request_timeout_s.",
+                    request_timeout_s=self._request_timeout_s,
+                    waited_s=round(waited_s, 3),
+                    reason=reason,
+                )
+            case LoadFailed(error):
+                return _again(error)
+            case Stopping():
+                return stopping()
 
 
-def _timed(finish: Finish, *, queue_ms: float, load_ms: float, first_token_ms: float) -> Finish:
+def _again(error: BaseException) -> BaseException:
+    """The same error for one more request: an instance that is raised twice mixes up tracebacks."""
+    if isinstance(error, HomefireError):
+        return type(error)(error.message, hint=error.hint, **error.details)
+    return error
+
+
+def _broken_off(model: ModelInfo) -> EngineError:
+    return EngineError(f"The engine of {model.name} stopped in the middle of an answer.")
+
+
+def _timed(finish: Finish, queue_ms: float, load_ms: float, first_token_ms: float) -> Finish:
     timings = msgspec.structs.replace(
         finish.timings, queue_ms=queue_ms, load_ms=load_ms, first_token_ms=first_token_ms
     )

@@ -7,7 +7,7 @@ reader that gets an id from a client takes the row from here. One read of the st
 from __future__ import annotations
 
 from homefire.errors import NotFound
-from homefire.store.rows import SessionRow, TurnRow
+from homefire.store.nouns.conversations import SessionRow, TurnRow
 from homefire.store.store import Store
 
 

@@ -16,7 +16,7 @@ from homefire.config.secrets import API_KEY_FILE, Secret, check_api_key
 from homefire.errors import AuthenticationRequired
 from homefire.home import Home
 from homefire.store.durable import write_file
-from homefire.store.events import KeyCreated
+from homefire.store.nouns.keys import KeyCreated
 from homefire.world import World
 
 KEY_PREFIX = "hf-"
@@ -48,7 +48,7 @@ def create_key(world: World, *, name: str) -> tuple[str, KeyCreated]:
 def keep_api_key(home: Home, text: str, world: World) -> Secret:
     """Keep a key in `credentials/api_key`, readable by its owner only, where `load_api_key` finds it.
 
-    Raises ConfigError for what is no key, else as `durable.write_file`.
+    Raises ConfigError for what is not a key, else as `durable.write_file`.
     """
     path = home.credentials / API_KEY_FILE
     secret = check_api_key(text, f"file {path}")

@@ -1,6 +1,6 @@
 """Is the store what it should be? Every claim is checked against the log and the bytes, none against itself.
 
-Checked: SQLite's own integrity and foreign keys; the whole hash chain; every projection, by folding the log
+Checked: SQLite's own integrity; the whole hash chain; every projection, by folding the log
 into fresh tables and comparing row by row; that every version's manifest is there; with `full`, every byte
 of every blob. Reads only. Costs a few
 seconds for a hundred thousand events: run it in a thread.
@@ -13,19 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Table, select
 
 from homefire.errors import CorruptData, HomefireError
 from homefire.home import Home
+from homefire.store import projections
 from homefire.store.blobs import BlobStore
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection, driver
 from homefire.store.durable import translated_os_errors
 from homefire.store.log import EventLog
-from homefire.store.projections import Projector
-from homefire.store.schema import create_schema
-from homefire.store.sql import Row, Statement
-from homefire.store.tables import PROJECTIONS, versions
+from homefire.store.nouns import versions
+from homefire.store.sql import Row, Table
 
 MAX_PROBLEMS = 50
 
@@ -49,7 +47,6 @@ def check_store(
     connections: ReadConnections,
     *,
     log: EventLog,
-    projector: Projector,
     blobs: BlobStore,
     full: bool,
 ) -> CheckReport:
@@ -63,7 +60,7 @@ def check_store(
             num_events = log.tail(connection).seq
             try:
                 log.verify(connection)
-                num_rows, differences = _compare_projections(home, connection, log=log, projector=projector)
+                num_rows, differences = _compare_projections(home, connection, log)
                 problems += differences
                 problems += _missing_manifests(connection, blobs)
             except HomefireError as error:
@@ -86,43 +83,23 @@ def check_store(
     )
 
 
-def rebuild_projections(connection: Connection, *, log: EventLog, projector: Projector) -> None:
-    """Fold the whole log into emptied tables, inside the running transaction."""
-    projector.clear(connection)
-    for recorded in log.replay(connection):
-        projector.apply(connection, recorded)
-
-
 def _integrity_problems(connection: Connection) -> list[str]:
     try:
-        found = [
-            text for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})") if text != "ok"
-        ]
-        found += [
-            f"A row of {table} (rowid {rowid}) refers to a row of {parent} that is not there."
-            for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check")
-        ]
+        found = connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})").fetchall()
     except driver.DatabaseError as error:
         return [f"SQLite cannot read the database: {error}."]
-    return [
-        text if text.startswith("A row") else f"SQLite finds the database damaged: {text}." for text in found
-    ]
+    return [f"SQLite finds the database damaged: {text}." for (text,) in found if text != "ok"]
 
 
 def _missing_manifests(connection: Connection, blobs: BlobStore) -> list[str]:
-    kept = Statement(
-        select(versions.c.version, versions.c.manifest_sha256).where(versions.c.removed_at_s.is_(None))
-    )
     return [
         f"The manifest of version {version} (blob {digest}) is not there."
-        for version, digest in kept.all(connection)
+        for version, digest in versions.manifests.all(connection)
         if not blobs.exists(digest)
     ]
 
 
-def _compare_projections(
-    home: Home, connection: Connection, *, log: EventLog, projector: Projector
-) -> tuple[int, list[str]]:
+def _compare_projections(home: Home, connection: Connection, log: EventLog) -> tuple[int, list[str]]:
     """`(rows compared, differences)` between the live tables and the log folded anew."""
     with translated_os_errors(home.cache), tempfile.TemporaryDirectory(dir=home.cache) as folder:
         fresh = driver.connect(Path(folder) / "fresh.db", isolation_level=None)
@@ -130,11 +107,10 @@ def _compare_projections(
             fresh.execute("PRAGMA journal_mode=OFF")
             fresh.execute("PRAGMA synchronous=OFF")
             fresh.execute("BEGIN")
-            create_schema(fresh)
-            for recorded in log.replay(connection):
-                projector.apply(fresh, recorded)
+            projections.create_tables(fresh)
+            projections.fold_all(fresh, log, source=connection)
             num_rows, differences = 0, []
-            for table in PROJECTIONS:
+            for table in projections.TABLES:
                 (count,) = fresh.execute(f"SELECT count(*) FROM {table.name}").fetchone()
                 num_rows += int(count)
                 differences += list(_differences(table, live=connection, fresh=fresh))
@@ -145,8 +121,8 @@ def _compare_projections(
 
 def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterator[str]:
     """A sentence for each row that is missing, too many or different; both sides come sorted by key."""
-    key_names = [column.name for column in table.primary_key]
-    names = key_names + [column.name for column in table.columns if column.name not in key_names]
+    key_names = list(table.key)
+    names = key_names + [name for name in table.columns if name not in key_names]
     query = f"SELECT {', '.join(names)} FROM {table.name} ORDER BY {', '.join(key_names)}"
     live_rows, fresh_rows = live.execute(query), fresh.execute(query)
     num_keys = len(key_names)

@@ -1,6 +1,6 @@
 """Connections to the database: the one that writes, and a pool of read-only ones.
 
-Write-ahead log, a flush at every commit (`synchronous=FULL`), foreign keys on. Automatic checkpoints are off:
+Write-ahead log, a flush at every commit (`synchronous=FULL`). Automatic checkpoints are off:
 the writer thread checkpoints between batches, so that no request waits for one and its failure is seen.
 """
 
@@ -20,7 +20,6 @@ WRITER_PRAGMAS: tuple[tuple[str, str], ...] = (
     ("synchronous", "FULL"),
     ("fullfsync", "ON"),
     ("checkpoint_fullfsync", "ON"),
-    ("foreign_keys", "ON"),
     ("wal_autocheckpoint", "0"),
     ("journal_size_limit", str(64 << 20)),
 )

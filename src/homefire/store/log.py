@@ -11,17 +11,43 @@ import hashlib
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Integer, bindparam, insert, select
 
 from homefire.errors import CorruptData, InvalidRequest
 from homefire.store.driver import Connection
 from homefire.store.events import Event
-from homefire.store.sql import Row, Statement
-from homefire.store.tables import events
+from homefire.store.sql import Row, Statement, Table
 
 FIRST_PREV_HASH = bytes(32)
 _BATCH_ROWS = 500
 _COUNTER = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+
+EVENTS = Table(
+    "events",
+    {
+        "seq": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "at_s": "REAL NOT NULL",
+        "kind": "TEXT NOT NULL",
+        "payload": "TEXT NOT NULL",
+        "prev_hash": "BLOB NOT NULL",
+        "hash": "BLOB NOT NULL",
+    },
+    key=("seq",),
+)
+APPEND_ONLY_TRIGGERS: tuple[str, ...] = (
+    "CREATE TRIGGER events_are_never_edited BEFORE UPDATE ON events "
+    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
+    "CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events "
+    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
+)
+_insert = EVENTS.insert()
+_tail = Statement("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+_after = Statement(
+    "SELECT seq, at_s, kind, payload FROM events WHERE seq > :after_seq ORDER BY seq LIMIT :limit"
+)
+_chain = Statement(
+    "SELECT seq, at_s, kind, payload, prev_hash, hash FROM events WHERE seq > :after_seq ORDER BY seq "
+    f"LIMIT {_BATCH_ROWS}"
+)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -61,27 +87,13 @@ class EventLog:
     """Statements on the log; connections are passed in. One instance serves all threads."""
 
     def __init__(self) -> None:
-        self._insert = Statement(insert(events))
-        self._tail = Statement(select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1))
-        self._after = Statement(
-            select(events.c.seq, events.c.at_s, events.c.kind, events.c.payload)
-            .where(events.c.seq > bindparam("after_seq"))
-            .order_by(events.c.seq)
-            .limit(bindparam("limit", type_=Integer))
-        )
-        self._chain = Statement(
-            select(events)
-            .where(events.c.seq > bindparam("after_seq"))
-            .order_by(events.c.seq)
-            .limit(_BATCH_ROWS)
-        )
         self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
     def add(self, connection: Connection, tail: LogTail, *, at_s: float, kind: str, payload: str) -> LogTail:
         """Write the row after `tail`; returns the new tail."""
         seq = tail.seq + 1
         row_hash = hash_row(tail.hash, seq=seq, at_s=at_s, kind=kind, payload=payload)
-        self._insert.run(
+        _insert.run(
             connection,
             {
                 "seq": seq,
@@ -96,12 +108,12 @@ class EventLog:
 
     def tail(self, connection: Connection) -> LogTail:
         """The last row as the table has it."""
-        row = self._tail.one(connection)
+        row = _tail.one(connection)
         return LogTail(0, FIRST_PREV_HASH) if row is None else LogTail(row[0], row[1])
 
     def read(self, connection: Connection, *, after_seq: int, limit: int) -> list[Recorded]:
         """Up to `limit` events after `after_seq`, oldest first."""
-        rows = self._after.all(connection, {"after_seq": after_seq, "limit": limit})
+        rows = _after.all(connection, {"after_seq": after_seq, "limit": limit})
         return [
             Recorded(seq, at_s, self.decode(payload, seq=seq, kind=kind)) for seq, at_s, kind, payload in rows
         ]
@@ -135,7 +147,7 @@ class EventLog:
         previous = LogTail(0, FIRST_PREV_HASH)
         if last is not None and tail.seq > last:
             previous = self._trusted(connection, tail.seq - last)
-        while batch := self._chain.all(connection, {"after_seq": previous.seq}):
+        while batch := _chain.all(connection, {"after_seq": previous.seq}):
             for row in batch:
                 previous = check_row(previous, row)
         self._check_length(connection, previous.seq)
@@ -150,7 +162,7 @@ class EventLog:
             )
 
     def _trusted(self, connection: Connection, seq: int) -> LogTail:
-        row = self._chain.one(connection, {"after_seq": seq - 1})
+        row = _chain.one(connection, {"after_seq": seq - 1})
         if row is None or row[0] != seq:
             raise CorruptData(f"Event {seq} of the log is missing.", seq=seq)
         return LogTail(row[0], row[5])

@@ -1,43 +1,52 @@
 """How each event changes the tables: the fold that live appends, rebuilds and checks share.
 
-A fold function runs inside the transaction that records its event and may refuse it with a typed error; that
-is how state machines and compare-and-set are enforced. It depends on nothing but the event, its place and
-time, and the tables: replaying the log gives the same tables, byte for byte.
+The tables are disposable: `fingerprint` names their shape, and a database whose tables have another one gets
+them anew from the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import hashlib
 
 from homefire.store.driver import Connection
-from homefire.store.fold_chat import ChatFolds
-from homefire.store.fold_learning import LearningFolds
-from homefire.store.fold_models import ModelFolds
-from homefire.store.log import Recorded
-from homefire.store.sql import Statement
-from homefire.store.tables import PROJECTIONS
+from homefire.store.events import NOUNS
+from homefire.store.log import EventLog, Recorded
+from homefire.store.noun import EventBase, Fold
+from homefire.store.sql import Table
 
-Fold = Callable[[Connection, Any, int, float], None]
-"""`(connection, event, seq, at_s)`"""
+TABLES: tuple[Table, ...] = tuple(table for noun in NOUNS for table in noun.tables)
+FOLDS: dict[type[EventBase], Fold] = {event: fold for noun in NOUNS for event, fold in noun.folds.items()}
+FOLD_VERSION = 1
+"""Raised when a fold makes other rows of the same events."""
 
 
-class Projector:
-    """All folds, with their statements compiled once. Holds no state: connections are passed in."""
+def apply(connection: Connection, recorded: Recorded) -> None:
+    """Fold one event into the tables. Raises NotFound, Conflict or Forbidden when it cannot be."""
+    event = recorded.event
+    FOLDS[type(event)](connection, event, recorded.seq, recorded.at_s)
 
-    def __init__(self) -> None:
-        folds: dict[type, Fold] = {}
-        for part in (ModelFolds(), ChatFolds(), LearningFolds()):
-            folds.update(part.by_event())
-        self._folds: Mapping[type, Fold] = folds
-        self._clear = [Statement(table.delete()) for table in reversed(PROJECTIONS)]
 
-    def apply(self, connection: Connection, recorded: Recorded) -> None:
-        """Fold one event into the tables. Raises NotFound, Conflict or Forbidden when it cannot be."""
-        event = recorded.event
-        self._folds[type(event)](connection, event, recorded.seq, recorded.at_s)
+def create_tables(connection: Connection) -> None:
+    """Make every table and index."""
+    for table in TABLES:
+        for definition in table.definitions():
+            connection.execute(definition)
 
-    def clear(self, connection: Connection) -> None:
-        """Empty every projection; the log stays."""
-        for statement in self._clear:
-            statement.run(connection)
+
+def rebuild(connection: Connection, log: EventLog) -> None:
+    """Fold the whole log into emptied tables, inside the running transaction. Linear in the log."""
+    for table in TABLES:
+        table.clear().run(connection)
+    fold_all(connection, log, source=connection)
+
+
+def fold_all(connection: Connection, log: EventLog, *, source: Connection) -> None:
+    """Fold the log that `source` holds into the empty tables of `connection`."""
+    for recorded in log.replay(source):
+        apply(connection, recorded)
+
+
+def fingerprint() -> str:
+    """SHA-256 (hex) of the definitions of all tables and of the version of their folds."""
+    definitions = [definition for table in TABLES for definition in table.definitions()]
+    return hashlib.sha256("\n".join([str(FOLD_VERSION), *definitions]).encode()).hexdigest()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Table, select
 
 from homefire.store.connections import ReadConnections
 from homefire.store.sql import Row, Statement
@@ -17,33 +16,35 @@ RowT = TypeVar("RowT", bound=msgspec.Struct)
 class Shape(Generic[RowT]):
     """Which columns make a `RowT`: those of `table` by its field names, JSON ones decoded, some computed.
 
-    `json` maps a field to its type: it is read from the column `<field>_json`.
+    `json` maps a field to its type: it is read from the column `<field>_json`. `computed` maps a field to an
+    expression.
     """
 
     def __init__(
         self,
         row_type: type[RowT],
-        table: Table,
+        table: str,
         *,
         json: Mapping[str, Any] | None = None,
-        computed: Mapping[str, ColumnElement[Any]] | None = None,
+        computed: Mapping[str, str] | None = None,
     ) -> None:
         json, computed = json or {}, computed or {}
         self._row_type = row_type
+        self._table = table
         self._fields = row_type.__struct_fields__
         self._decoders = [
-            (index, msgspec.json.Decoder(json[field]))
-            for index, field in enumerate(self._fields)
-            if field in json
+            (index, msgspec.json.Decoder(json[name]))
+            for index, name in enumerate(self._fields)
+            if name in json
         ]
-        self.columns: list[ColumnElement[Any]] = [
-            computed[field] if field in computed else table.c[f"{field}_json" if field in json else field]
-            for field in self._fields
-        ]
+        self._columns = ", ".join(
+            computed.get(name, f"{table}.{name}_json" if name in json else f"{table}.{name}")
+            for name in self._fields
+        )
 
-    def select(self) -> Select[Any]:
-        """A query for all columns of the row, to be narrowed."""
-        return select(*self.columns)
+    def select(self, rest: str = "") -> str:
+        """A query for all columns of the row; `rest` narrows and orders it."""
+        return f"SELECT {self._columns} FROM {self._table} {rest}"
 
     def make(self, row: Row) -> RowT:
         """The typed row."""
@@ -55,12 +56,12 @@ class Shape(Generic[RowT]):
 
 
 class Query(Generic[RowT]):
-    """A compiled query with its shape, run on a borrowed connection."""
+    """A query with its shape, run on a borrowed connection."""
 
-    def __init__(self, connections: ReadConnections, shape: Shape[RowT], construct: Any) -> None:
+    def __init__(self, connections: ReadConnections, shape: Shape[RowT], rest: str) -> None:
         self._connections = connections
         self._shape = shape
-        self._statement = Statement(construct)
+        self._statement = Statement(shape.select(rest))
 
     def all(self, **parameters: Any) -> list[RowT]:
         with self._connections.use() as connection:

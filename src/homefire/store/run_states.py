@@ -1,30 +1,34 @@
 """The states of a run and the moves between them, as data. Pure: no clock, no I/O.
 
-    queued → running ⇄ paused → done / failed / skipped / stopped
+    queued → running ⇄ paused → done / refused / failed / skipped / stopped
 
-A run whose worker died goes back to `queued` and is resumed from its checkpoint; a run that ended without a
-result may be queued again by a person. Each move to `running` is a new lease with a greater epoch, and every
-other move must carry the epoch of the lease it speaks for: a worker that lost its lease can move nothing.
+`refused` is a run whose version the gate held back. A run whose worker died goes back to `queued` and is resumed
+from its checkpoint; a run that ended without a version may be queued again by a person. Each move to `running` is
+a new lease with a greater epoch, and every other move must carry the epoch of the lease it speaks for: a worker
+that lost its lease can move nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from homefire.errors import Conflict
-from homefire.store.events import RunState
+
+RunState = Literal["queued", "running", "paused", "done", "refused", "failed", "skipped", "stopped"]
+"""`refused`: it trained to its end, and the gate held its version back."""
 
 ALLOWED_MOVES: dict[RunState, frozenset[RunState]] = {
-    "queued": frozenset({"running", "skipped", "stopped"}),
-    "running": frozenset({"paused", "done", "failed", "skipped", "stopped", "queued"}),
+    "queued": frozenset({"running", "failed", "skipped", "stopped"}),
+    "running": frozenset({"paused", "done", "refused", "failed", "skipped", "stopped", "queued"}),
     "paused": frozenset({"running", "queued", "failed", "skipped", "stopped"}),
     "failed": frozenset({"queued"}),
     "stopped": frozenset({"queued"}),
     "skipped": frozenset({"queued"}),
     "done": frozenset(),
+    "refused": frozenset(),
 }
 
-ENDED: frozenset[RunState] = frozenset({"done", "failed", "skipped", "stopped"})
+ENDED: frozenset[RunState] = frozenset({"done", "refused", "failed", "skipped", "stopped"})
 
 
 def check_move(run_id: str, *, state: RunState, epoch: int, next_state: RunState, next_epoch: int) -> None:

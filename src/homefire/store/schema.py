@@ -1,138 +1,105 @@
-"""The database's schema and its revision: made for a new home, checked at every start, migrated when old.
+"""The database's schema: made for a new home, checked at every start, brought up to date when it is old.
 
-A new database is made from `tables.py` directly and stamped with the newest revision; a test holds that the
-migrations lead to the same schema. Alembic is imported only when there is something to migrate (it costs
-12 MB and 0.1 s). Projections are disposable: a later migration may drop
-them all and rebuild them from the log.
+Two things are kept apart. The log (`events`, `fence`, `schema_state`) has a revision; a change of it is a step
+in `LOG_STEPS`, in one transaction, after a copy of the database was put into `backups/`. The tables that are
+folded from the log have a fingerprint; where that is another one they are dropped and folded anew, so that a
+change of a table needs no migration at all.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from sqlalchemy import create_engine
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-from sqlalchemy.event import listen
-from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from homefire.errors import StoreError
 from homefire.home import Home
-from homefire.store.driver import Connection, driver
+from homefire.store import projections
+from homefire.store.driver import Connection
 from homefire.store.durable import translated_os_errors
-from homefire.store.tables import APPEND_ONLY_TRIGGERS, metadata
+from homefire.store.fence import FENCE
+from homefire.store.log import APPEND_ONLY_TRIGGERS, EVENTS, EventLog
+from homefire.store.sql import Statement, Table
 from homefire.world import World
 
-REVISIONS = ("0001",)
-NEWEST_REVISION = REVISIONS[-1]
-MIGRATIONS = Path(__file__).parent / "migrations"
-_REBUILD_PENDING = 1
-_VERSION_TABLE = (
-    "CREATE TABLE alembic_version "
-    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-)
+logger = logging.getLogger(__name__)
 
-
-def current_revision(connection: Connection) -> str | None:
-    """The revision the database is at; None when it is empty."""
-    known = connection.execute(
-        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'alembic_version'"
-    ).fetchone()
-    if known is None:
-        return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return None if row is None else str(row[0])
-
-
-def is_empty(connection: Connection) -> bool:
-    """Whether the database holds no table at all."""
-    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+STATE = Table("schema_state", {"log_revision": "INTEGER NOT NULL", "projections": "TEXT NOT NULL"}, key=())
+LOG_REVISION = 1
+LOG_STEPS: Mapping[int, Callable[[Connection], None]] = {}
+"""From a revision of the log to what brings it to the next one."""
+_LOG_TABLES = (EVENTS, FENCE, STATE)
+_read_state = Statement("SELECT log_revision, projections FROM schema_state")
+_set_state = Statement("UPDATE schema_state SET log_revision = :log_revision, projections = :projections")
+_tables = Statement("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
 
 
 def create_schema(connection: Connection) -> None:
-    """Make every table, index and trigger in the running transaction and stamp the newest revision."""
-    dialect = SQLiteDialect()
-    for table in metadata.sorted_tables:
-        connection.execute(str(CreateTable(table).compile(dialect=dialect)))
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
+    """Make every table, index and trigger in the running transaction."""
+    for table in _LOG_TABLES:
+        for definition in table.definitions():
+            connection.execute(definition)
     for trigger in APPEND_ONLY_TRIGGERS:
         connection.execute(trigger)
-    connection.execute(_VERSION_TABLE)
-    connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (NEWEST_REVISION,))
+    projections.create_tables(connection)
+    STATE.insert().run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
 
-def ensure_schema(connection: Connection, home: Home, world: World) -> None:
-    """Bring the database to the newest revision.
+def ensure_schema(connection: Connection, home: Home, world: World, *, log: EventLog) -> None:
+    """Bring the database to the present schema, in one transaction: all or nothing, also when it is killed.
 
-    Raises StoreError when a newer Homefire wrote it, or when it is no database of Homefire.
+    Raises StoreError when a newer Homefire wrote it, or when it is not a database of Homefire.
     """
-    if is_empty(connection):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            create_schema(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+    names = {name for (name,) in _tables.all(connection)}
+    if not names:
+        _in_transaction(connection, create_schema)
         return
-    revision = current_revision(connection)
-    if revision == NEWEST_REVISION:
-        return
-    if revision is None:
+    state = _read_state.one(connection) if STATE.name in names else None
+    if state is None:
         raise StoreError(
-            f"{home.database} is a database, but not one of Homefire.",
+            f"{home.database} is a database, but not one of Homefire (or one of an unreleased Homefire).",
             hint="Move it away, or choose another home with HOMEFIRE_HOME.",
             path=str(home.database),
         )
-    if revision not in REVISIONS:
+    revision, fingerprint = state
+    if revision > LOG_REVISION:
         raise StoreError(
-            f"The database {home.database} is at revision {revision}, which this program does not know: "
+            f"The log in {home.database} has revision {revision}, and this program knows {LOG_REVISION}: "
             "this home was written by a newer Homefire.",
             hint="Upgrade Homefire, or choose another home with HOMEFIRE_HOME.",
             revision=revision,
-            newest=NEWEST_REVISION,
+            newest=LOG_REVISION,
         )
+    if (revision, fingerprint) == (LOG_REVISION, projections.fingerprint()):
+        return
     keep_copy(connection, home.backups / f"homefire-{revision}-{world.new_id('before')}.db", world)
-    migrate(home.database)
+    logger.warning("the tables of %s are made anew from the log", home.database)
 
+    def update(connection: Connection) -> None:
+        for number in range(revision, LOG_REVISION):
+            LOG_STEPS[number](connection)
+        for name in names - {table.name for table in _LOG_TABLES}:
+            connection.execute(f'DROP TABLE "{name}"')
+        projections.create_tables(connection)
+        projections.fold_all(connection, log, source=connection)
+        _set_state.run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
-def needs_rebuild(connection: Connection) -> bool:
-    """Whether a migration ran after which the projections were not rebuilt yet."""
-    (mark,) = connection.execute("PRAGMA user_version").fetchone()
-    return bool(mark == _REBUILD_PENDING)
-
-
-def clear_rebuild_mark(connection: Connection) -> None:
-    """Say, in the transaction that rebuilt the projections, that it is done."""
-    connection.execute("PRAGMA user_version = 0")
+    _in_transaction(connection, update)
 
 
 def keep_copy(connection: Connection, path: Path, world: World) -> None:
-    """A flushed copy of the whole database at `path`, to go back to should a migration go wrong."""
+    """A flushed copy of the whole database at `path`, to go back to should an update go wrong."""
     with translated_os_errors(path):
         connection.execute("VACUUM INTO ?", (str(path),))
         world.files.fsync_file(path)
         world.files.fsync_directory(path.parent)
 
 
-def migrate(database: Path, *, scripts: Path = MIGRATIONS, target: str = "head") -> None:
-    """Run the migrations up to `target` in one transaction: all or nothing, also when it is killed."""
-    # Alembic is heavy and almost never needed: see the module's docstring.
-    from alembic import command
-    from alembic.config import Config
-
-    engine = create_engine(
-        "sqlite+pysqlite://",
-        module=driver,
-        creator=lambda: driver.connect(database, isolation_level=None),
-        poolclass=NullPool,
-    )
-    config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-    # The driver would not open a transaction before DDL by itself.
-    listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    with engine.connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, target)
-        connection.exec_driver_sql(f"PRAGMA user_version = {_REBUILD_PENDING}")
+def _in_transaction(connection: Connection, work: Callable[[Connection], None]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        work(connection)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

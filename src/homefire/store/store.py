@@ -14,8 +14,9 @@ from concurrent.futures import Future
 from homefire.config.schema import StoreSettings
 from homefire.errors import CorruptData, StoreError
 from homefire.home import Home
+from homefire.store import projections
 from homefire.store.blobs import BlobStore
-from homefire.store.check import CheckReport, check_store, rebuild_projections
+from homefire.store.check import CheckReport, check_store
 from homefire.store.connections import ReadConnections, open_writer
 from homefire.store.driver import Connection, driver
 from homefire.store.events import Event
@@ -23,11 +24,16 @@ from homefire.store.failures import is_corruption, to_homefire_error, to_reading
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, Recorded
-from homefire.store.projections import Projector
-from homefire.store.read_chat import FeedbackReader, KeyReader, MessageReader, SessionReader, TurnReader
-from homefire.store.read_learning import DatasetReader, ExampleReader, RunReader
-from homefire.store.read_models import AliasReader, ModelReader, VersionReader
-from homefire.store.schema import clear_rebuild_mark, ensure_schema, needs_rebuild
+from homefire.store.nouns.aliases import AliasReader
+from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
+from homefire.store.nouns.datasets import DatasetReader
+from homefire.store.nouns.examples import ExampleReader
+from homefire.store.nouns.feedback import FeedbackReader
+from homefire.store.nouns.keys import KeyReader
+from homefire.store.nouns.models import ModelReader
+from homefire.store.nouns.runs import RunReader
+from homefire.store.nouns.versions import VersionReader
+from homefire.store.schema import ensure_schema
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
 from homefire.store.writer import Writer, new_append
@@ -63,7 +69,6 @@ class Store:
         self.blobs = BlobStore(home.blobs, world)
         self._lock = lock
         self._log = EventLog()
-        self._projector = Projector()
         warning = wal_reset_warning(driver.sqlite_version)
         if warning is not None:
             logger.warning(warning)
@@ -139,7 +144,6 @@ class Store:
             self.home,
             self._connections,
             log=self._log,
-            projector=self._projector,
             blobs=self.blobs,
             full=full,
         )
@@ -152,7 +156,7 @@ class Store:
 
         def work(connection: Connection) -> None:
             self._log.verify(connection)
-            rebuild_projections(connection, log=self._log, projector=self._projector)
+            projections.rebuild(connection, self._log)
 
         self._writer.run_job(work)
 
@@ -172,12 +176,9 @@ class Store:
     def _start(self, connection: Connection, settings: StoreSettings) -> Writer:
         fence = Fence()
         try:
-            ensure_schema(connection, self.home, self.world)
+            ensure_schema(connection, self.home, self.world, log=self._log)
             self._check_quickly(connection)
             connection.execute("BEGIN IMMEDIATE")
-            if needs_rebuild(connection):
-                rebuild_projections(connection, log=self._log, projector=self._projector)
-                clear_rebuild_mark(connection)
             fence.claim(connection)
             connection.execute("COMMIT")
         except driver.Error as error:
@@ -189,7 +190,6 @@ class Store:
             home=self.home,
             world=self.world,
             log=self._log,
-            projector=self._projector,
             fence=fence,
             group_commit_max=settings.group_commit_max,
             reserve_bytes=settings.reserve_bytes,

@@ -16,30 +16,27 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned
 from homefire.home import Home
+from homefire.store import projections
 from homefire.store.driver import Connection, driver
-from homefire.store.events import (
-    AliasMoved,
-    Event,
-    KeyRevoked,
-    ModelRemoved,
-    RunMoved,
-    TurnEnded,
-    VersionRemoved,
-)
+from homefire.store.events import Event
 from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error, to_refusal
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
-from homefire.store.projections import Projector
+from homefire.store.nouns.aliases import AliasMoved
+from homefire.store.nouns.conversations import TurnEnded
+from homefire.store.nouns.keys import KeyRevoked
+from homefire.store.nouns.models import ModelRemoved
+from homefire.store.nouns.runs import RunMoved
+from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.subscription import Subscription
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
-HomefireErrorT = TypeVar("HomefireErrorT", bound=HomefireError)
 
 Outcome = tuple[Recorded, ...] | BaseException
 ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, TurnEnded, VersionRemoved)
@@ -77,7 +74,6 @@ class Writer:
         home: Home,
         world: World,
         log: EventLog,
-        projector: Projector,
         fence: Fence,
         group_commit_max: int,
         reserve_bytes: int,
@@ -86,7 +82,6 @@ class Writer:
         self._home = home
         self._world = world
         self._log = log
-        self._projector = projector
         self._fence = fence
         self._group_commit_max = group_commit_max
         self._reserve_bytes = reserve_bytes
@@ -119,7 +114,7 @@ class Writer:
         """Queue an append; its waiter is resolved after the commit. Raises when the store is dead."""
         with self._gate:
             if self._dead is not None:
-                raise _again(self._dead)
+                raise self._dead.copy()
             self._queue.put(append)
 
     def run_job(self, work: Callable[[Connection], None]) -> None:
@@ -127,7 +122,7 @@ class Writer:
         job = Job(work)
         with self._gate:
             if self._dead is not None:
-                raise _again(self._dead)
+                raise self._dead.copy()
             self._queue.put(job)
         job.waiter.result()
 
@@ -188,7 +183,7 @@ class Writer:
         tail = self._tail
         try:
             if isinstance(self._dead, StorePoisoned | StoreFenced):
-                raise _again(self._dead)
+                raise self._dead.copy()
             admitted = self._admit(batch)
             self._connection.execute("BEGIN IMMEDIATE")
             self._fence.check(self._connection)
@@ -201,7 +196,7 @@ class Writer:
             self._roll_back()
             self._note(failure)
             for append in batch:
-                append.outcome = _again(failure)
+                append.outcome = failure.copy()
         else:
             self._tail = tail
             self._batches_since_checkpoint += 1
@@ -217,7 +212,7 @@ class Writer:
             for event, (kind, payload) in zip(append.events, append.encoded, strict=True):
                 next_tail = self._log.add(connection, next_tail, at_s=at_s, kind=kind, payload=payload)
                 one = Recorded(next_tail.seq, at_s, event)
-                self._projector.apply(connection, one)
+                projections.apply(connection, one)
                 recorded.append(one)
         except driver.Error as error:
             if not is_refusal(error):
@@ -236,7 +231,7 @@ class Writer:
     def _run_job(self, job: Job) -> None:
         try:
             if isinstance(self._dead, StorePoisoned | StoreFenced):
-                raise _again(self._dead)
+                raise self._dead.copy()
             self._connection.execute("BEGIN IMMEDIATE")
             self._fence.check(self._connection)
             job.work(self._connection)
@@ -335,11 +330,6 @@ def _resolve(waiter: asyncio.Future[Any] | Future[Any], outcome: Outcome) -> Non
         waiter.set_result(outcome)
     else:
         waiter.set_exception(outcome)
-
-
-def _again(failure: HomefireErrorT) -> HomefireErrorT:
-    """A fresh copy: one exception object raised in many tasks would collect all their tracebacks."""
-    return type(failure)(failure.message, hint=failure.hint, **failure.details)
 
 
 def new_append(

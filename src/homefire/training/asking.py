@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from homefire.engines.base import Engine, ModelFiles
+from homefire.engines.base import Engine, ModelSpec
 from homefire.versions.gate import Probe, ProbeAnswer
 from homefire.versions.probes import AnswerShelf, ask
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from homefire.catalog.models import ModelInfo
 
 NICE = 19
-MakeEngine = Callable[[ModelFiles], Engine]
+MakeEngine = Callable[[ModelSpec], Engine]
 OnAnswered = Callable[[int], None]
 """Called with the number of answers that are new."""
 
@@ -45,26 +45,26 @@ class Asking:
         `num_parallel` questions are asked at a time (None: as many as the engine takes). Raises what making
         and loading the model raises; a question that failed is an answer with `error`.
         """
-        files = await self._catalog.files(model, nice=NICE)
-        known = await asyncio.to_thread(self._shelf.known, files, probes, max_tokens=max_tokens)
+        spec = await self._catalog.spec(model, nice=NICE)
+        known = await asyncio.to_thread(self._shelf.known, spec, probes, max_tokens=max_tokens)
         missing = [probe for probe in probes if probe.probe_id not in known]
         on_answered(len(known))
         if not missing:
             return known
-        async with self._engine(files) as engine:
+        async with self._engine(spec) as engine:
             fresh = await ask(
                 engine,
                 missing,
                 max_tokens=max_tokens,
-                num_parallel=num_parallel or files.num_parallel,
+                num_parallel=num_parallel or spec.num_parallel,
                 on_answer=lambda _answered, _all: on_answered(1),
             )
-        await asyncio.to_thread(self._shelf.keep, files, missing, fresh, max_tokens=max_tokens)
+        await asyncio.to_thread(self._shelf.keep, spec, missing, fresh, max_tokens=max_tokens)
         return {**known, **fresh}
 
     @asynccontextmanager
-    async def _engine(self, files: ModelFiles) -> AsyncIterator[Engine]:
-        engine = self._make_engine(files)
+    async def _engine(self, spec: ModelSpec) -> AsyncIterator[Engine]:
+        engine = self._make_engine(spec)
         try:
             await engine.ensure_ready()
             yield engine

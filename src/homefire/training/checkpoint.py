@@ -29,7 +29,8 @@ from safetensors.torch import load, save
 from torch import nn
 
 from homefire.errors import CorruptData
-from homefire.training.commit import Lease, commit_directory, hash_file, remove_directory, sweep
+from homefire.machine.hashing import hash_file
+from homefire.training.commit import Lease, commit_directory, remove_directory, sweep
 from homefire.training.job import CHECKPOINTS
 from homefire.training.stop import StopState
 from homefire.world import World

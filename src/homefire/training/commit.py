@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -93,15 +92,6 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".*"):
         if path.suffix in (".tmp", ".old") and path.is_dir():
             shutil.rmtree(path)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes as they can be read now, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as opened:
-        while chunk := opened.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def flush_failure(path: Path, error: OSError) -> StorePoisoned:

@@ -2,13 +2,16 @@
 
 publish → judge → promote → done. Each phase leaves its fact in the log (VersionPublished, GateJudged,
 AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run goes on with the first fact
-that is missing. A version that the gate refuses is kept, unpromoted, with the reasons.
+that is missing. A version that the gate refuses is kept, unpromoted, with the reasons; the run is then `refused`.
+A version is not promoted when live moved meanwhile or one of its corrections was withdrawn: then what still counts
+is taught again from what is live.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,8 +19,9 @@ import homefire
 from homefire.config.schema import Settings
 from homefire.errors import EngineError
 from homefire.home import Home
-from homefire.store.events import GateJudged
-from homefire.store.rows import ExampleRow, RunRow, VersionRow
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
 from homefire.training.job import FINAL, read_job, read_rows
 from homefire.training.judging import Judging
@@ -32,17 +36,29 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 WHO = "training"
+Again = Literal["gentler", "rest"]
+"""What becomes of a run's corrections: the same ones with a gentler recipe, or what still counts of them from what
+is live by then."""
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """How a run that trained to its end came out, for its last event."""
 
+    state: Literal["done", "refused", "stopped"]
     why: str
     metrics: dict[str, Any]
+    again: Again | None = None
+
+
+class _Decision(msgspec.Struct, frozen=True, kw_only=True):
+    why: str
+    state: Literal["done", "refused", "stopped"] = "done"
+    promoted: bool = False
+    again: Again | None = None
 
 
 class Completion:
-    """See the module."""
+    """Publishes, judges and promotes what a run made."""
 
     def __init__(
         self,
@@ -66,18 +82,21 @@ class Completion:
         version = await self._publish(run, metrics)
         self._board.change(run.run_id, version=version.version)
         version = await self._judge(run, version)
-        promoted, why = await self._promote(run, version)
-        self._board.change(run.run_id, promoted=promoted)
+        decision = await self._promote(run, version)
+        self._board.change(run.run_id, promoted=decision.promoted)
         await asyncio.to_thread(discard_leftovers, self._home.runs / run.run_id)
         scores = {name: version.gate_scores.get(name) for name in ("target_score", "protected_ratio")}
         return Completed(
-            why=why,
+            state=decision.state,
+            why=decision.why,
+            again=decision.again,
             metrics={
                 **metrics,
                 **scores,
                 "version": version.version,
                 "gate_passed": version.gate_passed,
-                "promoted": promoted,
+                "promoted": decision.promoted,
+                "phase_s": self._board.phase_s(run.run_id),
             },
         )
 
@@ -119,7 +138,7 @@ class Completion:
                 recipe=job.recipe.to_dict(),
                 code_version=homefire.__version__,
             ),
-            description=describe(examples),
+            description=describe(examples, without=self._examples(run.unteaches)),
             metrics=metrics,
         )
 
@@ -149,28 +168,38 @@ class Completion:
         )
         return self._library.get(version.version)
 
-    async def _promote(self, run: RunRow, version: VersionRow) -> tuple[bool, str]:
+    async def _promote(self, run: RunRow, version: VersionRow) -> _Decision:
         """Whether the version is or was made live by this run, and a sentence about it."""
         name = version.version
         if any(move.target == name for move in self._store.aliases.history(LIVE)):
-            return True, f"{name} is live."
+            return _Decision(why=f"{name} is live.", promoted=True)
+        withdrawn = [example for example in self.trained_examples(run) if example.withdrawn_at_s is not None]
+        if withdrawn:
+            why = f"{name} was taught {_named(withdrawn)}, withdrawn meanwhile: it does not go live."
+            return _Decision(state="stopped", why=why, again="rest")
         if version.gate_passed is not True:
-            return False, f"{name} did not pass its gate: {' '.join(version.gate_reasons)}"
+            return _Decision(state="refused", why=outcome_of(version), again="gentler")
         if not self._settings.gate.auto_promote:
-            return False, f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."
+            return _Decision(
+                why=f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."
+            )
         live = self._catalog.resolve(LIVE).model.name
-        parent = read_origin(self._home.runs / run.run_id).parent
-        if live != parent:
-            return False, (
-                f"{name} passed its gate, but live moved from {parent} to {live} meanwhile: "
-                "promote it by hand if you want it."
+        origin = read_origin(self._home.runs / run.run_id)
+        if live != origin.live_then:
+            return _Decision(
+                why=f"{name} passed its gate, but live moved from {origin.live_then} to {live} meanwhile.",
+                again="rest",
             )
         self._board.change(run.run_id, phase="promoting")
         try:
             await self._promotion.promote(name, who=WHO, why=f"{version.description} (run {run.run_id})")
         except EngineError as problem:
-            return False, f"{name} passed its gate but could not be loaded for serving: {problem.message}"
-        return True, f"{name} is live."
+            why = f"{name} passed its gate but could not be loaded for serving: {problem.message}"
+            return _Decision(why=why)
+        without = self._examples(run.unteaches)
+        return _Decision(
+            why=f"{name} is live" + (f", without {_named(without)}." if without else "."), promoted=True
+        )
 
     def parents(self, run: RunRow) -> Parents:
         """The models of the run's first lease."""
@@ -179,10 +208,31 @@ class Completion:
             parent=self._catalog.resolve(origin.parent).model, base=self._catalog.resolve(origin.base).model
         )
 
+    def _examples(self, example_ids: Sequence[str]) -> list[ExampleRow]:
+        found = (self._store.examples.get(example_id) for example_id in example_ids)
+        return [example for example in found if example is not None]
 
-def describe(examples: list[ExampleRow]) -> str:
-    """`3 corrections: 'Where is the key?', …`"""
-    shown = [example.messages[-2].text for example in examples[:2] if len(example.messages) > 1]
+
+def describe(examples: Sequence[ExampleRow], *, without: Sequence[ExampleRow] = ()) -> str:
+    """`3 corrections: 'Where is the key?', …; without: 'Who waters the roses?'`"""
+    questions = _named(examples)
+    described = f"{len(examples)} correction{'s' if len(examples) != 1 else ''}: {questions}"
+    return f"{described}; without: {_named(without)}" if without else described
+
+
+def outcome_of(version: VersionRow) -> str:
+    """What the gate said of a version it held back, in one sentence; the reasons are the version's."""
+    scores = version.gate_scores
+    parts = []
+    if scores.get("num_targets"):
+        parts.append(f"{scores['num_targets_right']} of {scores['num_targets']} corrections are right")
+    if scores.get("protected_before"):
+        parts.append(f"{scores['protected_now']} of {scores['protected_before']} earlier answers are kept")
+    return f"{version.version} did not pass its gate: {'; '.join(parts) or 'it could not be judged'}."
+
+
+def _named(examples: Sequence[ExampleRow]) -> str:
+    """The first questions, quoted."""
+    shown = [example.question for example in examples[:2] if example.question]
     questions = ", ".join(repr(text if len(text) <= 48 else text[:47] + "…") for text in shown)
-    more = ", …" if len(examples) > len(shown) else ""
-    return f"{len(examples)} correction{'s' if len(examples) != 1 else ''}: {questions}{more}"
+    return questions + (", …" if len(examples) > len(shown) else "")

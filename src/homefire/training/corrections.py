@@ -11,22 +11,29 @@ they are sure to fit the live model: a byte is never more than one token, so tha
 over-long example cannot spoil a run for the others. The system message and the last question always stay.
 That the last question on its own, in a new chat, gets the new answer too is the dataset's business
 (`datasets.py`), where it is known whether two corrections give different answers to it.
+
+What cannot be learned as it is written is refused here, with the reason, instead of run after run by the gate: an
+answer nobody could see, text that the model takes for control tokens, the very answer that was given.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from homefire.errors import InvalidRequest
 from homefire.sessions.ownership import turn_of
-from homefire.store.events import Event, ExampleCreated, FeedbackGiven
-from homefire.store.rows import TurnRow, Verdict
+from homefire.store.events import Event
+from homefire.store.nouns.conversations import TurnRow, Verdict
+from homefire.store.nouns.examples import ExampleCreated, ExampleRow, prompt_digest
+from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.store import Store
 from homefire.types import Message
+from homefire.versions.agreement import normalise
 from homefire.versions.manifest import canonical_json
 from homefire.world import World
 
@@ -37,6 +44,8 @@ MAX_CONTEXT_BYTES = 32_000
 """Bytes of a whole example at most, however much the model could hold."""
 MESSAGE_BYTES = 16
 """Allowed for what the chat template puts around each message."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters of other categories that show nothing, either: fillers, joiners, the empty braille cell."""
 _ACTIVE: tuple[Literal["queued", "running", "paused"], ...] = ("queued", "running", "paused")
 
 
@@ -51,8 +60,20 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool = False
 
 
+class Edited(msgspec.Struct, frozen=True, kw_only=True):
+    """A correction made from another one: its identity, and the events that record it."""
+
+    example_id: str
+    prompt_digest: str
+    events: tuple[Event, ...]
+
+
+async def _no_tokens() -> frozenset[str]:
+    return frozenset()
+
+
 class Corrections:
-    """See the module."""
+    """Takes feedback and corrections."""
 
     def __init__(
         self,
@@ -60,13 +81,16 @@ class Corrections:
         world: World,
         *,
         context_length: Callable[[], int | None] = lambda: None,
+        live_digest: Callable[[], str | None] = lambda: None,
+        control_tokens: Callable[[], Awaitable[frozenset[str]]] = _no_tokens,
         system_prompt: str | None = None,
     ) -> None:
-        """`context_length` gives the tokens that the live model holds, None when that is not known.
+        """`context_length`, `live_digest` and `control_tokens` tell of the live model; None: not known.
 
         `system_prompt` is what conversations without one are served with.
         """
         self._store, self._world, self._context_length = store, world, context_length
+        self._live_digest, self._control_tokens = live_digest, control_tokens
         self._system_prompt = system_prompt
 
     async def give(
@@ -87,13 +111,33 @@ class Corrections:
             feedback = self._feedback(turn_id, verdict=verdict, text=None, principal=principal)
             await self._store.append(feedback)
             return Given(feedback_id=feedback.feedback_id)
-        messages = self._fitted((*self._context(turn), checked_answer(text)))
+        answer = checked_answer(text)
+        self._check_differs(turn, answer)
+        messages = await self._checked((*self._context(turn), answer))
         return await self._record(messages, turn_id=turn_id, principal=principal)
 
     async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
         """A correction without a turn: the answer to these messages, the last of which is the user's."""
-        fitted = self._fitted((*checked_context(messages), checked_answer(answer)))
+        fitted = await self._checked((*checked_context(messages), checked_answer(answer)))
         return await self._record(fitted, turn_id=None, principal=principal)
+
+    async def edited(
+        self, example: ExampleRow, *, answer: str | None, question: str | None, principal: str
+    ) -> Edited:
+        """The correction with another answer or question, not recorded yet. Raises InvalidRequest."""
+        *context, asked, said = example.messages
+        if question is not None:
+            asked = Message(asked.role, question)
+        if answer is not None:
+            said = checked_answer(answer)
+        messages = await self._checked((*checked_context((*context, asked)), said))
+        example_id, events = example_id_of(PROFILE, messages), list[Event]()
+        if not self._is_on_its_way(example_id):
+            feedback = self._feedback(
+                example.turn_id, verdict="correction", text=said.text, principal=principal
+            )
+            events = [feedback, self._created(example_id, messages, feedback)]
+        return Edited(example_id=example_id, prompt_digest=prompt_digest(messages), events=tuple(events))
 
     async def _record(self, messages: tuple[Message, ...], *, turn_id: str | None, principal: str) -> Given:
         text = messages[-1].text
@@ -102,18 +146,21 @@ class Corrections:
         is_new = not self._is_on_its_way(example_id)
         events: list[Event] = [feedback]
         if is_new:
-            events.append(
-                ExampleCreated(
-                    example_id=example_id,
-                    profile=PROFILE,
-                    messages=messages,
-                    feedback_id=feedback.feedback_id,
-                    turn_id=turn_id,
-                    principal=principal,
-                )
-            )
+            events.append(self._created(example_id, messages, feedback))
         await self._store.append(*events)
         return Given(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
+
+    def _created(
+        self, example_id: str, messages: tuple[Message, ...], feedback: FeedbackGiven
+    ) -> ExampleCreated:
+        return ExampleCreated(
+            example_id=example_id,
+            profile=PROFILE,
+            messages=messages,
+            feedback_id=feedback.feedback_id,
+            turn_id=feedback.turn_id,
+            principal=feedback.principal,
+        )
 
     def _feedback(
         self, turn_id: str | None, *, verdict: Verdict, text: str | None, principal: str
@@ -129,7 +176,7 @@ class Corrections:
     def _is_on_its_way(self, example_id: str) -> bool:
         """Whether this example waits for a run or is in one. One learned before is taught again."""
         known = self._store.examples.get(example_id)
-        if known is None or known.superseded_by is not None:
+        if known is None or not known.counts:
             return False
         if any(example.example_id == example_id for example in self._store.examples.pending()):
             return True
@@ -151,6 +198,38 @@ class Corrections:
         system = [message for message in messages if message.role == "system"]
         rest = [message for message in messages if message.role != "system"]
         return (*system, *rest[min(turn.num_trimmed_messages, len(rest) - 1) :])
+
+    def _check_differs(self, turn: TurnRow, answer: Message) -> None:
+        """InvalidRequest where the live model gave this very answer, whole, to this question."""
+        if turn.answer_message_id is None or turn.stop_reason != "stop":
+            return
+        if self._live_digest() not in (None, turn.served_digest):
+            return
+        given = self._store.messages.path(turn.answer_message_id)[-1]
+        if normalise(given.message.text) == normalise(answer.text):
+            raise InvalidRequest(
+                "That is the answer that was given: there is nothing to learn.",
+                hint="Write what it should have been, or send the verdict `good`.",
+                param="text",
+            )
+
+    async def _checked(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The example as it will be learned. InvalidRequest where it cannot be, as it is written."""
+        fitted = self._fitted(messages)
+        control = await self._control_tokens()
+        for place, message in enumerate(fitted):
+            found = sorted(token for token in control if token in message.text)
+            if found:
+                is_answer = place == len(fitted) - 1
+                where = "The answer" if is_answer else f"The conversation (a message of the {message.role})"
+                raise InvalidRequest(
+                    f"{where} contains {found[0]!r}, which is a control token of the live model: it would be "
+                    "learned as that, and not as the text you see.",
+                    hint="Write it otherwise, with a space inside, say.",
+                    param="text" if is_answer else "messages",
+                    tokens=found,
+                )
+        return fitted
 
     def _fitted(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The example as its question is served, without what is sure to be too much.
@@ -186,6 +265,12 @@ def checked_answer(text: str | None) -> Message:
         raise InvalidRequest(
             "The correction is empty.", hint="Write what the answer should have been.", param="text"
         )
+    if not is_visible(answer):
+        raise InvalidRequest(
+            "The correction has only characters that nobody can see: there is nothing to learn.",
+            hint="Write what the answer should have been.",
+            param="text",
+        )
     if len(answer) > MAX_ANSWER_CHARS:
         raise InvalidRequest(
             f"The correction has {len(answer)} characters; at most {MAX_ANSWER_CHARS} can be learned.",
@@ -195,6 +280,13 @@ def checked_answer(text: str | None) -> Message:
             limit=MAX_ANSWER_CHARS,
         )
     return Message("assistant", answer)
+
+
+def is_visible(text: str) -> bool:
+    """Whether any character of a text shows something by itself: no space, mark, control or format character."""
+    return any(
+        unicodedata.category(character)[0] not in "CMZ" and character not in _BLANK for character in text
+    )
 
 
 def checked_context(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -17,18 +17,23 @@ import msgspec
 from homefire.config.schema import Settings
 from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.home import Home
-from homefire.store.events import RunState
-from homefire.store.rows import ExampleRow, RunRow, Verdict
+from homefire.store.nouns.conversations import Verdict
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.asking import Asking, MakeEngine
 from homefire.training.completion import Completion
+from homefire.training.control_tokens import ControlTokens
+from homefire.training.correction_changes import CorrectionChanges
+from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, Given
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.judging import Judging
-from homefire.training.progress import Board, Progress, progress_of, read_steps, thinned
+from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.rehearsal import Rehearsal
 from homefire.training.session import ASKED_STATE, Ask, Ending, Workshop
-from homefire.training.standing import refused
+from homefire.training.standing import counting, examples_of, refused
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.probes import AnswerShelf
@@ -44,7 +49,7 @@ _FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("f
 
 
 class TrainingDaemon:
-    """See the module. `start` and `stop` once each."""
+    """What the front doors use. `start` and `stop` once each."""
 
     def __init__(
         self,
@@ -61,11 +66,14 @@ class TrainingDaemon:
     ) -> None:
         """`make_engine` gives the gate engines of its own, apart from those that serve."""
         self._home, self._store, self._settings = home, store, settings
-        self._board = Board()
+        self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
+        tokens = ControlTokens()
         self._corrections = Corrections(
             store,
             world,
             context_length=lambda: self._workshop.live_parents().parent.context_length,
+            live_digest=lambda: self._workshop.live_parents().parent.digest,
+            control_tokens=lambda: tokens.of(self._workshop.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
         )
         shelf = AnswerShelf(home.cache / "answers")
@@ -98,6 +106,13 @@ class TrainingDaemon:
             quiet_s=settings.training.quiet_s,
             max_tries=settings.gate.max_tries,
         )
+        self.changes = CorrectionChanges(
+            corrections=self._corrections,
+            dispatcher=self._dispatcher,
+            workshop=self._workshop,
+            promotion=promotion,
+        )
+        """Withdrawing, editing and retrying corrections."""
 
     async def start(self) -> None:
         """Begin to work; runs that were under way go on by themselves."""
@@ -145,10 +160,13 @@ class TrainingDaemon:
     async def signal(self, run_id: str, action: Action, *, who: str, why: str) -> RunRow:
         """Pause, resume, stop, skip or retry a run; returns when it is so, with the run as it is then.
 
-        A run that ends on its own before it could pause stays ended. Raises NotFound, and Conflict where the
-        run's state does not allow it.
+        A run that ends on its own before it could pause stays ended. A run that goes on when live moved begins
+        anew from what is live. To retry a refused run is a new run of its corrections, which is returned.
+        Raises NotFound, and Conflict where the run's state does not allow it.
         """
         run = self._run(run_id)
+        if action == "retry" and run.state == "refused":
+            return await self._teach_again(run)
         if action == "resume" or action == "retry":
             if run.state not in _FROM[action]:
                 raise Conflict(
@@ -172,7 +190,12 @@ class TrainingDaemon:
     # What people see
 
     def waiting_reason(self) -> str | None:
-        """Why corrections or runs that wait are not trained now; None when nothing holds them up."""
+        """Why corrections or runs that wait are not trained now; None when nothing holds them up.
+
+        Where training has ended for good it says so, whether something waits or not.
+        """
+        if self._dispatcher.ended_because is not None:
+            return self._dispatcher.ended_because
         num_pending = len(self._store.examples.pending())
         if not num_pending and not self._store.runs.list("queued"):
             return None
@@ -183,8 +206,34 @@ class TrainingDaemon:
         if self._dispatcher.blocked is not None:
             return self._dispatcher.blocked
         if num_pending and not self._settings.training.auto:
-            return f"{num_pending} corrections wait: training.auto is off."
+            waiting = "1 correction waits" if num_pending == 1 else f"{num_pending} corrections wait"
+            return f"{waiting}: training.auto is off."
         return None
+
+    def correction_states(self) -> CorrectionStates:
+        """Where corrections stand now; make a new one for each look."""
+        return CorrectionStates(
+            self._store,
+            live=self._workshop.live_parents().parent.name,
+            auto=self._settings.training.auto,
+        )
+
+    def unlearned(self, principal: str) -> list[CorrectionView]:
+        """This principal's corrections that were refused or stranded, the newest first."""
+        return [
+            view
+            for view in self.correction_states().unlearned()
+            if (example := self._store.examples.get(view.example_id)) and example.principal == principal
+        ]
+
+    def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
+        """What a run learns of this principal's corrections. Raises NotFound."""
+        states = self.correction_states()
+        return [
+            states.view(example)
+            for example in examples_of(self._store, self._run(run_id))
+            if example.principal == principal
+        ]
 
     def progress(self, run_id: str) -> Progress:
         """Where a run stands. Raises NotFound. Cheap: `losses` has the history of runs before this start."""
@@ -205,11 +254,20 @@ class TrainingDaemon:
 
     def run_of(self, example_id: str) -> str | None:
         """The newest run that learned or will learn this example; None while it waits for one."""
-        for run in self._store.runs.list():
-            dataset = self._store.datasets.get(run.dataset_id)
-            if dataset is not None and example_id in dataset.example_ids:
-                return run.run_id
-        return None
+        runs = self._store.runs.of_example(example_id)
+        return runs[0].run_id if runs else None
+
+    async def _teach_again(self, run: RunRow) -> RunRow:
+        """A new run of what still counts of a refused one."""
+        examples = counting(examples_of(self._store, run))
+        if not examples:
+            raise Conflict(
+                f"Every correction of run {run.run_id} was corrected again or withdrawn since.",
+                hint="Give them again.",
+                run_id=run.run_id,
+            )
+        name = "corrections, again"
+        return self._run(await self._dispatcher.queue(examples, priority=run.priority, name=name))
 
     def _run(self, run_id: str) -> RunRow:
         run = self._store.runs.get(run_id)

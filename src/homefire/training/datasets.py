@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.training.job import TrainingRow, read_rows
 from homefire.types import Message
 from homefire.versions.agreement import normalise

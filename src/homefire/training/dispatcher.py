@@ -2,7 +2,11 @@
 
 One run at a time, the most urgent first, the oldest among equals. Everything it knows is in the log: after a
 restart it queues again what was running, and the run goes on where its files say it was. What it cannot do
-now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again.
+now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
+
+One bad run never ends the loop: whatever goes wrong with a run makes that run `failed`, with the reason, and the
+next one is taken. What becomes of a run's corrections (another try, a new start from what is live) is queued in
+the same transaction as its end. Should the loop itself end, `ended_because` says why.
 """
 
 from __future__ import annotations
@@ -14,16 +18,27 @@ from typing import Literal
 
 import msgspec
 
-from homefire.errors import HomefireError, NotTrainable
-from homefire.store.events import DatasetCreated, RunMoved, RunQueued
-from homefire.store.rows import ExampleRow, RunRow
+from homefire.errors import HomefireError, NotTrainable, StoreError
+from homefire.store.events import Event
+from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.training.datasets import dataset_id_of
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
 from homefire.training.recipe import Recipe
 from homefire.training.session import Ending, Session, Workshop
-from homefire.training.standing import gentler, num_earlier_tries, refused, was_refused
+from homefire.training.standing import (
+    MAX_REFUSALS,
+    counting,
+    examples_of,
+    gentler,
+    learned_by,
+    num_refused_tries,
+    refused,
+)
+from homefire.training.unteaching import Unteaching, plan_unteaching
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +48,9 @@ GOODBYE_S = 5.0
 FAREWELL_S = 0.5
 """How long after that the log may take for the run's last move; a judgement under way is dropped."""
 RETRY_S = 1.0
-"""How long to wait before looking again at what could not be done."""
+"""How long to wait before looking again at what could not be done; doubled each time up to `MAX_RETRY_S`."""
+MAX_RETRY_S = 30.0
+_RESTARTED = "The server was restarted; the run goes on."
 _RANK: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 
 
@@ -50,8 +67,16 @@ def next_run(
     return None, min((not_before[run.run_id] - now_s for run in queued), default=None)
 
 
+class FollowUp(msgspec.Struct, frozen=True):
+    """What becomes of a run's corrections when it ends: a sentence, and a run to queue with it."""
+
+    sentence: str = ""
+    events: tuple[Event, ...] = ()
+    run_id: str | None = None
+
+
 class Dispatcher:
-    """See the module. One for each server."""
+    """Takes one run after the other. One for each server."""
 
     def __init__(self, workshop: Workshop, *, auto: bool, quiet_s: float, max_tries: int) -> None:
         self._shop, self._auto, self._quiet_s = workshop, auto, quiet_s
@@ -59,6 +84,11 @@ class Dispatcher:
         self.session: Session | None = None
         self.blocked: str | None = None
         """Why what waits is not trained now."""
+        self.ended_because: str | None = None
+        """Why nothing will be trained any more until the server is restarted; None while the loop works."""
+        self._left_because: dict[str, str] = {}
+        self._num_troubles = 0
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._not_before: dict[str, float] = {}
@@ -68,10 +98,12 @@ class Dispatcher:
     def start(self) -> None:
         """Begin to work."""
         self._task = asyncio.create_task(self._work(), name="training")
+        self._task.add_done_callback(self._notice_end)
 
     async def stop(self) -> None:
         """Let a worker save and leave; its run goes on at the next start."""
         self._is_stopping = True
+        self._stopping.set()
         self._bell.set()
         if self._task is None:
             return
@@ -87,44 +119,52 @@ class Dispatcher:
         self._bell.set()
 
     async def queue(
-        self, examples: Sequence[ExampleRow], *, priority: Priority, name: str, recipe: Recipe | None = None
+        self,
+        examples: Sequence[ExampleRow],
+        *,
+        priority: Priority,
+        name: str,
+        recipe: Recipe | None = None,
     ) -> str:
         """Queue a run of these examples from what is live; its id. Raises NotTrainable.
 
         `recipe=None`: what the settings ask for.
         """
-        parents = self._shop.live_parents()
-        parents.check_trainable()
-        ids = tuple(example.example_id for example in examples)
-        dataset_id, run_id = dataset_id_of(ids), self._shop.world.new_id("run")
-        await self._shop.store.append(
-            DatasetCreated(dataset_id=dataset_id, name=name, example_ids=ids),
-            RunQueued(
-                run_id=run_id,
-                dataset_id=dataset_id,
-                base=parents.base.name,
-                parent=parents.parent.name,
-                recipe=(recipe or recipe_from_settings(self._shop.settings)).to_dict(),
-                priority=priority,
-            ),
-        )
-        self._shop.board.put(Progress(run_id=run_id, state="queued", phase="waiting"))
-        self.ring()
+        self._shop.live_parents().check_trainable()
+        run_id, events = self._new_run(examples, priority=priority, name=name, recipe=recipe)
+        await self._shop.store.append(*events)
+        self.show_queued(run_id)
         return run_id
 
+    def new_unteaching(self, plan: Unteaching) -> tuple[str, tuple[Event, ...]]:
+        """A run that carries out the plan, as events to append. Raises NotTrainable."""
+        self._shop.parents_of(plan.start).check_trainable()
+        return self._new_run(plan.examples, priority="high", name="un-teaching", plan=plan)
+
+    def show_queued(self, run_id: str) -> None:
+        """Let those who watch see a run that was queued, and the loop take it."""
+        self._shop.board.put(Progress(run_id=run_id, state="queued", phase="waiting"))
+        self.ring()
+
     async def move(self, run: RunRow, ending: Ending) -> None:
-        """Write a run's new state to the log, then show it. Raises Conflict where it may not move so."""
+        """Write a run's new state to the log, with what becomes of its corrections, then show it.
+
+        Raises Conflict where it may not move so.
+        """
         if ending.state == "queued":
             self._not_before[run.run_id] = self._shop.world.clock.monotonic_s() + ending.pause_s
+        follow_up = self._follow_up(run, ending)
+        why = f"{ending.why} {follow_up.sentence}".rstrip()
         await self._shop.store.append(
             RunMoved(
                 run_id=run.run_id,
                 state=ending.state,
                 epoch=run.epoch,
                 who=ending.who,
-                why=ending.why,
+                why=why,
                 metrics=ending.metrics,
-            )
+            ),
+            *follow_up.events,
         )
         shown = self._shop.board.get(run.run_id) or progress_of(run)
         self._shop.board.put(
@@ -133,29 +173,142 @@ class Dispatcher:
                 state=ending.state,
                 phase="done" if ending.state in ENDED else "waiting",
                 who=ending.who,
-                why=ending.why,
-                eta_s=None,
+                why=why,
             )
         )
+        if follow_up.run_id is not None:
+            self.show_queued(follow_up.run_id)
         self.ring()
+
+    def _new_run(
+        self,
+        examples: Sequence[ExampleRow],
+        *,
+        priority: Priority,
+        name: str,
+        recipe: Recipe | None = None,
+        plan: Unteaching | None = None,
+    ) -> tuple[str, tuple[Event, ...]]:
+        parents = self._shop.live_parents() if plan is None else self._shop.parents_of(plan.start)
+        ids = tuple(example.example_id for example in examples)
+        dataset_id, run_id = dataset_id_of(ids), self._shop.world.new_id("run")
+        return run_id, (
+            DatasetCreated(dataset_id=dataset_id, name=name, example_ids=ids),
+            RunQueued(
+                run_id=run_id,
+                dataset_id=dataset_id,
+                base=parents.base.name,
+                parent=parents.parent.name,
+                recipe=(recipe or recipe_from_settings(self._shop.settings)).to_dict(),
+                priority=priority,
+                unteaches=plan.unwanted if plan is not None else (),
+            ),
+        )
+
+    def _follow_up(self, run: RunRow, ending: Ending) -> FollowUp:
+        """What becomes of the corrections of a run that ends so. Nothing is lost without a word."""
+        if ending.again is None:
+            return FollowUp()
+        try:
+            parents = self._shop.live_parents()
+            parents.check_trainable()
+            if run.unteaches and ending.again == "rest":
+                return self._unteach_again(parents.parent.name)
+            examples = counting(examples_of(self._shop.store, run))
+            if ending.again == "gentler":
+                return self._more_gently(run, examples, num_parameters=parents.parent.num_parameters)
+            known = {example.example_id for example in learned_by(self._shop.store, parents.parent.name)}
+            examples = [example for example in examples if example.example_id not in known]
+            if not examples:
+                return FollowUp()
+            recipe = Recipe.from_dict(run.recipe)
+            run_id, events = self._new_run(
+                examples, priority=run.priority, name="corrections, again", recipe=recipe
+            )
+        except HomefireError as problem:
+            return FollowUp(f"It cannot be taught again now: {problem.message}")
+        sentence = f"What still counts is taught again from {parents.parent.name}, in run {run_id}."
+        return FollowUp(sentence, events, run_id)
+
+    def _unteach_again(self, live: str) -> FollowUp:
+        plan = plan_unteaching(self._shop.store, live)
+        if plan is None:
+            return FollowUp(f"{live} knows nothing of what was to be un-taught.")
+        if not plan.examples:
+            return FollowUp(f"Un-teaching leaves {plan.start}: promote it, or withdraw the correction again.")
+        run_id, events = self.new_unteaching(plan)
+        return FollowUp(f"It goes on in run {run_id}.", events, run_id)
+
+    def _more_gently(self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int) -> FollowUp:
+        num_refused = num_refused_tries(self._shop.store, run) + 1
+        if not examples:
+            return FollowUp("Its corrections were corrected again or withdrawn meanwhile.")
+        if num_refused < self._max_tries:
+            plan = None
+            if run.unteaches:
+                plan = plan_unteaching(self._shop.store, self._shop.live_parents().parent.name)
+                if plan is None or not plan.examples:
+                    return FollowUp("What was to be un-taught changed: withdraw it again.")
+                examples = list(plan.examples)
+            recipe = gentler(Recipe.from_dict(run.recipe), num_parameters)
+            run_id, events = self._new_run(
+                examples, priority=run.priority, name="corrections, more gently", recipe=recipe, plan=plan
+            )
+            return FollowUp(f"It is tried again, more gently, in run {run_id}.", events, run_id)
+        if run.unteaches:
+            return FollowUp("What was to be un-taught is still known; withdraw it again to try once more.")
+        if self._auto and num_refused <= MAX_REFUSALS:
+            return FollowUp("It is tried again with the next corrections.")
+        return FollowUp("It needs you: edit, withdraw or retry the corrections.")
+
+    def _notice_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._is_stopping:
+            return
+        problem = task.exception()
+        if problem is not None:
+            logger.error("Training has ended", exc_info=problem)
+            self.ended_because = f"Training has ended ({_told(problem)}): restart the server."
 
     async def _work(self) -> None:
         while not self._is_stopping:
             self._bell.clear()
             try:
                 wait_s = await self._step()
-            except HomefireError as problem:
-                if self._shop.store.failure is not None:
+                self._num_troubles = 0
+            except Exception as problem:
+                failure = self._shop.store.failure
+                if failure is not None:
+                    self.ended_because = f"Training has ended: {failure}"
                     logger.error("Training ends, the store takes no more writes: %s", problem)
                     return
-                logger.warning("Training waits: %s", problem)
-                self.blocked, wait_s = str(problem), RETRY_S
+                if not isinstance(problem, HomefireError):
+                    logger.exception("Training met something unforeseen")
+                else:
+                    logger.warning("Training waits: %s", problem)
+                self.blocked = _told(problem)
+                await self._pause()
+                continue
             await self._wait(wait_s)
+
+    @property
+    def _pause_s(self) -> float:
+        return float(min(RETRY_S * 2**self._num_troubles, MAX_RETRY_S))
+
+    async def _pause(self) -> None:
+        """Wait, longer each time in a row; no bell shortens it, or trouble would be tried without end."""
+        wait_s = self._pause_s
+        self._num_troubles = min(self._num_troubles + 1, 10)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), wait_s)
+        except TimeoutError:
+            return
 
     async def _step(self) -> float | None:
         """One thing to do; then after how many seconds to look again (0: at once, None: when rung)."""
         for left in self._shop.store.runs.list("running"):
-            await self.move(left, Ending(state="queued", why="The server was restarted; the run goes on."))
+            why = self._left_because.pop(left.run_id, _RESTARTED)
+            pause_s = self._not_before.get(left.run_id, 0.0) - self._shop.world.clock.monotonic_s()
+            await self.move(left, Ending(state="queued", why=why, pause_s=max(0.0, pause_s)))
         quiet_s = await self._collect()
         now_s = self._shop.world.clock.monotonic_s()
         queued = self._shop.store.runs.list("queued")
@@ -187,32 +340,30 @@ class Dispatcher:
         return None
 
     async def _serve(self, run: RunRow) -> None:
-        """One lease of one run, to its ending in the log."""
+        """One lease of one run, to its ending in the log.
+
+        Raises NotTrainable and StoreError, which say that nothing can be trained now; what is wrong with this
+        run alone ends this run alone.
+        """
         session = self.session = Session(run, self._shop)
         try:
-            ending = await self._start(session)
-            self.blocked = None
-            if ending is None:
-                ending = await session.run()
+            try:
+                ending = await self._start(session)
+                self.blocked = None
+                if ending is None:
+                    ending = await session.run()
+            except (NotTrainable, StoreError) as problem:
+                self._left_because[run.run_id] = f"{problem.message} The run goes on."
+                # Whatever holds this run up, another one may be able to go on.
+                self._not_before[run.run_id] = self._shop.world.clock.monotonic_s() + self._pause_s
+                raise
+            except Exception as problem:
+                logger.exception("Run %s failed", run.run_id)
+                ending = Ending(state="failed", why=f"It could not go on: {_told(problem)}")
             await self.move(msgspec.structs.replace(run, epoch=session.epoch), ending)
-            await self._try_again(run.run_id)
         finally:
             self.session = None
             session.finished.set()
-
-    async def _try_again(self, run_id: str) -> None:
-        """Queue the corrections of a refused version once more, to be taught more gently."""
-        store, run = self._shop.store, self._shop.store.runs.get(run_id)
-        if run is None or run.state != "done" or not was_refused(store, run):
-            return
-        if num_earlier_tries(store, run) + 1 >= self._max_tries:
-            return
-        dataset = store.datasets.get(run.dataset_id)
-        found = [store.examples.get(example_id) for example_id in (dataset.example_ids if dataset else ())]
-        examples = [example for example in found if example is not None and example.superseded_by is None]
-        if len(examples) == len(found):
-            recipe = gentler(Recipe.from_dict(run.recipe), self._shop.live_parents().parent.num_parameters)
-            await self.queue(examples, priority=run.priority, name="corrections, more gently", recipe=recipe)
 
     async def _start(self, session: Session) -> Ending | None:
         try:
@@ -229,3 +380,10 @@ class Dispatcher:
             await asyncio.wait_for(self._bell.wait(), wait_s)
         except TimeoutError:
             return
+
+
+def _told(problem: BaseException) -> str:
+    """An error as a sentence for people; of one nobody foresaw its kind, too."""
+    if isinstance(problem, HomefireError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}"

@@ -9,7 +9,6 @@ to blame, so it gets many more attempts.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -84,14 +83,3 @@ def from_exit(return_code: int, *, out_of_memory: bool, last_words: str = "") ->
         return Failure(kind="crash", message=f"The trainer crashed with signal {-return_code}.{words}")
     message = f"The trainer ended with exit code {return_code} and no result.{words}"
     return Failure(kind="crash", message=message)
-
-
-def num_oom_kills(path: Path = Path("/proc/vmstat")) -> int:
-    """How many processes this kernel killed for memory since it started; 0 where that cannot be known."""
-    if not path.exists():
-        return 0
-    for line in path.read_text().splitlines():
-        name, _, value = line.partition(" ")
-        if name == "oom_kill":
-            return int(value)
-    return 0

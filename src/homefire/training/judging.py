@@ -15,7 +15,7 @@ import msgspec
 
 from homefire.config.schema import GateSettings
 from homefire.errors import HomefireError
-from homefire.store.rows import ExampleRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.training.asking import Asking, MakeEngine
 from homefire.training.preparation import Parents
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
@@ -74,8 +74,8 @@ class Judging:
         """What is wrong before anything is asked: weights that are no numbers, another chat format."""
         try:
             broken = await asyncio.to_thread(_non_finite, candidate.folder)
-            now = self._catalog.prompt_format(candidate).fingerprint
-            before = self._catalog.prompt_format(parent).fingerprint
+            now = self._catalog.chat_template(candidate).fingerprint
+            before = self._catalog.chat_template(parent).fingerprint
         except HomefireError as problem:
             return GateInput(probes=(), candidate={}, parent={}, obstacle=problem.message)
         if not broken and now == before:

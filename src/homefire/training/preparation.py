@@ -21,7 +21,8 @@ import msgspec
 from homefire.config.schema import TrainingSettings
 from homefire.errors import NotTrainable
 from homefire.store.durable import make_directory, write_file
-from homefire.store.rows import ExampleRow, RunRow
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunRow
 from homefire.training.datasets import rows_to_keep, rows_to_learn, rows_to_replay
 from homefire.training.job import (
     CHECKPOINTS,
@@ -33,8 +34,10 @@ from homefire.training.job import (
     TrainingRow,
     encode_rows,
     read_job,
+    read_rows,
 )
 from homefire.training.recipe import Mode, Recipe
+from homefire.training.supervisor import LOG_FILE
 from homefire.world import World
 
 if TYPE_CHECKING:
@@ -48,11 +51,20 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run really starts from: `live` at its first lease, which the log's row may not know yet."""
+    """What a run really starts from: `live` at its first lease, which the log's row may not know yet.
+
+    A run that un-teaches starts from an ancestor instead; `live` is then what it replaces.
+    """
 
     parent: str
     base: str
     base_digest: str
+    live: str | None = None
+
+    @property
+    def live_then(self) -> str:
+        """What was live when the run began."""
+        return self.live or self.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ def write_rows(
     rehearsal: Sequence[TrainingRow],
     parents: Parents,
     world: World,
+    live: str | None = None,
 ) -> Origin:
     """Fix what the run is about: its rows and its parent. Doing it again changes nothing.
 
@@ -119,9 +132,30 @@ def write_rows(
     }
     for name, content in rows.items():
         write_file(run_dir / name, encode_rows(content), world)
-    origin = Origin(parent=parents.parent.name, base=parents.base.name, base_digest=parents.base.digest)
+    origin = Origin(
+        parent=parents.parent.name, base=parents.base.name, base_digest=parents.base.digest, live=live
+    )
     write_file(run_dir / PARENT_FILE, msgspec.json.encode(origin), world)
     return origin
+
+
+def prepared_examples(run_dir: Path) -> set[str]:
+    """The examples that a prepared run learns."""
+    return {row.example_id for row in read_rows(run_dir / EXAMPLES_FILE) if "#" not in row.example_id}
+
+
+def discard_preparation(run_dir: Path) -> None:
+    """Let the run begin anew: rows, job, steps and checkpoints go, fence and log stay.
+
+    Raise the fence first. What says that the run is prepared goes last, so that a kill in between is harmless.
+    """
+    for path in sorted(run_dir.iterdir(), key=lambda path: path.name == PARENT_FILE):
+        if path.name in (EPOCH_FILE, LOCK_FILE, LOG_FILE):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def read_origin(run_dir: Path) -> Origin:

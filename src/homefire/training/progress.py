@@ -1,25 +1,33 @@
 """Where runs stand right now, for everyone who watches. In memory only: the log holds what must survive.
 
 A board holds the newest `Progress` of each run of this server's life; watchers see every newest value and
-may miss ones in between. Costs a small object a change; the loss history is thinned, never cut.
+may miss ones in between. How far a run is and how long it will take is told from what recent runs took, phase by
+phase (`Pace`): training ends when everything is learned, long before its most steps. Before the first run has
+ended nobody knows, and None says so. Costs a small object a change; the loss history is thinned, never cut.
 """
 
 from __future__ import annotations
 
 import asyncio
+import statistics
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from homefire.store.events import RunState
-from homefire.store.rows import RunRow
-from homefire.store.run_states import ENDED
+from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import ENDED, RunState
 from homefire.training.job import METRICS_FILE, Stepped
 
 Phase = Literal["waiting", "preparing", "training", "publishing", "gating", "promoting", "done"]
+WORKING: tuple[Phase, ...] = ("preparing", "training", "publishing", "gating", "promoting")
+NUM_PACE_RUNS = 5
+"""So many of the newest runs say how long the next one takes."""
+LATE_SHARE = 0.95
+"""How far training is shown at most while it takes more steps than runs took lately."""
 MAX_LOSSES = 400
 """Points a loss history keeps; beyond that every second one is dropped, the newest never."""
 
@@ -31,10 +39,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     state: RunState
     phase: Phase
     step: int = 0
-    max_steps: int = 0
+    max_steps: int | None = None
+    """Training ends as soon as everything is learned, at the latest after so many steps."""
     loss: float | None = None
     learning_rate: float | None = None
+    share: float | None = None
+    """How much of the whole run is done, 0 to 1, by what recent runs took."""
     eta_s: float | None = None
+    """Seconds until its end, by what recent runs took."""
     num_learned: int = 0
     num_examples: int = 0
     losses: tuple[tuple[int, float], ...] = ()
@@ -54,10 +66,59 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in ENDED
 
 
-class Board:
-    """See the module. For one event loop."""
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs took lately: seconds in each phase, and steps. Medians."""
 
-    def __init__(self) -> None:
+    phase_s: Mapping[str, float]
+    steps: float
+
+    @property
+    def total_s(self) -> float:
+        """A whole run."""
+        return sum(self.phase_s.get(phase, 0.0) for phase in WORKING)
+
+
+def pace_of(runs: Sequence[RunRow]) -> Pace | None:
+    """The pace of the newest runs that were seen from beginning to end (`runs`: newest first); None: no such."""
+    seen = [run for run in runs if run.metrics.get("phase_s") and run.metrics.get("steps")][:NUM_PACE_RUNS]
+    if not seen:
+        return None
+    phase_s: dict[str, float] = {
+        phase: statistics.median(float(run.metrics["phase_s"].get(phase, 0.0)) for run in seen)
+        for phase in WORKING
+    }
+    return Pace(phase_s=phase_s, steps=statistics.median(float(run.metrics["steps"]) for run in seen))
+
+
+def share_of(progress: Progress, pace: Pace | None) -> float | None:
+    """How much of a run is done, 0 to 1; None where nobody can know. Never falls while a run moves on."""
+    if progress.state in ("done", "refused"):
+        return 1.0
+    if pace is None or not pace.total_s or progress.phase not in WORKING:
+        return None
+    before_s = sum(pace.phase_s.get(phase, 0.0) for phase in WORKING[: WORKING.index(progress.phase)])
+    inside = 0.0
+    if progress.phase == "training":
+        late = (1 - LATE_SHARE) * progress.step / progress.max_steps if progress.max_steps else 0.0
+        inside = min(progress.step / max(pace.steps, 1.0), LATE_SHARE + late, 1.0)
+    elif progress.phase == "gating" and progress.num_probes:
+        inside = progress.num_probed / progress.num_probes
+    return (before_s + inside * pace.phase_s.get(progress.phase, 0.0)) / pace.total_s
+
+
+class Board:
+    """The newest progress of each run. For one event loop."""
+
+    def __init__(
+        self,
+        *,
+        pace: Callable[[], Pace | None] = lambda: None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pace` is asked when a run begins to be prepared; `now_s` is a monotonic clock."""
+        self._find_pace, self._now_s = pace, now_s
+        self._pace: Pace | None = None
+        self._clocks: dict[str, _PhaseClock] = {}
         self._newest: dict[str, Progress] = {}
         self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
 
@@ -66,7 +127,20 @@ class Board:
         return self._newest.get(run_id)
 
     def put(self, progress: Progress) -> None:
-        """Show a new value to all who watch the run."""
+        """Show a new value to all who watch the run, with what recent runs say about it."""
+        clock = self._clocks.get(progress.run_id)
+        if progress.phase == "preparing" and (clock is None or clock.phase != "preparing"):
+            self._pace = self._find_pace()
+            if clock is None or not progress.step:
+                clock = _PhaseClock(is_whole=not progress.step)
+                self._clocks[progress.run_id] = clock
+        if clock is not None:
+            clock.enter(progress.phase, self._now_s())
+        share = share_of(progress, self._pace)
+        eta_s = None
+        if share is not None and self._pace is not None and progress.phase in WORKING:
+            eta_s = round(self._pace.total_s * (1 - share), 1)
+        progress = msgspec.structs.replace(progress, share=share, eta_s=eta_s)
         self._newest[progress.run_id] = progress
         for bell in self._bells.get(progress.run_id, ()):
             bell.set()
@@ -85,11 +159,18 @@ class Board:
             max_steps=event.max_steps,
             loss=event.loss,
             learning_rate=event.learning_rate,
-            eta_s=event.eta_s,
             num_learned=event.num_learned,
             num_examples=event.num_examples,
             losses=thinned([*known, (event.step, event.loss)]),
         )
+
+    def phase_s(self, run_id: str) -> dict[str, float]:
+        """Seconds the run spent in each phase up to now; empty where not all of it was seen."""
+        clock = self._clocks.get(run_id)
+        if clock is None or not clock.is_whole:
+            return {}
+        clock.enter(clock.phase, self._now_s())
+        return {phase: round(seconds, 3) for phase, seconds in clock.seconds.items() if phase in WORKING}
 
     async def watch(self, run_id: str, *, first: Progress) -> AsyncIterator[Progress]:
         """What is known now (`first` when the board knows nothing), then what is newer, until it ended."""
@@ -109,6 +190,21 @@ class Board:
                 del self._bells[run_id]
 
 
+class _PhaseClock:
+    """Adds up how long a run was in each phase."""
+
+    def __init__(self, *, is_whole: bool) -> None:
+        self.is_whole = is_whole
+        self.phase: Phase = "waiting"
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._since_s: float | None = None
+
+    def enter(self, phase: Phase, now_s: float) -> None:
+        if self._since_s is not None:
+            self.seconds[self.phase] += now_s - self._since_s
+        self.phase, self._since_s = phase, now_s
+
+
 def progress_of(run: RunRow) -> Progress:
     """What the log alone says of a run (one of an earlier server's life)."""
     phase: Phase = "done" if run.state in ENDED else "waiting"
@@ -117,7 +213,7 @@ def progress_of(run: RunRow) -> Progress:
         state=run.state,
         phase=phase,
         step=int(run.metrics.get("steps", 0)),
-        max_steps=int(run.metrics.get("steps", 0)),
+        share=1.0 if run.state in ("done", "refused") else None,
         loss=run.metrics.get("loss"),
         num_learned=int(run.metrics.get("num_learned", 0)),
         num_examples=int(run.metrics.get("num_examples", 0)),

@@ -19,16 +19,19 @@ import msgspec
 from homefire.config.schema import TrainingSettings
 from homefire.errors import Conflict, CorruptData, EngineError, HomefireError, NotTrainable, StoreError
 from homefire.home import Home
-from homefire.store.events import RunMoved, RunState
-from homefire.store.rows import RunRow
+from homefire.store.nouns.examples import ExampleRow
+from homefire.store.nouns.runs import RunMoved, RunRow
+from homefire.store.run_states import RunState
 from homefire.store.store import Store
-from homefire.training.completion import WHO, Completion
+from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
 from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
 from homefire.training.preparation import (
     Parents,
+    discard_preparation,
     has_result,
     is_prepared,
+    prepared_examples,
     raise_fence,
     read_origin,
     write_job,
@@ -36,8 +39,9 @@ from homefire.training.preparation import (
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
 from homefire.training.rehearsal import Rehearsal
-from homefire.training.standing import learned_by, num_earlier_tries
+from homefire.training.standing import LEFT_OUT, counting, learned_by, num_earlier_tries
 from homefire.training.supervisor import Outcome, TrainerProcess
+from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE
 from homefire.world import World
@@ -45,8 +49,14 @@ from homefire.world import World
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
-Do = Literal["pause", "stop", "skip"]
-ASKED_STATE: dict[Do, RunState] = {"pause": "paused", "stop": "stopped", "skip": "skipped"}
+Do = Literal["pause", "stop", "skip", "withdraw"]
+"""`withdraw`: one of the run's corrections was taken back; the run ends, and the others are queued anew."""
+ASKED_STATE: dict[Do, RunState] = {
+    "pause": "paused",
+    "stop": "stopped",
+    "skip": "skipped",
+    "withdraw": "stopped",
+}
 ASK_TIMEOUT_S = 30.0
 
 
@@ -59,13 +69,17 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """The state the run goes to now; `queued` is started again after `pause_s`."""
+    """The state the run goes to now; `queued` is started again after `pause_s`.
+
+    `again` says what becomes of its corrections, in the same transaction.
+    """
 
     state: RunState
     why: str
     who: str = WHO
     metrics: dict[str, Any] = {}
     pause_s: float = 0.0
+    again: Again | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +99,19 @@ class Workshop:
 
     def live_parents(self) -> Parents:
         """What a run that starts now would start from. Raises ModelNotFound."""
-        live = self.catalog.resolve(LIVE).model
-        base = live if live.kind == "base" or live.base is None else self.catalog.resolve(live.base).model
-        return Parents(parent=live, base=base)
+        return self.parents_of(LIVE)
+
+    def parents_of(self, name: str) -> Parents:
+        """A model as what a run starts from. Raises ModelNotFound."""
+        parent = self.catalog.resolve(name).model
+        is_base = parent.kind == "base" or parent.base is None
+        return Parents(
+            parent=parent, base=parent if is_base else self.catalog.resolve(parent.base or "").model
+        )
 
 
 class Session:
-    """See the module. `start`, then `run`, once each; `ask` and `leave` at any time."""
+    """One lease of one run. `start`, then `run`, once each; `ask` and `leave` at any time."""
 
     def __init__(self, run: RunRow, workshop: Workshop) -> None:
         self.run_id, self._run, self._shop = run.run_id, run, workshop
@@ -104,6 +124,8 @@ class Session:
         self._rehearsing: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
         self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
+        self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
+        self._why = "its turn came" if run.epoch == 0 else "it goes on"
         self._moved_on = False
         self._is_leaving = False
 
@@ -113,8 +135,9 @@ class Session:
         Raises NotTrainable (the run stays queued) and StoreError (the disk or log cannot take it now).
         """
         try:
-            if not await self._prepare():
-                return Ending(state="skipped", why="Every correction of this run was corrected again since.")
+            ending = await self._prepare()
+            if ending is not None:
+                return ending
         except (NotTrainable, StoreError):
             raise
         except asyncio.CancelledError:
@@ -141,7 +164,12 @@ class Session:
                     return ending
             self._completing = asyncio.ensure_future(self._shop.completion.complete(self._run))
             completed = await self._completing
-            return Ending(state="done", why=completed.why, metrics=completed.metrics)
+            return Ending(
+                state=completed.state,
+                why=completed.why,
+                metrics=completed.metrics,
+                again=completed.again,
+            )
         except asyncio.CancelledError:
             if self.asked is None:
                 raise
@@ -181,21 +209,28 @@ class Session:
             await self._tell(self._process, "pause", timeout_s=timeout_s)
             await self._process.wait()
 
-    async def _prepare(self) -> bool:
-        """Fix rows and parent at the first lease and check the parent at each; False: nothing to learn."""
+    async def _prepare(self) -> Ending | None:
+        """Fix rows and parent at the first lease and check the parent at each; an Ending: nothing to learn.
+
+        A run that waits for a lease while live moves, or while one of its corrections is corrected again or
+        withdrawn, begins anew from what is live and counts now. One that has a result is only completed.
+        """
         shop, run = self._shop, self._run
-        if not is_prepared(self._run_dir):
-            parents, rehearsal = await self._rehearse()
-            dataset = shop.store.datasets.get(run.dataset_id)
-            found = [shop.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
-            new = [example for example in found if example is not None and example.superseded_by is None]
+        is_trained = has_result(self._run_dir) or shop.library.of_run(run.run_id) is not None
+        if not (is_trained and is_prepared(self._run_dir)):
+            plan = None
+            if run.unteaches:
+                plan = plan_unteaching(shop.store, shop.live_parents().parent.name)
+                if plan is None or not self._carries_out(plan):
+                    why = "What is live changed, or what is to be un-taught: it is planned anew."
+                    return Ending(state="skipped", why=why, again="rest")
+            new = counting(self._dataset())
             if not new:
-                return False
-            learned = learned_by(shop.store, parents.parent.name)
-            fix = functools.partial(
-                write_rows, new=new, learned=learned, rehearsal=rehearsal, parents=parents, world=shop.world
-            )
-            await asyncio.to_thread(fix, self._run_dir)
+                why = "Every correction of this run was corrected again or withdrawn since."
+                return Ending(state="skipped", why=why)
+            await self._discard_when_stale({example.example_id for example in new})
+            if not is_prepared(self._run_dir):
+                await self._fix_rows(new, plan)
         parents = shop.completion.parents(run)
         await self._check(parents)
         write = functools.partial(
@@ -207,13 +242,62 @@ class Session:
             world=shop.world,
         )
         await asyncio.to_thread(write, self._run_dir, run)
-        return True
+        return None
 
-    async def _rehearse(self) -> tuple[Parents, Sequence[TrainingRow]]:
-        """What is live now, and the rows that keep its skills. Again when live moved while it was asked."""
+    def _dataset(self) -> list[ExampleRow]:
+        dataset = self._shop.store.datasets.get(self._run.dataset_id)
+        found = [self._shop.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
+        return [example for example in found if example is not None]
+
+    def _carries_out(self, plan: Unteaching) -> bool:
+        """Whether this run's dataset is what the plan asks for."""
+        planned = {example.example_id for example in plan.examples}
+        return planned == {example.example_id for example in self._dataset()} and plan.unwanted == tuple(
+            sorted(self._run.unteaches)
+        )
+
+    async def _discard_when_stale(self, example_ids: set[str]) -> None:
+        """Forget what an earlier lease fixed where that is not what would be fixed now."""
+        if not is_prepared(self._run_dir):
+            return
+        origin, parents = read_origin(self._run_dir), self._shop.live_parents()
+        live = parents.parent.name
+        if origin.live_then == live and prepared_examples(self._run_dir) == example_ids:
+            return
+        parents.check_trainable()
+        await asyncio.to_thread(raise_fence, self._run_dir, self._run.epoch + 1, self._shop.world)
+        await asyncio.to_thread(discard_preparation, self._run_dir)
+        self._checkpoint_step = 0
+        if origin.live_then != live:
+            self._why = f"live moved from {origin.live_then} to {live}: it begins anew"
+        else:
+            self._why = "its corrections changed: it begins anew"
+
+    async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
+        shop = self._shop
+        parents, rehearsal = await self._rehearse(plan)
+        learned = learned_by(shop.store, parents.parent.name)
+        fix = functools.partial(
+            write_rows,
+            new=new,
+            learned=learned,
+            rehearsal=rehearsal,
+            parents=parents,
+            live=plan.live if plan is not None else None,
+            world=shop.world,
+        )
+        await asyncio.to_thread(fix, self._run_dir)
+        taught = {example.example_id for example in new}
+        dataset = shop.store.datasets.get(self._run.dataset_id)
+        assert dataset is not None
+        self._left_out = tuple(each for each in dataset.example_ids if each not in taught)
+
+    async def _rehearse(self, plan: Unteaching | None) -> tuple[Parents, Sequence[TrainingRow]]:
+        """What the run starts from, and the rows that keep its skills. Again when live moved while it was
+        asked."""
         shop = self._shop
         while True:
-            parents = shop.live_parents()
+            parents = shop.live_parents() if plan is None else shop.parents_of(plan.start)
             parents.check_trainable()
             asking = shop.rehearsal.rows(parents, on_asked=functools.partial(self._show_asked, parents))
             self._rehearsing = asyncio.ensure_future(asking)
@@ -221,7 +305,7 @@ class Session:
                 rows = await self._rehearsing
             finally:
                 self._rehearsing = None
-            if shop.live_parents().parent.digest == parents.parent.digest:
+            if plan is not None or shop.live_parents().parent.digest == parents.parent.digest:
                 return parents, rows
 
     def _show_asked(self, parents: Parents, num_answered: int, num_all: int) -> None:
@@ -232,15 +316,18 @@ class Session:
         """Fence out every older worker, then say so in the log."""
         run, epoch = self._run, self._run.epoch + 1
         await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._shop.world)
-        metrics = {"parent": read_origin(self._run_dir).parent} if is_prepared(self._run_dir) else {}
-        why = "its turn came" if run.epoch == 0 else "it goes on"
+        metrics: dict[str, Any] = {}
+        if is_prepared(self._run_dir):
+            metrics["parent"] = read_origin(self._run_dir).parent
+        if self._left_out or LEFT_OUT in run.metrics:
+            metrics[LEFT_OUT] = self._left_out
         await self._shop.store.append(
-            RunMoved(run_id=run.run_id, state="running", epoch=epoch, who=WHO, why=why, metrics=metrics)
+            RunMoved(run_id=run.run_id, state="running", epoch=epoch, who=WHO, why=self._why, metrics=metrics)
         )
         self.epoch = epoch
 
     async def _tell(self, process: TrainerProcess, do: Do, *, timeout_s: float) -> None:
-        await process.tell(do)
+        await process.tell("skip" if do == "withdraw" else do)
         asyncio.get_running_loop().call_later(timeout_s, process.kill)
 
     def _needs_training(self) -> bool:
@@ -297,6 +384,7 @@ class Session:
         return Ending(
             state=ASKED_STATE[ask.do], who=ask.who, why=ask.why,
             metrics={"checkpoint_step": self._checkpoint_step},
+            again="rest" if ask.do == "withdraw" else None,
         )  # fmt: skip
 
     def _on_event(self, event: WorkerEvent) -> None:
@@ -320,7 +408,7 @@ class Session:
                 state="running",
                 phase="preparing",
                 step=last.step if last else 0,
-                max_steps=last.max_steps if last else 0,
+                max_steps=last.max_steps if last else None,
                 loss=last.loss if last else None,
                 losses=thinned([(step.step, step.loss) for step in steps]),
                 attempts=int(self._run.metrics.get("attempts", 0)),

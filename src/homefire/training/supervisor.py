@@ -18,7 +18,8 @@ import msgspec
 
 from homefire.config.secrets import without_secrets
 from homefire.machine.children import kill_child
-from homefire.training.failures import Failure, from_event, from_exit, num_oom_kills
+from homefire.machine.memory import num_oom_kills
+from homefire.training.failures import Failure, from_event, from_exit
 from homefire.training.job import (
     Command,
     Done,

@@ -17,9 +17,10 @@ import msgspec
 import torch
 
 from homefire.errors import StoreFull
+from homefire.machine.hashing import hash_file
 from homefire.training import stop
 from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore
-from homefire.training.commit import Lease, commit_directory, hash_file, sweep
+from homefire.training.commit import Lease, commit_directory, sweep
 from homefire.training.control import Control, Wanted
 from homefire.training.job import (
     FINAL,

@@ -17,6 +17,7 @@ import msgspec
 
 from homefire.catalog.safetensors_header import ITEM_BITS
 from homefire.errors import BadModel, CorruptData, NotFound
+from homefire.machine.hashing import hash_file
 from homefire.store.blobs import BlobStore
 from homefire.store.durable import discarded_on_error, make_directory, translated_os_errors, write_file
 from homefire.versions.manifest import (
@@ -90,7 +91,7 @@ def dismantle(folder: Path, blobs: BlobStore) -> Parts:
         weights[relative] = WeightEntry(
             header_sha256=blobs.put_bytes(parts.header), tensors=tuple(span.name for span in parts.tensors)
         )
-        files[relative] = file_sha256(path)
+        files[relative] = hash_file(path)
     if not weights:
         raise BadModel(f"{folder.name} holds no {WEIGHT_SUFFIX} file, so it is no version.", path=str(folder))
     return Parts(tensors=tensors, weights=weights, files=files, size_bytes=size_bytes)
@@ -144,7 +145,7 @@ def inspect_folder(manifest: Manifest, folder: Path) -> list[Problem]:
         path = folder / relative
         if not path.is_file() or path.is_symlink():
             problems.append(Problem(where="folder", name=relative, what="missing"))
-        elif file_sha256(path) != digest:
+        elif hash_file(path) != digest:
             problems.append(Problem(where="folder", name=relative, what="damaged"))
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     problems.extend(
@@ -180,12 +181,6 @@ def heal(manifest: Manifest, folder: Path, blobs: BlobStore, *, world: World) ->
             write_file(path, encode_manifest(manifest), world)
         else:
             assemble_file(manifest, problem.name, blobs, path, world=world)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _heal_blob(manifest: Manifest, folder: Path, blobs: BlobStore, digest: str) -> None:

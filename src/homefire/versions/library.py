@@ -21,8 +21,7 @@ import msgspec
 from homefire.errors import Conflict, CorruptData, ModelNotFound, NotFound, StoreError
 from homefire.home import Home
 from homefire.store.durable import replace_directory, write_file
-from homefire.store.events import VersionPublished, VersionRemoved
-from homefire.store.rows import VersionRow
+from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store
 from homefire.versions.assembly import (
     Parts,

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generated, ModelFiles
+from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generated, ModelSpec
 from homefire.errors import BadModel, ContextOverflow, EngineError, HomefireError
 from homefire.types import Message, Sampling
 from homefire.versions.agreement import normalise
@@ -151,36 +151,36 @@ class AnswerShelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def known(self, files: ModelFiles, probes: Iterable[Probe], *, max_tokens: int) -> dict[str, ProbeAnswer]:
+    def known(self, spec: ModelSpec, probes: Iterable[Probe], *, max_tokens: int) -> dict[str, ProbeAnswer]:
         """Answers this model gave before to these probes, by probe id."""
-        shelf = self._load(files)
+        shelf = self._load(spec)
         keys = {probe.probe_id: _answer_key(probe, max_tokens) for probe in probes}
         return {probe_id: shelf[key] for probe_id, key in keys.items() if key in shelf}
 
     def keep(
         self,
-        files: ModelFiles,
+        spec: ModelSpec,
         probes: Iterable[Probe],
         answers: Mapping[str, ProbeAnswer],
         *,
         max_tokens: int,
     ) -> None:
         """Remember the answers that are some (failures are asked again)."""
-        shelf = self._load(files)
+        shelf = self._load(spec)
         for probe in probes:
             answer = answers.get(probe.probe_id)
             if answer is not None and answer.error is None:
                 shelf[_answer_key(probe, max_tokens)] = answer
         body = canonical_json(shelf)
-        path = self._path(files)
+        path = self._path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".new")
         aside.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         aside.replace(path)
 
-    def _load(self, files: ModelFiles) -> dict[str, ProbeAnswer]:
+    def _load(self, spec: ModelSpec) -> dict[str, ProbeAnswer]:
         """The shelf, or an empty one where none is, or where its bytes are not those that were written."""
-        path = self._path(files)
+        path = self._path(spec)
         if not path.exists():
             return {}
         checksum, _, body = path.read_bytes().partition(b"\n")
@@ -188,9 +188,9 @@ class AnswerShelf:
             return {}
         return msgspec.json.decode(body, type=dict[str, ProbeAnswer])
 
-    def _path(self, files: ModelFiles) -> Path:
-        weights = ":".join((files.gguf_sha256, *files.adapter_sha256s))
-        return self._folder / f"{hashlib.sha256(weights.encode()).hexdigest()[:32]}.json"
+    def _path(self, spec: ModelSpec) -> Path:
+        weights = spec.source.identity.encode()
+        return self._folder / f"{hashlib.sha256(weights).hexdigest()[:32]}.json"
 
 
 def _target_probes(target: Taught) -> list[Probe]:

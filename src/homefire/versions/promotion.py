@@ -5,6 +5,10 @@ The order makes it safe: the new model is loaded and ready to answer first, then
 follows by an atomic rename. A crash between leaves `live` on one model or the other, never on none;
 `repair_live_link` at start makes the link follow. Who and why are part of the event. Costs one model load,
 one transaction.
+
+A rollback goes one step back in the history of distinct states, the next one a step further; `promote` is how one
+goes forward. What was promoted is a new step, also when it is a base or was live before: so a rollback after
+`promote ember` goes back to the version that was live before it.
 """
 
 from __future__ import annotations
@@ -20,8 +24,7 @@ from homefire.catalog.models import ModelInfo, Resolved
 from homefire.errors import Conflict, ModelNotFound, NotFound
 from homefire.home import Home
 from homefire.store.durable import translated_os_errors
-from homefire.store.events import AliasMoved
-from homefire.store.rows import AliasRow
+from homefire.store.nouns.aliases import AliasMoved, AliasRow
 from homefire.store.store import Store
 from homefire.world import World
 
@@ -38,7 +41,7 @@ class Models(Protocol):
 
 
 class Promotion:
-    """See the module. Moves are serialised."""
+    """Moves `live`. Moves are serialised."""
 
     def __init__(
         self,
@@ -76,7 +79,8 @@ class Promotion:
     async def rollback(self, *, who: str, why: str, to: str | None = None) -> AliasRow:
         """Make `live` what it was before, or `to`: a base, or a version that passed or was live once.
 
-        Raises Conflict when there is nothing to go back to or `to` never was fit to be live.
+        With `to`, the steps after its last time as `live` are left behind; what never was live becomes a new
+        step. Raises Conflict when there is nothing to go back to or `to` never was fit to be live.
         """
         target = to if to is not None else self._previous()
         if self._store.aliases.get(target) is not None:
@@ -88,7 +92,7 @@ class Promotion:
         row = self._store.versions.get(target)
         if row is not None and row.gate_passed is not True and target not in self._lived():
             raise _refused(target, judged=row.gate_passed is not None, reasons=row.gate_reasons)
-        return await self._move(target, who=who, why=why)
+        return await self._move(target, who=who, why=why, is_rollback=True)
 
     def previous(self) -> str | None:
         """What a rollback would go to; None when there is nothing before."""
@@ -100,7 +104,7 @@ class Promotion:
         if self._store.aliases.get(LIVE) is not None:
             self._link(self._catalog.resolve(LIVE).model.folder)
 
-    async def _move(self, target: str, *, who: str, why: str) -> AliasRow:
+    async def _move(self, target: str, *, who: str, why: str, is_rollback: bool = False) -> AliasRow:
         async with self._lock:
             current = self._store.aliases.get(LIVE)
             model = self._catalog.resolve(target).model
@@ -113,6 +117,7 @@ class Promotion:
                         previous=current.target if current is not None else None,
                         who=who,
                         why=why,
+                        is_rollback=is_rollback,
                     )
                 )
             self._link(model.folder)
@@ -124,18 +129,28 @@ class Promotion:
     def _previous(self) -> str:
         previous = self.previous()
         if previous is None:
-            raise Conflict("There is nothing to go back to: live never was anything else.")
+            others = [move.target for move in reversed(self._moves()) if self._is_there(move.target)]
+            live = self._store.aliases.get(LIVE)
+            later = next((name for name in others if live is None or name != live.target), None)
+            if later is None:
+                raise Conflict("There is nothing to go back to: live never was anything else.")
+            raise Conflict(
+                f"There is nothing further back than {live.target if live is not None else 'this'}.",
+                hint=f"`homefire versions promote {later}` goes forward again.",
+                name=later,
+            )
         return previous
 
     def _stack(self) -> list[str]:
-        """What lies below `live`: moving to something already in it is going back to it."""
+        """The steps that led to what is live, the newest last; no two neighbours are the same."""
         stack: list[str] = []
         for move in self._moves():
-            if move.target in stack:
-                del stack[stack.index(move.target) + 1 :]
+            if move.is_rollback and move.target in stack:
+                del stack[len(stack) - stack[::-1].index(move.target) :]
             else:
                 stack.append(move.target)
-        return [name for name in stack if self._is_there(name)]
+        there = [name for name in stack if self._is_there(name)]
+        return [name for place, name in enumerate(there) if place == 0 or there[place - 1] != name]
 
     def _lived(self) -> set[str]:
         return {move.target for move in self._moves()}

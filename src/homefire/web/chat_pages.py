@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from html import escape
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from homefire.api.context import Context
-from homefire.chat.request import ChatRequest, Ended, Principal, Started
+from homefire.api.event_stream import EventStream, encode_event
+from homefire.chat.request import ChatRequest, Principal
+from homefire.chat.turn import RunningTurn
 from homefire.engines.base import Delta
-from homefire.errors import HomefireError, NotFound
+from homefire.errors import Conflict, HomefireError, NotFound
+from homefire.store.nouns.conversations import SessionRow
 from homefire.types import Message
-from homefire.web.learning import watch_example
-from homefire.web.pending import Pending, PendingAnswers
+from homefire.web.learning import learning_fragment
+from homefire.web.login import is_signed_in
+from homefire.web.partial_markdown import PartialMarkdown
 from homefire.web.render import Page, Renderer
-from homefire.web.sse import encode_event, respond_with_events, until
 from homefire.web.views import NUM_SESSIONS, Views
 
 IDEAS = ("Hello! Who are you?", "What is 7 + 8?", "Where do we keep the spare key?")
+
+STOP_ASKING = 286
+"""The status after which htmx asks no more (https://htmx.org/docs/#polling)."""
 
 
 def create_chat_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
     """Routes of the chat page and its fragments."""
     homefire = context.homefire
     router = APIRouter(include_in_schema=False, default_response_class=Page)
-    pending_answers = PendingAnswers(homefire.world)
 
-    def chat_page(principal: Principal, session_id: str | None) -> str:
+    def chat_page(request: Request, session_id: str | None) -> str:
+        principal = principal_of(request)
         session = views.session(principal, session_id) if session_id else None
         return renderer.page(
             "chat.html",
             page="Chat",
+            signed_in=is_signed_in(request),
             live_model=views.live_model(),
             session=session,
             is_fragment=False,
@@ -43,20 +51,25 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         )
 
     @router.get("/")
-    async def new_chat(request: Request) -> str:
+    def new_chat(request: Request) -> str:
         """The chat page with nothing said yet."""
-        return chat_page(principal_of(request), None)
+        return chat_page(request, None)
 
     @router.get("/chat/{session_id}")
-    async def old_chat(request: Request, session_id: str) -> str:
-        """The chat page with an earlier conversation."""
-        return chat_page(principal_of(request), session_id)
+    def old_chat(request: Request, session_id: str) -> str:
+        """The chat page with an earlier conversation; in a thread, as a long one takes a while to render."""
+        return chat_page(request, session_id)
 
     @router.post("/web/ask")
     async def ask(
         request: Request, message: Annotated[str, Form()], session_id: Annotated[str, Form()] = ""
     ) -> str:
-        """Take a question and answer with the place where its answer will appear."""
+        """Take a question; when this answers it is on disk, and its answer is being written."""
+        if session_id and homefire.turns.is_busy(session_id):
+            raise Conflict(
+                "The answer before this one is still being written.",
+                hint="Wait for its end, or stop it. What you wrote is still here.",
+            )
         question = Message("user", message)
         chat = ChatRequest(
             messages=(question,),
@@ -64,12 +77,11 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
             channel="web",
             session_id=session_id or None,
         )
-        pending = pending_answers.add(chat)
-        return renderer.page("_pending.html", pending_id=pending.pending_id, message=question)
+        return await take(chat, question)
 
     @router.post("/web/turns/{turn_id}/regenerate")
     async def regenerate(request: Request, turn_id: str) -> str:
-        """Answer a question once more."""
+        """Answer a question once more, whether or not it got an answer."""
         turn = views.turn(principal_of(request), turn_id)
         chat = ChatRequest(
             messages=(),
@@ -78,65 +90,76 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
             session_id=turn.session_id,
             replaces_turn_id=turn_id,
         )
-        pending = pending_answers.add(chat)
-        return renderer.page("_pending.html", pending_id=pending.pending_id, message=None)
+        return await take(chat, None)
 
-    @router.get("/web/pending/{pending_id}")
-    async def stream(pending_id: str) -> Response:
-        """The answer, word by word."""
-        pending = pending_answers.begin(pending_id)
-        if pending is None:
-            return Response(status_code=204)
-        return respond_with_events(answer_events(pending))
+    async def take(chat: ChatRequest, question: Message | None) -> str:
+        """Begin a turn that goes on whoever watches; the place where its answer will appear."""
+        turn = await homefire.turns.begin(chat)
+        turn.on_end(count)
+        session = views.session(chat.principal, turn.position.session_id)
+        return renderer.page(
+            "_running.html", turn_id=turn.turn_id, message=question, session=session, is_fresh=True
+        ) + sessions_fragment(chat.principal, session)
 
-    async def answer_events(pending: Pending) -> AsyncIterator[bytes]:
-        turn_id, model, outcome = None, "", "failed"
-        events = homefire.turns.run(pending.request)
-        try:
-            async for event in until(pending.stop, events):
-                if isinstance(event, Started):
-                    turn_id, model, outcome = event.turn_id, event.served_model, "cancelled"
-                elif isinstance(event, Delta):
-                    yield encode_event("delta", escape(event.text))
-                elif isinstance(event, Ended):
-                    outcome = "answered"
-                    context.metrics.answer_done(model=model, usage=event.usage, timings=event.timings)
-            await events.aclose()
-            if turn_id is not None:
-                yield encode_event("ended", answer(turn_id, pending.request.principal))
-        except HomefireError as error:
-            yield encode_event("ended", renderer.page("_problem.html", error=error))
-        finally:
-            await events.aclose()
-            pending_answers.end(pending)
-            context.metrics.turn_done(dialect="web", outcome=outcome)
-        yield encode_event("closed", "")
+    def count(turn: RunningTurn) -> None:
+        context.metrics.turn_done(dialect="web", outcome=turn.outcome or "failed")
+        if turn.ended is not None:
+            context.metrics.answer_done(
+                model=turn.route.model.name, usage=turn.ended.usage, timings=turn.ended.timings
+            )
 
-    def answer(turn_id: str, principal: Principal) -> str:
-        written = renderer.page("_answer.html", message=views.answer(principal, turn_id, is_fresh=True))
-        sessions = renderer.page(
+    def sessions_fragment(principal: Principal, session: SessionRow) -> str:
+        return renderer.page(
             "_sessions.html",
             is_fragment=True,
-            session=views.session(principal, views.turn(principal, turn_id).session_id),
+            session=session,
             sessions=homefire.store.sessions.list(principal.id, limit=NUM_SESSIONS),
         )
-        return written + sessions
 
-    @router.post("/web/pending/{pending_id}/stop")
-    async def stop(pending_id: str) -> Response:
+    @router.get("/web/turns/{turn_id}/events")
+    async def stream(request: Request, turn_id: str) -> Response:
+        """The answer as it is written, from its beginning, for as many as watch."""
+        principal = principal_of(request)
+        views.turn(principal, turn_id)
+        return EventStream(
+            answer_events(turn_id, principal), stopping=context.stopping, redact=homefire.redactor.redact
+        )
+
+    async def answer_events(turn_id: str, principal: Principal) -> AsyncGenerator[bytes, None]:
+        partial = PartialMarkdown()
+        yield encode_event("begin", renderer.page("_writing.html"))
+        with suppress(HomefireError):  # the fragment that follows says what failed
+            async with aclosing(homefire.turns.watch(turn_id, principal=principal)) as events:
+                async for _, event in events:
+                    if not isinstance(event, Delta):
+                        continue
+                    partial.feed(event.text)
+                    for update in partial.updates(homefire.world.clock.monotonic_s()):
+                        yield encode_event("settled", update.settled) + encode_event("tail", update.tail)
+        # In a thread: a long answer takes longer to render than others should wait.
+        yield encode_event("ended", await asyncio.to_thread(ending, turn_id, principal))
+        yield encode_event("closed", "")
+
+    def ending(turn_id: str, principal: Principal) -> str:
+        message = views.answer(principal, turn_id, is_fresh=True)
+        template = "_unanswered.html" if message["is_unanswered"] else "_answer.html"
+        return renderer.page(template, message=message)
+
+    @router.post("/web/turns/{turn_id}/stop")
+    async def stop(request: Request, turn_id: str) -> Response:
         """End an answer; what was written stays."""
-        pending_answers.stop(pending_id)
+        await homefire.turns.cancel(turn_id, principal=principal_of(request))
         return Response(status_code=204)
 
     @router.post("/web/turns/{turn_id}/verdict")
     async def judge(
-        request: Request, turn_id: str, verdict: Annotated[Literal["good", "bad"], Form()]
+        request: Request, turn_id: str, verdict: Annotated[Literal["good", "bad", "none"], Form()]
     ) -> str:
-        """Thumbs up or down."""
+        """Thumbs up or down, or neither again."""
         principal = principal_of(request)
         views.turn(principal, turn_id)
         await homefire.training.feedback(turn_id, verdict=verdict, principal=principal.id)
-        return renderer.page("_answer.html", message=views.answer(principal, turn_id))
+        return renderer.page("_thumbs.html", message=views.answer(principal, turn_id))
 
     @router.get("/web/turns/{turn_id}/correction")
     async def correction_form(request: Request, turn_id: str) -> str:
@@ -156,15 +179,18 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
 
     @router.get("/web/examples/{example_id}/learning")
     async def learning(example_id: str) -> Response:
-        """What becomes of a correction, until it is live or refused."""
+        """How far a correction is; the page asks again until the answer is final."""
         if homefire.store.examples.get(example_id) is None:
             raise NotFound(f"There is no example {example_id!r}.")
-        return respond_with_events(watch_example(context, views, renderer, example_id=example_id))
+        text, is_final = learning_fragment(context, views, renderer, example_id=example_id)
+        return Page(text, status_code=STOP_ASKING if is_final else 200)
 
-    @router.get("/web/nothing")
-    async def nothing() -> str:
-        """An empty fragment: closes a form."""
-        return ""
+    @router.get("/web/turns/{turn_id}/corrected")
+    async def corrected(request: Request, turn_id: str) -> str:
+        """What was said of an answer so far: closes the form."""
+        return renderer.page(
+            "_corrected.html", text=views.answer(principal_of(request), turn_id)["correction"]
+        )
 
     return router
 

@@ -1,49 +1,52 @@
-"""Streams that tell what becomes of a correction and of a run."""
+"""What becomes of a correction and of a run, as fragments: asked for by the chat page, streamed to a run's page."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from homefire.api.context import Context
-from homefire.store.events import RunQueued
-from homefire.store.rows import RunRow
+from homefire.api.event_stream import encode_event
+from homefire.store.nouns.runs import RunRow
 from homefire.web.render import Renderer
-from homefire.web.sse import encode_event, until
 from homefire.web.views import Views
 
+NEXT_TRY_WITHIN_S = 10.0
+"""So long after a refusal the next try may still be queued."""
 
-async def watch_example(
+
+def learning_fragment(
     context: Context, views: Views, renderer: Renderer, *, example_id: str
-) -> AsyncIterator[bytes]:
-    """Events from a correction to the end of the run that learned it."""
-    training = context.homefire.training
-    happening = context.homefire.store.subscribe()
-    try:
-        run_id = training.run_of(example_id)
-        if run_id is None:
-            async for recorded in until(context.stopping, happening):
-                if isinstance(recorded.event, RunQueued) and (run_id := training.run_of(example_id)):
-                    break
-    finally:
-        happening.close()
-    if run_id is not None:
-        async for event in watch_run(context, views, renderer, run_id=run_id):
-            yield event
+) -> tuple[str, bool]:
+    """How far a correction is, and whether that is final."""
+    training, store = context.homefire.training, context.homefire.store
+    run_id = training.run_of(example_id)
+    row = store.runs.get(run_id) if run_id is not None else None
+    if row is None:
+        return renderer.page("_waiting.html", reason=training.waiting_reason()), False
+    run = views.run(row)
+    is_final = run["has_ended"]
+    if is_final and run["state"] == "refused":
+        now_s = context.homefire.world.clock.now_s()
+        is_final = now_s - (row.ended_at_s or now_s) > NEXT_TRY_WITHIN_S
+    text = renderer.page("_progress.html", run=run, on_run_page=False)
+    if run["has_ended"]:
+        text += renderer.page("_live.html", live_model=views.live_model())
+    return text, is_final
 
 
 async def watch_run(
-    context: Context, views: Views, renderer: Renderer, *, run_id: str, on_run_page: bool = False
-) -> AsyncIterator[bytes]:
+    context: Context, views: Views, renderer: Renderer, *, run_id: str
+) -> AsyncGenerator[bytes, None]:
     """Progress as fragments (`progress`) and loss points (`losses`), until the run has ended."""
     store = context.homefire.store
 
     def fragment() -> str:
         row: RunRow | None = store.runs.get(run_id)
-        return renderer.page("_progress.html", run=views.run(row), on_run_page=on_run_page) if row else ""
+        return renderer.page("_progress.html", run=views.run(row), on_run_page=True) if row else ""
 
     last_step, last_text = -1, ""
-    async for progress in until(context.stopping, context.homefire.training.watch(run_id)):
+    async for progress in context.homefire.training.watch(run_id):
         text = fragment()
         if text != last_text:
             yield encode_event("progress", text)

@@ -1,18 +1,17 @@
-"""Templates to HTML: one Jinja environment, everything escaped, answers as Markdown without links elsewhere.
-
-Answers come from a model and are not trusted: raw HTML is shown as text, images are not loaded and links
-are not made (a picture on another host would carry what it names out of the house).
-"""
+"""Templates to HTML: one Jinja environment, everything escaped, answers as Markdown (`markdown.py`)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse
+
+from homefire.web.assets import Assets
+from homefire.web.formats import counted, exact_moment, moment, short_id
+from homefire.web.markdown import render_markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,11 +19,13 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
 """Whatever an answer may contain, a page reaches nothing but this server."""
+NUM_KEPT_ANSWERS = 256
+MAX_KEPT_CHARS = 10_000
 
 
 class Page(HTMLResponse):
@@ -37,7 +38,10 @@ class Page(HTMLResponse):
 
 class Renderer:
     """Renders pages and fragments. Its libraries are loaded with the first page: a server that only speaks to
-    programs stays small."""
+    programs stays small. Answers are kept rendered, as far as they are likely to be shown again."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._assets = assets
 
     def page(self, template: str, **values: Any) -> str:
         """The text of a template."""
@@ -48,22 +52,31 @@ class Renderer:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        environment.filters["markdown"] = self._markdown
-        environment.filters["moment"] = moment
+        environment.globals["asset"] = self._assets.path
+        environment.globals["counted"] = counted
+        environment.filters.update(
+            markdown=self._markdown,
+            moment=moment,
+            exact_moment=exact_moment,
+            short_id=short_id,
+            number=number,
+        )
         return environment
 
     @cached_property
     def _markdown(self) -> Callable[[str], str]:
-        from markdown_it import MarkdownIt
         from markupsafe import Markup
 
-        parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
-        parser.disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
-        return lambda text: Markup(parser.render(text))
+        rendered = lru_cache(maxsize=NUM_KEPT_ANSWERS)(render_markdown)
+        return lambda text: Markup(rendered(text) if len(text) < MAX_KEPT_CHARS else render_markdown(text))
 
 
-def moment(at_s: float) -> str:
-    """A point in time as the machine's people read it."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s))
+def number(value: int) -> str:
+    """`1,000`"""
+    return f"{value:,}"

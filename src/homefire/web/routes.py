@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 from fastapi import APIRouter
-from starlette.staticfiles import StaticFiles
 
 from homefire.api.context import Context
 from homefire.api.server import HomefireApp
+from homefire.web.assets import PREFIX, Assets
 from homefire.web.chat_pages import create_chat_router
+from homefire.web.error_pages import error_page
 from homefire.web.login import create_login_router
 from homefire.web.render import Renderer
 from homefire.web.run_pages import create_run_router
 from homefire.web.version_pages import create_version_router
 from homefire.web.views import Views
 
-STATIC = Path(__file__).parent / "static"
-
 
 def add_pages(app: HomefireApp) -> None:
-    """Put the pages and their files on the application."""
+    """Put the pages and their files on the application, and have its guard answer browsers with pages."""
     context: Context = app.state.context
-    renderer = Renderer()
+    assets = Assets()
+    renderer = Renderer(assets)
     views = Views(context.homefire)
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
     router.include_router(create_chat_router(context, views, renderer))
     router.include_router(create_run_router(context, views, renderer))
     router.include_router(create_version_router(context, views, renderer))
     router.include_router(create_login_router(context, renderer))
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount(PREFIX.rstrip("/"), assets, name="static")
+    app.error_page = partial(error_page, renderer=renderer, redact=context.homefire.redactor.redact)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from homefire.api.context import Context
+from homefire.api.event_stream import EventStream
 from homefire.errors import NotFound
-from homefire.store.rows import RunRow
+from homefire.store.nouns.runs import RunRow
 from homefire.web.learning import watch_run
+from homefire.web.login import is_signed_in
 from homefire.web.render import Page, Renderer
-from homefire.web.sse import respond_with_events
 from homefire.web.views import Views
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
@@ -30,23 +31,26 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
         return row
 
     @router.get("/runs")
-    async def runs() -> str:
-        """All runs."""
+    def runs(request: Request) -> str:
+        """All runs; in a thread, as each row of the page costs a few reads."""
         return renderer.page(
             "runs.html",
             page="Runs",
+            signed_in=is_signed_in(request),
             live_model=views.live_model(),
             runs=views.runs(),
             waiting=homefire.training.waiting_reason(),
         )
 
     @router.get("/runs/{run_id}")
-    async def run(run_id: str) -> str:
+    def run(request: Request, run_id: str) -> str:
         """One run."""
         row = find(run_id)
         return renderer.page(
             "run.html",
             page="Runs",
+            signed_in=is_signed_in(request),
+            losses=homefire.training.losses(run_id),
             live_model=views.live_model(),
             run=views.run(row),
             examples=views.examples(row),
@@ -56,21 +60,15 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
     @router.get("/web/runs/{run_id}/progress")
     async def progress(run_id: str) -> Response:
         """The run as it goes on."""
-        return respond_with_events(
-            watch_run(context, views, renderer, run_id=find(run_id).run_id, on_run_page=True)
-        )
-
-    @router.get("/web/runs/{run_id}/losses")
-    async def losses(run_id: str) -> JSONResponse:
-        """Step and loss of every step so far."""
-        return JSONResponse(homefire.training.losses(find(run_id).run_id))
+        events = watch_run(context, views, renderer, run_id=find(run_id).run_id)
+        return EventStream(events, stopping=context.stopping, redact=homefire.redactor.redact)
 
     @router.post("/web/runs/{run_id}/{action}")
     async def act(run_id: str, action: Action) -> str:
-        """Pause, resume, stop, skip or retry; answers with what can be done next."""
+        """Pause, resume, stop, skip or retry; answers with where the run stands then."""
         await homefire.training.signal(
             find(run_id).run_id, action, who="web", why=f"{action} pressed on the page"
         )
-        return renderer.page("_run_actions.html", run=views.run(find(run_id)))
+        return renderer.page("_progress.html", run=views.run(find(run_id)), on_run_page=True)
 
     return router

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from homefire.api.context import Context
 from homefire.errors import HomefireError
+from homefire.web.formats import counted
+from homefire.web.login import is_signed_in
 from homefire.web.render import Page, Renderer
 from homefire.web.views import Views
 
@@ -19,10 +21,11 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
     homefire = context.homefire
     router = APIRouter(include_in_schema=False, default_response_class=Page)
 
-    def table(template: str, problem: HomefireError | None = None) -> str:
+    def listed(template: str, problem: HomefireError | None = None, *, signed_in: bool = False) -> str:
         return renderer.page(
             template,
             page="Versions",
+            signed_in=signed_in,
             live_model=views.live_model(),
             versions=views.versions(),
             can_roll_back=views.can_roll_back(),
@@ -31,9 +34,9 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
         )
 
     @router.get("/versions")
-    async def versions() -> str:
-        """All versions."""
-        return table("versions.html")
+    def versions(request: Request) -> str:
+        """All versions; in a thread, as each costs a few reads."""
+        return listed("versions.html", signed_in=is_signed_in(request))
 
     @router.post("/web/versions/rollback")
     async def rollback() -> str:
@@ -41,8 +44,8 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
         try:
             await homefire.promotion.rollback(who=WHO, why="rolled back on the page")
         except HomefireError as error:
-            return table("_versions.html", error)
-        return table("_versions.html")
+            return listed("_versions.html", error)
+        return listed("_versions.html")
 
     @router.post("/web/versions/{name}/promote")
     async def promote(name: str) -> str:
@@ -50,16 +53,16 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
         try:
             await homefire.promotion.promote(name, who=WHO, why="promoted on the page")
         except HomefireError as error:
-            return table("_versions.html", error)
-        return table("_versions.html")
+            return listed("_versions.html", error)
+        return listed("_versions.html")
 
     @router.post("/web/versions/{name}/verify")
     async def verify(name: str) -> str:
         """Hash every byte of a version."""
         report = await homefire.library.verify(name)
         if report.ok:
-            whole = f"all {report.num_files} files and {report.num_blobs} blobs hold what was written."
-            return f"<p>{escape(name)}: {whole}</p>"
+            parts = f"{counted(report.num_files, 'file')} and {counted(report.num_blobs, 'blob')}"
+            return f"<p>{escape(name)} is whole: {parts} hold what was written.</p>"
         return "".join(f'<p role="alert">{escape(str(problem))}</p>' for problem in report.problems)
 
     return router

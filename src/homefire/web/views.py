@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from homefire.app import Homefire
 from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of, turn_of
-from homefire.store.rows import MessageRow, RunRow, SessionRow, TurnRow
-from homefire.training.progress import Progress
+from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import VersionRow
+from homefire.web.formats import short_id
+from homefire.web.gate_report import GateReport, gate_report
+from homefire.web.run_view import announcement, describe, percent_of_stage, stages
 
 NUM_SESSIONS = 100
 NUM_RUNS = 100
@@ -20,6 +23,7 @@ ACTIONS = {
     "failed": ("retry",),
     "stopped": ("retry",),
     "skipped": ("retry",),
+    "refused": ("retry",),
     "done": (),
 }
 
@@ -47,21 +51,46 @@ class Views:
         return turn_of(self._store, principal.id, turn_id)
 
     def messages(self, session: SessionRow) -> list[dict[str, Any]]:
-        """The messages of a conversation up to its tip, answers with their turn."""
-        if session.tip_message_id is None:
-            return []
-        rows = self._store.messages.path(session.tip_message_id)
-        turns = {turn.answer_message_id: turn for turn in self._store.turns.list(session.session_id)}
-        return [self._message(row, turns.get(row.message_id), row is rows[-1]) for row in rows]
+        """The conversation as it stands: up to its newest answer, or to the question that has none (yet)."""
+        turns = self._store.turns.list(session.session_id)
+        newest, path = turns[-1] if turns else None, self._store.messages.path
+        rows = path(session.tip_message_id) if session.tip_message_id is not None else []
+        is_answered = newest is None or any(row.message_id == newest.answer_message_id for row in rows)
+        is_running = newest is not None and self._homefire.turns.is_under_way(newest.turn_id)
+        is_again = newest is not None and any(row.message_id == newest.user_message_id for row in rows)
+        open_turn = None
+        if newest is not None and not is_answered and (is_running or not is_again):
+            # A question that is asked again and failed again leaves the earlier answer as it was.
+            open_turn = newest
+            rows = path(newest.user_message_id) if newest.user_message_id is not None else []
+        by_answer = {turn.answer_message_id: turn for turn in turns}
+        shown = [
+            self._message(row, by_answer.get(row.message_id), row is rows[-1] and open_turn is None)
+            for row in rows
+        ]
+        if open_turn is not None:
+            shown.append(self._without_answer(open_turn, is_running=is_running))
+        return shown
 
     def answer(self, principal: Principal, turn_id: str, *, is_fresh: bool = False) -> dict[str, Any]:
         """The answer of one turn; `is_fresh` when it was just written and ends the conversation."""
         turn = self.turn(principal, turn_id)
-        if turn.answer_message_id is None:
-            nothing = {"verdict": None, "correction": None, "is_last": is_fresh, "is_fresh": is_fresh}
-            return {"role": "assistant", "content": "", "turn": turn, **nothing}
+        if turn.answer_message_id is None or turn.outcome == "failed":
+            return self._without_answer(turn)
         row = self._store.messages.path(turn.answer_message_id)[-1]
         return {**self._message(row, turn, is_fresh), "is_fresh": is_fresh}
+
+    def _without_answer(self, turn: TurnRow, *, is_running: bool = False) -> dict[str, Any]:
+        """What stands in the place of an answer that is being written, or that did not come."""
+        written = self._store.messages.path(turn.answer_message_id) if turn.answer_message_id else []
+        return {
+            "role": "assistant",
+            "content": written[-1].message.text if written else "",
+            "turn": turn,
+            "is_running": is_running,
+            "is_unanswered": not is_running,
+            "problem": _why_unanswered(turn),
+        }
 
     def _message(self, row: MessageRow, turn: TurnRow | None, is_last: bool) -> dict[str, Any]:
         feedback = self._store.feedback.list(turn.turn_id) if turn else []
@@ -69,9 +98,11 @@ class Views:
         corrections = [entry.text for entry in feedback if entry.verdict == "correction"]
         return {
             "role": row.role,
-            "content": row.content,
+            "content": row.message.text,
             "turn": turn,
-            "verdict": verdicts[-1] if verdicts else None,
+            "is_running": False,
+            "is_unanswered": False,
+            "verdict": verdicts[-1] if verdicts and verdicts[-1] != "none" else None,
             "correction": corrections[-1] if corrections else None,
             "is_last": is_last,
             "is_fresh": False,
@@ -81,17 +112,40 @@ class Views:
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, newest first."""
-        return [self.run(row) for row in self._store.runs.list()[:NUM_RUNS]]
+        return [self._listed(row) for row in self._store.runs.list()[:NUM_RUNS]]
+
+    def _listed(self, row: RunRow) -> dict[str, Any]:
+        examples = self.examples(row)
+        return {
+            "run_id": row.run_id,
+            "state": row.state,
+            "queued_at_s": row.queued_at_s,
+            "version": row.version,
+            "parent": row.parent,
+            "title": examples[0]["question"] if examples else "Run " + short_id(row.run_id),
+            "num_more": max(0, len(examples) - 1),
+        }
 
     def run(self, row: RunRow) -> dict[str, Any]:
         """A run with a sentence about where it stands."""
         progress = self._homefire.training.progress(row.run_id)
+        version = self._store.versions.get(row.version) if row.version else None
         return {
             **{name: getattr(row, name) for name in row.__struct_fields__},
             "sentence": describe(row, progress),
-            "percent": percent_done(progress),
-            "actions": ACTIONS[row.state],
+            "announcement": announcement(row, progress),
+            "stages": stages(progress) if row.state == "running" else (),
+            "percent": percent_of_stage(progress),
+            "has_ended": progress.has_ended,
+            "actions": ACTIONS.get(row.state, ()),
+            "num_steps": int(row.metrics.get("steps", progress.step)),
+            "gate": self._gate(version, self.live_model()) if version and progress.has_ended else None,
         }
+
+    def _gate(self, row: VersionRow, live: str) -> GateReport:
+        return gate_report(
+            row.version, passed=row.gate_passed, reasons=row.gate_reasons, scores=row.gate_scores, live=live
+        )
 
     def examples(self, row: RunRow) -> list[dict[str, str]]:
         """What a run learns, as question and answer."""
@@ -108,7 +162,7 @@ class Views:
     # Versions
 
     def versions(self) -> list[dict[str, Any]]:
-        """Everything `live` could point to: versions, newest first, then the bases."""
+        """Everything `live` could point to: versions, newest first (as the store lists them), then the bases."""
         live = self.live_model()
         made = [
             {
@@ -116,13 +170,13 @@ class Views:
                 "kind": "version",
                 "created_at_s": row.created_at_s,
                 "parent": row.parent,
-                "gate_passed": row.gate_passed,
-                "gate_reasons": row.gate_reasons,
+                "gate": self._gate(row, live),
+                "run_id": row.run_id,
                 "description": row.description,
                 "promotable": bool(row.gate_passed),
                 "is_live": row.version == live,
             }
-            for row in reversed(self._store.versions.list())
+            for row in self._store.versions.list()
         ]
         bases = [
             {
@@ -130,8 +184,8 @@ class Views:
                 "kind": "base",
                 "created_at_s": None,
                 "parent": None,
-                "gate_passed": None,
-                "gate_reasons": (),
+                "gate": None,
+                "run_id": None,
                 "description": f"{model.architecture}, {model.num_parameters:,} parameters",
                 "promotable": True,
                 "is_live": model.name == live,
@@ -146,38 +200,10 @@ class Views:
         return self._homefire.promotion.previous() is not None
 
 
-def describe(row: RunRow, progress: Progress) -> str:
-    """Where a run stands, as a sentence."""
-    if row.state != "running":
-        outcome = f": {row.why}" if row.why else ""
-        return f"{row.state.capitalize()}{outcome}"
-    match progress.phase:
-        case "training":
-            eta = f", about {progress.eta_s:.0f} s left at most" if progress.eta_s else ""
-            loss = f", loss {progress.loss:.3f}" if progress.loss is not None else ""
-            learned = (
-                f", {progress.num_learned} of {progress.num_examples} learned"
-                if progress.num_examples
-                else ""
-            )
-            return f"Training: step {progress.step} of at most {progress.max_steps}{loss}{learned}{eta}"
-        case "gating":
-            return f"Gate: {progress.num_probed} of {progress.num_probes} questions asked"
-        case phase:
-            return f"{phase.capitalize()} …"
-
-
-def percent_done(progress: Progress) -> float:
-    """0 to 100 over all phases."""
-    shares: dict[str, Sequence[float]] = {"training": (0, 80), "publishing": (80, 82), "gating": (82, 98)}
-    if progress.phase == "done":
-        return 100.0
-    if progress.phase not in shares:
-        return 98.0 if progress.phase == "promoting" else 0.0
-    first, last = shares[progress.phase]
-    done, whole = (
-        (progress.num_probed, progress.num_probes)
-        if progress.phase == "gating"
-        else (progress.step, progress.max_steps)
-    )
-    return round(first + (last - first) * (done / whole if whole else 0), 1)
+def _why_unanswered(turn: TurnRow) -> str:
+    """What became of the answer, as a sentence."""
+    if turn.outcome == "cancelled":
+        return "Stopped before the first word."
+    if turn.outcome == "failed":
+        return turn.error or "The answer failed."
+    return "The server stopped before this question was answered."

@@ -1,4 +1,4 @@
-// What htmx does not do by itself: keys, the composer, scrolling, and errors. Works without a mouse.
+// The chat page: keys, the composer, scrolling. Works without a mouse.
 "use strict";
 
 const log = document.getElementById("log");
@@ -13,11 +13,12 @@ function isNearEnd() {
 }
 
 if (message) {
-  message.focus();
+  // On a phone the keyboard would cover the page before anything was read.
+  if (matchMedia("(hover: hover)").matches) message.focus();
   message.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
-      if (message.value.trim() && !log.querySelector(".streaming")) message.form.requestSubmit();
+      if (message.value.trim()) message.form.requestSubmit();
     }
   });
   document.addEventListener("click", (event) => {
@@ -34,6 +35,15 @@ document.addEventListener("keydown", (event) => {
   if (stop) stop.click();
 });
 
+// One question at a time: a second one would be answered without the first answer.
+document.body.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.id !== "composer" || !log.querySelector(".streaming")) return;
+  event.preventDefault();
+  notify("The answer is still being written.", "Wait for its end, or stop it. What you wrote is still here.");
+});
+
+document.body.addEventListener("htmx:sseClose", dismiss);
+
 // The question is cleared only when the server took it.
 document.body.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.elt.id !== "composer" || !event.detail.successful) return;
@@ -44,27 +54,22 @@ document.body.addEventListener("htmx:afterRequest", (event) => {
   scrollToEnd();
 });
 
+// Whoever closes a correction's form is where they opened it; whoever sent it is at what they said.
 document.body.addEventListener("htmx:afterSwap", (event) => {
-  event.target.querySelector?.("[autofocus]")?.focus();
+  const place = event.detail.target ?? event.target;
+  if (!place.id.startsWith("after-") || place.querySelector("form")) return;
+  const given = place.querySelector(".learning") && place.querySelector(".correction");
+  (given || document.getElementById(place.id.replace("after-", "correct-")))?.focus();
 });
 
-document.body.addEventListener("htmx:sseMessage", (event) => {
+document.body.addEventListener("htmx:sseMessage", () => {
   if (isNearEnd()) scrollToEnd();
-  if (event.detail.type === "ended") document.getElementById("notices").textContent = "";
 });
 
 // A conversation that a first question opened gets its address, so that reloading finds it again.
 document.body.addEventListener("htmx:oobAfterSwap", () => {
   const session = document.getElementById("session-id")?.value;
   if (session && message && location.pathname === "/") history.replaceState(null, "", "/chat/" + session);
-});
-
-document.body.addEventListener("htmx:responseError", (event) => {
-  document.getElementById("notices").innerHTML = event.detail.xhr.responseText;
-});
-
-document.body.addEventListener("htmx:sendError", () => {
-  document.getElementById("notices").textContent = "The server does not answer. Is it still running?";
 });
 
 scrollToEnd();

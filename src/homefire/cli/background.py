@@ -1,0 +1,104 @@
+"""Corrections that are learned while the chat goes on.
+
+Each is followed on a thread with a connection of its own. Where they stand is shown below the prompt; how they
+ended is printed above it, at once where a person is at the prompt, else as soon as the answer that is being
+printed is done.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from homefire.cli.client import Client
+from homefire.cli.command import Call
+from homefire.cli.format import counted
+from homefire.cli.output import printable
+from homefire.cli.progress import label_of, position_of, wait_until_learned
+from homefire.errors import HomefireError
+from homefire.training.progress import Progress
+
+
+class Background:
+    """All corrections of one sitting that are being learned. Safe for threads."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._lock = threading.Lock()
+        self._is_at_prompt = False
+        self._held: list[str] = []
+        self._standing: dict[int, str] = {}
+        """Where each correction that is still being learned stands."""
+        self._num_given = 0
+
+    def learn(self, given: dict[str, Any], *, started_s: float) -> None:
+        """Follow a correction; `given` is the server's answer to it."""
+        with self._lock:
+            self._num_given += 1
+            number = self._num_given
+            self._standing[number] = "waiting for the training"
+        threading.Thread(target=self._follow, args=(number, given, started_s), daemon=True).start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still being learned."""
+        return bool(self._standing)
+
+    def toolbar(self) -> str:
+        """Where everything stands, in a line; empty when nothing is being learned."""
+        with self._lock:
+            return " | ".join(f"learning: {standing}" for standing in self._standing.values())
+
+    @contextmanager
+    def at_prompt(self) -> Iterator[None]:
+        """While a person is at the prompt: news are printed above it as they come."""
+        with self._lock:
+            held, self._held = self._held, []
+            self._is_at_prompt = True
+        for text in held:
+            self._call.out.note(text)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._is_at_prompt = False
+
+    def leave(self) -> None:
+        """Say what goes on when the chat ends."""
+        with self._lock:
+            held, self._held, num_left = self._held, [], len(self._standing)
+        for text in held:
+            self._call.out.note(text)
+        if num_left:
+            goes_on = "goes on" if num_left == 1 else "go on"
+            self._call.out.note(
+                f"{counted(num_left, 'correction')} {goes_on} being learned; see `homefire runs list`"
+            )
+
+    def _follow(self, number: int, given: dict[str, Any], started_s: float) -> None:
+        def show(progress: Progress) -> None:
+            done, total = position_of(progress)
+            where = f" {done}/{total}" if total and not progress.has_ended else ""
+            with self._lock:
+                self._standing[number] = label_of(progress) + where
+
+        try:
+            with Client(self._call.client.address) as client:
+                said = wait_until_learned(client, given, show=show, say=self._say, started_s=started_s)
+        except HomefireError as error:
+            said = f"not learned: {error}"
+        with self._lock:
+            del self._standing[number]
+        self._say(said)
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            if not self._is_at_prompt:
+                self._held.append(text)
+                return
+            # At the prompt this is the editor's stand-in for standard output, which prints above it.
+            sys.stdout.write(printable(text) + "\n")
+            sys.stdout.flush()

@@ -1,9 +1,0 @@
-"""Runs the migrations on the connection that `schema.migrate` brought, all in its one transaction."""
-
-from __future__ import annotations
-
-from alembic import context
-
-context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
-with context.begin_transaction():
-    context.run_migrations()

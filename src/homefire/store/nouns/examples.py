@@ -1,0 +1,199 @@
+"""Examples: what is to be learned, one training row each."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from homefire.errors import InvalidRequest, NotFound
+from homefire.store.connections import ReadConnections
+from homefire.store.driver import Connection
+from homefire.store.noun import EventBase, Noun
+from homefire.store.reading import Query, Shape
+from homefire.store.sql import Statement, Table
+from homefire.types import Message
+
+
+class ExampleCreated(EventBase, frozen=True, kw_only=True, tag="example.created"):
+    """One training row; its id is the hash of its content. The last message is the answer to learn."""
+
+    example_id: str
+    profile: str
+    messages: tuple[Message, ...]
+    feedback_id: str | None
+    turn_id: str | None
+    principal: str
+
+
+class CorrectionWithdrawn(EventBase, frozen=True, kw_only=True, tag="correction.withdrawn"):
+    """A person takes a correction back: no run learns it any more. `replaced_by`: it was edited."""
+
+    example_id: str
+    who: str
+    why: str
+    replaced_by: str | None = None
+
+
+_examples = Table(
+    "examples",
+    {
+        "example_id": "TEXT NOT NULL",
+        "profile": "TEXT NOT NULL",
+        "messages_json": "TEXT NOT NULL",
+        "prompt_digest": "TEXT NOT NULL",
+        "feedback_id": "TEXT",
+        "turn_id": "TEXT",
+        "principal": "TEXT NOT NULL",
+        "created_at_s": "REAL NOT NULL",
+        "superseded_by": "TEXT",
+        "withdrawn_at_s": "REAL",
+        "withdrawn_why": "TEXT",
+        "seq": "INTEGER NOT NULL",
+    },
+    key=("example_id",),
+    indexes={
+        "examples_by_principal": "(principal, seq)",
+        "examples_by_prompt": "(prompt_digest)",
+        "examples_by_seq": "(seq)",
+    },
+)
+_put = _examples.put(
+    change=(
+        "seq", "superseded_by", "withdrawn_at_s", "withdrawn_why", "feedback_id", "turn_id", "principal"
+    )
+)  # fmt: skip
+_withdraw = Statement(
+    "UPDATE examples SET withdrawn_at_s = :at_s, withdrawn_why = :why, superseded_by = :replaced_by "
+    "WHERE example_id = :example_id"
+)
+_supersede = Statement(
+    "UPDATE examples SET superseded_by = :example_id "
+    "WHERE prompt_digest = :digest AND example_id <> :example_id AND superseded_by IS NULL"
+)
+
+
+def prompt_digest(messages: tuple[Message, ...]) -> str:
+    """SHA-256 (hex) over role and content of all messages but the last: two examples with the same one
+    answer the same question."""
+    return hashlib.sha256(msgspec.json.encode(messages[:-1], order="deterministic")).hexdigest()
+
+
+def _created(connection: Connection, event: ExampleCreated, seq: int, at_s: float) -> None:
+    """The newest example of a prompt is the one that counts; the same one again is taught again, also when
+    it was withdrawn."""
+    if not event.messages:
+        raise InvalidRequest("An example needs at least the answer to learn.", param="messages")
+    digest = prompt_digest(event.messages)
+    _put.run(
+        connection,
+        {
+            "example_id": event.example_id,
+            "profile": event.profile,
+            "messages_json": msgspec.json.encode(event.messages).decode(),
+            "prompt_digest": digest,
+            "feedback_id": event.feedback_id,
+            "turn_id": event.turn_id,
+            "principal": event.principal,
+            "created_at_s": at_s,
+            "superseded_by": None,
+            "withdrawn_at_s": None,
+            "withdrawn_why": None,
+            "seq": seq,
+        },
+    )
+    _supersede.run(connection, {"digest": digest, "example_id": event.example_id})
+
+
+def _withdrawn(connection: Connection, event: CorrectionWithdrawn, seq: int, at_s: float) -> None:
+    """It counts no more; what it superseded stays superseded."""
+    changed = _withdraw.run(
+        connection,
+        {
+            "example_id": event.example_id,
+            "at_s": at_s,
+            "why": event.why,
+            "replaced_by": event.replaced_by,
+        },
+    )
+    if not changed:
+        raise NotFound(f"There is no correction {event.example_id}.", example_id=event.example_id)
+
+
+NOUN = Noun((_examples,), {ExampleCreated: _created, CorrectionWithdrawn: _withdrawn})
+
+
+class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One training row. `prompt_digest` is over all messages but the last; the newest example of a prompt
+    supersedes the older ones. `seq` is where it was (last) taught: a page marker."""
+
+    example_id: str
+    profile: str
+    messages: tuple[Message, ...]
+    prompt_digest: str
+    feedback_id: str | None
+    turn_id: str | None
+    principal: str
+    created_at_s: float
+    superseded_by: str | None
+    withdrawn_at_s: float | None = None
+    withdrawn_why: str | None = None
+    seq: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is to be known: neither corrected again nor withdrawn."""
+        return self.superseded_by is None and self.withdrawn_at_s is None
+
+    @property
+    def question(self) -> str:
+        """What was asked last; empty where nothing was."""
+        return self.messages[-2].text if len(self.messages) > 1 else ""
+
+    @property
+    def answer(self) -> str:
+        """What is to be learned."""
+        return self.messages[-1].text
+
+
+class ExampleReader:
+    """Examples in the order they were taught."""
+
+    def __init__(self, connections: ReadConnections) -> None:
+        shape = Shape(ExampleRow, "examples", json={"messages": tuple[Message, ...]})
+        counts = "WHERE superseded_by IS NULL AND withdrawn_at_s IS NULL"
+        self._get = Query(connections, shape, "WHERE example_id = :example_id")
+        self._current = Query(connections, shape, f"{counts} ORDER BY seq, example_id")
+        self._page = Query(
+            connections,
+            shape,
+            "WHERE principal = :principal AND seq < :before_seq ORDER BY seq DESC LIMIT :limit",
+        )
+        self._list = Query(connections, shape, "ORDER BY seq, example_id LIMIT :limit")
+        self._pending = Query(
+            connections,
+            shape,
+            f"{counts} AND NOT EXISTS (SELECT 1 FROM dataset_examples "
+            "JOIN datasets ON datasets.dataset_id = dataset_examples.dataset_id "
+            "WHERE dataset_examples.example_id = examples.example_id AND datasets.seq > examples.seq) "
+            "ORDER BY seq, example_id",
+        )
+
+    def get(self, example_id: str) -> ExampleRow | None:
+        return self._get.one(example_id=example_id)
+
+    def page(self, principal: str, *, before_seq: int, limit: int) -> list[ExampleRow]:
+        """Examples of one principal that were (last) taught before this place in the log, newest first."""
+        return self._page.all(principal=principal, before_seq=before_seq, limit=limit)
+
+    def current(self) -> list[ExampleRow]:
+        """Those that count, oldest first."""
+        return self._current.all()
+
+    def pending(self) -> list[ExampleRow]:
+        """Those that count and are in no dataset made since they were (last) taught."""
+        return self._pending.all()
+
+    def list(self, *, limit: int = 100_000) -> list[ExampleRow]:
+        """All examples, superseded ones too, oldest first."""
+        return self._list.all(limit=limit)

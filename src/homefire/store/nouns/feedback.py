@@ -1,0 +1,90 @@
+"""Feedback: what people said of answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from homefire.errors import NotFound
+from homefire.store.connections import ReadConnections
+from homefire.store.driver import Connection
+from homefire.store.noun import EventBase, Noun
+from homefire.store.nouns.conversations import Verdict
+from homefire.store.reading import Query, Shape
+from homefire.store.sql import Statement, Table
+
+
+class FeedbackGiven(EventBase, frozen=True, kw_only=True, tag="feedback.given"):
+    """A person's judgement of an answer; `text` is what it should have been. `none` takes good or bad back."""
+
+    feedback_id: str
+    turn_id: str | None
+    verdict: Verdict
+    text: str | None
+    principal: str
+
+
+_feedback = Table(
+    "feedback",
+    {
+        "feedback_id": "TEXT NOT NULL",
+        "turn_id": "TEXT",
+        "verdict": "TEXT NOT NULL",
+        "text": "TEXT",
+        "principal": "TEXT NOT NULL",
+        "created_at_s": "REAL NOT NULL",
+        "seq": "INTEGER NOT NULL",
+    },
+    key=("feedback_id",),
+    indexes={"feedback_by_turn": "(turn_id, seq)"},
+)
+_insert = _feedback.insert()
+_correction_of = Statement("SELECT 1 FROM feedback WHERE turn_id = :turn_id AND verdict = 'correction'")
+_judge_turn = Statement("UPDATE turns SET verdict = :verdict WHERE turn_id = :turn_id")
+
+
+def _given(connection: Connection, event: FeedbackGiven, seq: int, at_s: float) -> None:
+    verdict: str | None = event.verdict
+    if verdict == "none":
+        correction = _correction_of.one(connection, {"turn_id": event.turn_id})
+        verdict = "correction" if correction else None
+    if event.turn_id is not None and not _judge_turn.run(
+        connection, {"turn_id": event.turn_id, "verdict": verdict}
+    ):
+        raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
+    _insert.run(
+        connection,
+        {
+            "feedback_id": event.feedback_id,
+            "turn_id": event.turn_id,
+            "verdict": event.verdict,
+            "text": event.text,
+            "principal": event.principal,
+            "created_at_s": at_s,
+            "seq": seq,
+        },
+    )
+
+
+NOUN = Noun((_feedback,), {FeedbackGiven: _given})
+
+
+class FeedbackRow(msgspec.Struct, frozen=True, kw_only=True):
+    feedback_id: str
+    turn_id: str | None
+    verdict: Verdict
+    text: str | None
+    principal: str
+    created_at_s: float
+
+
+class FeedbackReader:
+    def __init__(self, connections: ReadConnections) -> None:
+        self._list = Query(
+            connections,
+            Shape(FeedbackRow, "feedback"),
+            "WHERE turn_id = :turn_id ORDER BY seq, feedback_id",
+        )
+
+    def list(self, turn_id: str) -> list[FeedbackRow]:
+        """What was said of a turn, oldest first."""
+        return self._list.all(turn_id=turn_id)

@@ -1,0 +1,103 @@
+"""What a model is said to take, beside what it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from homefire.catalog.convert import convert
+from homefire.engines.memory_estimate import estimate_bytes, read_shape
+from homefire.engines.process import LlamaCppEngine
+from homefire.world import World
+from tests.engines.support import QUICK, asking, collect, ember_folder, spec_for
+
+TOLERANCE = 0.1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "context_length", "num_parallel"),
+    [("f16", 1024, 1), ("f16", 8192, 4), ("f16", 65536, 8), ("f32", 32768, 8)],
+)
+async def test_the_estimate_is_what_the_process_takes(
+    dtype: str, context_length: int, num_parallel: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "ember.gguf"
+    convert(ember_folder(), path, dtype=dtype)
+    spec = spec_for(path, context_length=context_length, num_parallel=num_parallel)
+    engine = LlamaCppEngine(spec, sockets=tmp_path, settings=QUICK, world=World())
+    try:
+        estimated = await engine.estimate()
+        question = asking("hello " * 200, max_tokens=20)
+        await asyncio.gather(*(collect(engine, question) for _ in range(num_parallel)))
+        taken = engine.status().rss_bytes
+        assert taken is not None
+        assert abs(estimated - taken) < TOLERANCE * taken, f"{estimated >> 20} and {taken >> 20} MiB"
+    finally:
+        await engine.stop()
+
+
+def header_of(path: Path, architecture: str, **figures: int | list[int] | list[bool]) -> Path:
+    """A file with these figures, and one tensor of 4 KiB."""
+    writer = gguf.GGUFWriter(path, architecture)
+    for key, value in {"block_count": 6, "embedding_length": 64, **figures}.items():
+        name = f"{architecture}.{key.replace('__', '.')}"
+        writer.add_array(name, value) if isinstance(value, list) else writer.add_uint32(name, value)
+    writer.add_tensor("t", np.zeros((32, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_grouped_heads_of_a_stated_size(tmp_path: Path) -> None:
+    shape = read_shape(
+        header_of(
+            tmp_path / "m", "qwen3", attention__head_count=8, attention__head_count_kv=2,
+            attention__key_length=32, attention__value_length=16,
+        )
+    )  # fmt: skip
+    assert shape.kv_row_sizes == (2 * (32 + 16),) * 6
+    assert shape.weight_bytes == 4096
+
+
+def test_heads_that_differ_by_layer(tmp_path: Path) -> None:
+    heads = [4, 0, 4, 0, 2, 2]
+    shape = read_shape(
+        header_of(tmp_path / "m", "lfm2", attention__head_count=8, attention__head_count_kv=heads)
+    )
+    assert shape.kv_row_sizes == tuple(count * 16 for count in heads)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more", "windows"),
+    [
+        ("gemma3", {}, (512, 512, 512, 512, 512, 0)),
+        ("gpt-oss", {}, (512, 0, 512, 0, 512, 0)),
+        ("new", {"attention__sliding_window_pattern": [True, False] * 3}, (512, 0, 512, 0, 512, 0)),
+        ("new", {"attention__sliding_window_pattern": 3}, (512, 512, 0, 512, 512, 0)),
+        ("unknown", {}, (0,) * 6),
+    ],
+)
+def test_layers_with_a_window_keep_only_that(
+    architecture: str, more: dict[str, int | list[bool]], windows: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = header_of(
+        tmp_path / "m", architecture, attention__head_count=4, attention__sliding_window=512, **more
+    )
+    assert read_shape(path).windows == windows
+    full = header_of(tmp_path / "full", "llama", attention__head_count=4)
+    estimates = [estimate_bytes(spec_for(it, context_length=65536)) for it in (path, full)]
+    assert (estimates[0] < estimates[1]) == any(windows)
+
+
+def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+    path = header_of(tmp_path / "m", "llama", block_count=2)
+    assert len(read_shape(path).windows) == 2
+    path.unlink()
+    header_of(path, "llama", block_count=5)
+    assert len(read_shape(path).windows) == 5

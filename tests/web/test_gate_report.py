@@ -1,0 +1,98 @@
+"""What the gate found, for people: one sentence, three numbers, what happens next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homefire.types import Message
+from homefire.versions.gate import GateInput, Probe, ProbeAnswer, Verdict, judge
+from homefire.web.gate_report import GateReport, gate_report
+
+
+def verdict_on(answers: dict[str, str], **given: Any) -> Verdict:
+    """The gate's own verdict on two corrections and four protected prompts, so that its scores are real ones."""
+    probes = tuple(
+        Probe(
+            probe_id=name,
+            group="target" if name.startswith("t") else "protected",
+            skill="facts",
+            messages=(Message("user", f"Question {name}?"),),
+            answer=f"answer of {name}",
+            example_id=name if name.startswith("t") else None,
+        )
+        for name in ("t1", "t2", "p1", "p2", "p3", "p4")
+    )
+    right = {probe.probe_id: probe.answer or "" for probe in probes}
+    return judge(
+        GateInput(
+            probes=probes,
+            candidate={
+                name: ProbeAnswer(text=text, stop_reason="stop")
+                for name, text in {**right, **answers}.items()
+            },
+            parent={name: ProbeAnswer(text=text, stop_reason="stop") for name, text in right.items()},
+            **given,
+        )
+    )
+
+
+def report_on(verdict: Verdict, *, live: str = "v006") -> GateReport:
+    return gate_report(
+        "v007", passed=verdict.passed, reasons=verdict.reasons, scores=verdict.scores, live=live
+    )
+
+
+def test_a_version_that_passed_and_is_live() -> None:
+    report = report_on(verdict_on({}), live="v007")
+    assert (report.tone, report.outcome) == ("good", "v007 passed every check and answers now.")
+    assert [figure.value for figure in report.figures] == ["2 of 2", "–", "4"]
+    assert report.figures[2].label == "of 4 other answers still right"
+    assert "roll back" in report.next
+    assert report.reasons == ()
+
+
+def test_a_version_that_passed_and_waits() -> None:
+    report = report_on(verdict_on({}))
+    assert report.outcome == "v007 passed every check."
+    assert report.next == "v006 answers now. Promote v007 on the page of versions to use it."
+
+
+def test_what_was_not_learned_and_what_was_lost_are_counted() -> None:
+    report = report_on(verdict_on({"t2": "no", "p1": "no", "p2": "no"}))
+    assert report.tone == "bad"
+    assert report.outcome == (
+        "v007 was held back: 1 of 2 corrections was not learned and 2 answers that used to be right were lost."
+    )
+    assert [(figure.value, figure.tone) for figure in report.figures] == [
+        ("1 of 2", "bad"), ("–", "none"), ("2", "bad"),
+    ]  # fmt: skip
+    assert report.next.startswith("v006 goes on answering; nothing you use has changed.")
+
+
+def test_each_reason_is_told_once() -> None:
+    verdict = verdict_on({"t2": "no"})
+    report = gate_report(
+        "v007", passed=False, reasons=(*verdict.reasons, *verdict.reasons), scores=verdict.scores, live="v006"
+    )
+    assert report.reasons == verdict.reasons
+    assert not any(reason in report.outcome + report.next for reason in report.reasons)
+
+
+def test_a_version_that_could_not_be_asked() -> None:
+    report = report_on(verdict_on({}, obstacle="its file does not load."))
+    assert report.outcome == "v007 was held back: it could not be checked."
+    assert [figure.value for figure in report.figures] == ["–", "–", "–"]
+
+
+def test_a_version_that_was_not_judged() -> None:
+    report = gate_report("v007", passed=None, reasons=(), scores={}, live="v006")
+    assert (report.tone, report.outcome, report.figures) == ("none", "v007 has not been checked yet.", ())
+
+
+def test_a_version_that_is_live_although_it_was_refused() -> None:
+    verdict = verdict_on({"t2": "no"})
+    report = report_on(verdict, live="v007")
+    assert report.outcome == (
+        "v007 did not pass its checks and was promoted all the same: 1 of 2 corrections was not learned."
+    )
+    assert "roll back" in report.next
