@@ -40,7 +40,7 @@ _ = (_.prompt_cache_options, _.prompt_cache_retention, _.reasoning_effort, _.spe
 _ = (_.web_search_options, _.embedding_only, _.f16_kv, _.height, _.logits_all, _.low_vram, _.main_gpu)
 _ = (_.mirostat_eta, _.mirostat_tau, _.num_batch, _.num_gpu, _.num_keep, _.num_thread, _.numa)
 _ = (_.penalize_newline, _.repeat_last_n, _.shift, _.tfs_z, _.think, _.typical_p, _.use_mlock)
-_ = (_.use_mmap, _.vocab_only)
+_ = (_.use_mmap, _.vocab_only, _.parsed, _.parsed_arguments)
 
 # Set on an object of a library, which reads it: llama.cpp's parameters, …
 _ = (_.cache_ram_mib, _.cache_type_k, _.cache_type_v, _.ctx_shift, _.endpoint_slots, _.fit_params)
