@@ -25,9 +25,9 @@ from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
 from homefire.training.job import FINAL, read_job, read_rows
 from homefire.training.judging import Judging
+from homefire.training.ledger import learned_by
 from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
-from homefire.training.standing import learned_by
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
 from homefire.versions.promotion import LIVE, Promotion

@@ -24,9 +24,9 @@ from homefire.store.nouns.runs import RunRow
 from homefire.training.correction_states import ACTIVE, CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
+from homefire.training.ledger import examples_of, gentler, known_to
 from homefire.training.recipe import Recipe
 from homefire.training.session import Ask, Workshop
-from homefire.training.standing import examples_of, gentler, known_to
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.promotion import Promotion
 

@@ -30,10 +30,10 @@ from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, Given
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.judging import Judging
+from homefire.training.ledger import counting, examples_of, refused
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.rehearsal import Rehearsal
 from homefire.training.session import ASKED_STATE, Ask, Ending, Workshop
-from homefire.training.standing import counting, examples_of, refused
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.probes import AnswerShelf

@@ -25,11 +25,7 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.training.datasets import dataset_id_of
-from homefire.training.preparation import recipe_from_settings
-from homefire.training.progress import Progress, progress_of
-from homefire.training.recipe import Recipe
-from homefire.training.session import Ending, Session, Workshop
-from homefire.training.standing import (
+from homefire.training.ledger import (
     MAX_REFUSALS,
     counting,
     examples_of,
@@ -38,6 +34,10 @@ from homefire.training.standing import (
     num_refused_tries,
     refused,
 )
+from homefire.training.preparation import recipe_from_settings
+from homefire.training.progress import Progress, progress_of
+from homefire.training.recipe import Recipe
+from homefire.training.session import Ending, Session, Workshop
 from homefire.training.unteaching import Unteaching, plan_unteaching
 
 logger = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ from homefire.store.store import Store
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
 from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
+from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
@@ -39,7 +40,6 @@ from homefire.training.preparation import (
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
 from homefire.training.rehearsal import Rehearsal
-from homefire.training.standing import LEFT_OUT, counting, learned_by, num_earlier_tries
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.library import Library
