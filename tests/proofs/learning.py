@@ -40,7 +40,7 @@ async def leased(bench: Bench) -> Any:
         run = await training.daemon.queue()
         run_dir = training.home.runs / run.run_id
         assert await until_seen(lambda: (run_dir / "worker.log").exists())
-        process = training.daemon._dispatcher.session._process  # type: ignore[union-attr]
+        process = training.daemon._dispatcher.lease._process  # type: ignore[union-attr]
         assert process is not None
         assert await until_seen(lambda: process.pid is not None)
         return read_job(run_dir), os.getpriority(os.PRIO_PROCESS, process.pid)

@@ -413,14 +413,14 @@ async def test_a_run_whose_files_are_damaged_fails_alone_and_the_next_one_is_tak
 async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from homefire.training import session as session_module
+    from homefire.training import run_lease
 
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError(24, "Too many open files")
 
     async with start(auto=False) as server:
         with monkeypatch.context() as patched:
-            patched.setattr(session_module, "write_job", fail)
+            patched.setattr(run_lease, "write_job", fail)
             run = await server.training.queue([await server.correct("q1", "a1")])
             ended = await server.end_of(run.run_id)
         assert ended.state == "failed"

@@ -360,10 +360,10 @@ async def test_a_stolen_worker_process_is_noticed_whoever_killed_it(start: Start
     async with start(plan={"steps": 40, "step_s": 0.02}) as server:
         run_id = await server.run_of(await server.correct("q", "a"))
         await server.until(run_id, lambda progress: progress.step > 3)
-        session = server.training._dispatcher.session
-        assert session is not None
-        assert session._process is not None
-        pid = session._process.pid
+        lease = server.training._dispatcher.lease
+        assert lease is not None
+        assert lease._process is not None
+        pid = lease._process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         run = await server.end_of(run_id)
