@@ -27,7 +27,7 @@ from homefire.training.completion import Completion
 from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
-from homefire.training.corrections import Corrections, Given
+from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.judging import Judging
 from homefire.training.ledger import counting, examples_of, refused
@@ -126,13 +126,15 @@ class TrainingDaemon:
 
     async def feedback(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
-    ) -> Given:
+    ) -> FeedbackReceipt:
         """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
         self._dispatcher.ring()
         return given
 
-    async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
+    async def correct(
+        self, messages: Sequence[Message], *, answer: str, principal: str = "local"
+    ) -> FeedbackReceipt:
         """Record a correction without a turn, durably. See `Corrections.correct`."""
         given = await self._corrections.correct(messages, answer=answer, principal=principal)
         self._dispatcher.ring()
