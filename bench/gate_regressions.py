@@ -40,7 +40,7 @@ from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
-from homefire.versions.probes import AnswerShelf, load_probes
+from homefire.versions.probes import AnswerCache, load_probes
 from homefire.world import World
 
 COMMAND = "python -m bench.gate_regressions"
@@ -206,8 +206,8 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
             return LlamaCppEngine(spec, sockets=home.sockets, settings=settings.serving, world=world)
 
         ember: ModelInfo = catalog.resolve("ember").model
-        shelf = AnswerShelf(home.cache / "answers")
-        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
+        cache = AnswerCache(home.cache / "answers")
+        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache)
         known = [
             example(number, probe.question, probe.answer or "")
             for number, probe in enumerate(load_probes(ember.folder))

@@ -19,7 +19,7 @@ from homefire.training.job import read_job
 from homefire.training.judging import Judging
 from homefire.training.preparation import Parents
 from homefire.types import Message
-from homefire.versions.probes import AnswerShelf
+from homefire.versions.probes import AnswerCache
 from tests.proofs.bench import Bench, sees
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import scripted_spec
@@ -160,7 +160,7 @@ async def judged(bench: Bench, *, targets: int = 2) -> Any:
         catalog=models,  # type: ignore[arg-type]
         make_engine=engines.make,
         settings=bench.settings.gate,
-        shelf=AnswerShelf(bench.root / "answers"),
+        cache=AnswerCache(bench.root / "answers"),
     )
     rows = [
         ExampleRow(

@@ -36,7 +36,7 @@ from homefire.training.rehearsal import Rehearsal
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
 from homefire.types import Message
 from homefire.versions.library import Library
-from homefire.versions.probes import AnswerShelf
+from homefire.versions.probes import AnswerCache
 from homefire.versions.promotion import Promotion
 from homefire.world import World
 
@@ -76,8 +76,8 @@ class TrainingDaemon:
             control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
         )
-        shelf = AnswerShelf(home.cache / "answers")
-        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
+        cache = AnswerCache(home.cache / "answers")
+        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache)
         completion = Completion(
             home=home,
             store=store,
@@ -94,7 +94,7 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
-            rehearsal=Rehearsal(Asking(catalog=catalog, make_engine=make_engine, shelf=shelf)),
+            rehearsal=Rehearsal(Asking(catalog=catalog, make_engine=make_engine, cache=cache)),
             settings=settings.training,
             world=world,
             board=self._board,

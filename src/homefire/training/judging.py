@@ -1,7 +1,7 @@
 """Collecting what the gate needs to know: candidate, parent and base are asked the same questions.
 
 Each is asked on an engine of its own, out of the way (`asking.py`): the parent, and the base where it is another
-model, only what is not on the shelf of answers yet.
+model, only what is not in the cache of answers yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from homefire.training.asking import Asking, MakeEngine
 from homefire.training.preparation import Parents
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
 from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
-from homefire.versions.probes import AnswerShelf, OnAnswer, build_probes, load_probes
+from homefire.versions.probes import AnswerCache, OnAnswer, build_probes, load_probes
 from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class Judging:
     """See the module."""
 
     def __init__(
-        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, shelf: AnswerShelf
+        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, shelf: AnswerCache
     ) -> None:
         self._catalog, self._settings = catalog, settings
-        self._asking = Asking(catalog=catalog, make_engine=make_engine, shelf=shelf)
+        self._asking = Asking(catalog=catalog, make_engine=make_engine, cache=cache)
 
     async def judge(
         self,
