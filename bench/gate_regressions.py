@@ -35,7 +35,7 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import open_store
-from homefire.training.judging import Judging
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.library import Library
@@ -207,7 +207,9 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
 
         ember: ModelInfo = catalog.resolve("ember").model
         cache = AnswerCache(home.cache / "answers")
-        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache)
+        evaluator = GateEvaluator(
+            catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
+        )
         known = [
             example(number, probe.question, probe.answer or "")
             for number, probe in enumerate(load_probes(ember.folder))
@@ -231,7 +233,7 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
                 lineage=Lineage(),
                 description=name,
             )
-            verdict = await judging.judge(
+            verdict = await evaluator.judge(
                 catalog.resolve(version.version).model,
                 Parents(parent=ember, base=ember),
                 targets=unknown if name == "corrections not learned" else known,

@@ -15,8 +15,8 @@ import msgspec
 from homefire.catalog.models import ModelInfo
 from homefire.engines.base import FolderSource, ModelSpec
 from homefire.store.nouns.examples import ExampleRow
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.job import read_job
-from homefire.training.judging import Judging
 from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.probes import AnswerCache
@@ -156,7 +156,7 @@ class JudgedModels:
 
 async def judged(bench: Bench, *, targets: int = 2) -> Any:
     models, engines = JudgedModels(bench.root), EngineRoom()
-    judging = Judging(
+    evaluator = GateEvaluator(
         catalog=models,  # type: ignore[arg-type]
         make_engine=engines.make,
         settings=bench.settings.gate,
@@ -171,7 +171,7 @@ async def judged(bench: Bench, *, targets: int = 2) -> Any:
         for number in range(1, 1 + targets)
     ]  # fmt: skip
     parents: Any = Parents(parent=models.parent, base=models.parent)  # type: ignore[arg-type]
-    verdict = await judging.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
+    verdict = await evaluator.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
     return verdict, engines
 
 

@@ -1,7 +1,7 @@
-"""API keys: how one is made, and how the one a client shows is recognised.
+"""API keys: how one is made, and how the one that a client presents is checked.
 
 A key is `hf-` and 43 URL-safe characters (256 random bits). Only its SHA-256 is kept, so a stolen database
-opens nothing. Recognising one costs a hash and a dictionary look-up, the first time a database read.
+opens nothing. Checking one costs a hash and a dictionary look-up, the first time a database read.
 """
 
 from __future__ import annotations

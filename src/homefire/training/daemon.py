@@ -22,14 +22,14 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store
-from homefire.training.asking import Asking, MakeEngine
+from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.completion import Completion
 from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
-from homefire.training.judging import Judging
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import counting, examples_of, refused
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.rehearsal import Rehearsal
@@ -77,14 +77,16 @@ class TrainingDaemon:
             system_prompt=settings.chat.system_prompt,
         )
         cache = AnswerCache(home.cache / "answers")
-        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache)
+        evaluator = GateEvaluator(
+            catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
+        )
         completion = Completion(
             home=home,
             store=store,
             catalog=catalog,
             library=library,
             promotion=promotion,
-            judging=judging,
+            evaluator=evaluator,
             settings=settings,
             board=self._board,
         )
@@ -94,7 +96,7 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
-            rehearsal=Rehearsal(Asking(catalog=catalog, make_engine=make_engine, cache=cache)),
+            rehearsal=Rehearsal(AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)),
             settings=settings.training,
             world=world,
             board=self._board,

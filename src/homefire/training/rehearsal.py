@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from homefire.errors import EngineError
-from homefire.training.asking import Asking
+from homefire.training.answers import AnswerCollector
 from homefire.training.datasets import has_replay, read_replay
 from homefire.training.job import TrainingRow
 from homefire.training.preparation import Parents
@@ -39,8 +39,8 @@ OnAsked = Callable[[int, int], None]
 class Rehearsal:
     """See the module."""
 
-    def __init__(self, asking: Asking) -> None:
-        self._asking = asking
+    def __init__(self, answers: AnswerCollector) -> None:
+        self._answers = answers
 
     async def rows(self, parents: Parents, *, on_asked: OnAsked) -> Sequence[TrainingRow]:
         """The rows to rehearse. Raises EngineError, BadModel, CorruptData where the parent cannot be asked."""
@@ -57,7 +57,7 @@ class Rehearsal:
             num_answered += num
             on_asked(num_answered, len(probes))
 
-        answers = await self._asking.answers(
+        answers = await self._answers.answers(
             model, probes, max_tokens=MAX_TOKENS, num_parallel=1, on_answered=count
         )
         failed = [answer.error for answer in answers.values() if answer.error is not None]

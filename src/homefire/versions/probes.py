@@ -179,7 +179,7 @@ class AnswerCache:
         aside.replace(path)
 
     def _load(self, spec: ModelSpec) -> dict[str, ProbeAnswer]:
-        """The cache, none where there is no file, or where its bytes are not those that were written."""
+        """The cached answers; none where there is no file or its checksum does not match."""
         path = self._path(spec)
         if not path.exists():
             return {}

@@ -1,7 +1,7 @@
-"""Asking a model out of the way: an engine of its own, niced, only for what is not known from before.
+"""Answers of a model to many questions, collected on a niced engine of its own and cached.
 
-Nobody's chat waits for it; the engine is stopped when the last answer is in. What a model answers is kept on
-the cache by the hash of its weights, so it is asked each question once in its life.
+Nobody's chat waits for it; the engine is stopped when the last answer is in. What a model answers is cached by
+the hash of its weights, so it is asked each question once.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ OnAnswered = Callable[[int], None]
 """Called with the number of answers that are new."""
 
 
-class Asking:
-    """See the module."""
-
-    def __init__(self, *, catalog: Catalog, make_engine: MakeEngine, shelf: AnswerCache) -> None:
-        self._catalog, self._make_engine, self._cache = catalog, make_engine, shelf
+class AnswerCollector:
+    def __init__(self, *, catalog: Catalog, make_engine: MakeEngine, cache: AnswerCache) -> None:
+        self._catalog, self._make_engine, self._cache = catalog, make_engine, cache
 
     async def answers(
         self,

@@ -1,6 +1,6 @@
 """Collecting what the gate needs to know: candidate, parent and base are asked the same questions.
 
-Each is asked on an engine of its own, out of the way (`asking.py`): the parent, and the base where it is another
+Each is asked on an engine of its own, out of the way (`answers.py`): the parent, and the base where it is another
 model, only what is not in the cache of answers yet.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from homefire.config.schema import GateSettings
 from homefire.errors import HomefireError
 from homefire.store.nouns.examples import ExampleRow
-from homefire.training.asking import Asking, MakeEngine
+from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.preparation import Parents
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
 from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from homefire.catalog.models import ModelInfo
 
 
-class Judging:
-    """See the module."""
-
+class GateEvaluator:
     def __init__(
-        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, shelf: AnswerCache
+        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, cache: AnswerCache
     ) -> None:
         self._catalog, self._settings = catalog, settings
-        self._asking = Asking(catalog=catalog, make_engine=make_engine, cache=cache)
+        self._answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
 
     async def judge(
         self,
@@ -88,7 +86,7 @@ class Judging:
         self, model: ModelInfo, probes: Sequence[Probe], count: _Counter
     ) -> dict[str, ProbeAnswer]:
         max_tokens = self._settings.max_eval_tokens
-        return await self._asking.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
+        return await self._answers.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
 
 
 class _Counter:
