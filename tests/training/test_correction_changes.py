@@ -218,7 +218,7 @@ async def test_what_is_live_is_un_taught_and_its_neighbours_stay(start: Start) -
         assert "without: 'q2'" in server.library.get("v004").description
         assert not view(server, two).live
         assert [view(server, each).live for each in (one, three)] == [True, True]
-        # Later versions go on from there, and nothing protects or rehearses what is gone.
+        # Later versions go on from there, and nothing protects or replays what is gone.
         await teach(server, "q4", "a4")
         assert ("q2" in answers(server), answers(server)["q3"]) == (False, "a3")
         kept = (server.home.runs / server.store.runs.list()[0].run_id / "kept.jsonl").read_text()

@@ -32,7 +32,7 @@ from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import counting, examples_of, refused
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
-from homefire.training.rehearsal import Rehearsal
+from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
 from homefire.types import Message
 from homefire.versions.library import Library
@@ -96,7 +96,9 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
-            rehearsal=Rehearsal(AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)),
+            replay_source=ReplaySource(
+                AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
+            ),
             settings=settings.training,
             world=world,
             board=self._board,

@@ -39,7 +39,7 @@ from homefire.training.preparation import (
     write_rows,
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
-from homefire.training.rehearsal import Rehearsal
+from homefire.training.replay import ReplaySource
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.library import Library
@@ -91,7 +91,7 @@ class RunContext:
     catalog: Catalog
     library: Library
     completion: Completion
-    rehearsal: Rehearsal
+    replay_source: ReplaySource
     settings: TrainingSettings
     world: World
     board: Board
@@ -121,7 +121,7 @@ class RunLease:
         self.finished = asyncio.Event()
         """Set by the daemon when the ending is in the log."""
         self._process: TrainerProcess | None = None
-        self._rehearsing: asyncio.Future[Any] | None = None
+        self._collecting_replay: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
         self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
         self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
@@ -185,8 +185,8 @@ class RunLease:
         """Pass a person's wish on. Raises Conflict where it cannot be granted now."""
         if self._completing is None:
             self.asked = ask
-            if self._rehearsing is not None:
-                self._rehearsing.cancel()
+            if self._collecting_replay is not None:
+                self._collecting_replay.cancel()
             if self._process is not None:
                 await self._tell(self._process, ask.do, timeout_s=ASK_TIMEOUT_S)
             return
@@ -275,13 +275,13 @@ class RunLease:
 
     async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
         context = self._context
-        parents, rehearsal = await self._rehearse(plan)
+        parents, old_skills = await self._collect_replay(plan)
         learned = learned_by(context.store, parents.parent.name)
         fix = functools.partial(
             write_rows,
             new=new,
             learned=learned,
-            rehearsal=rehearsal,
+            old_skills=old_skills,
             parents=parents,
             live=plan.live if plan is not None else None,
             world=context.world,
@@ -292,19 +292,21 @@ class RunLease:
         assert dataset is not None
         self._left_out = tuple(each for each in dataset.example_ids if each not in taught)
 
-    async def _rehearse(self, plan: Unteaching | None) -> tuple[Parents, Sequence[TrainingRow]]:
+    async def _collect_replay(self, plan: Unteaching | None) -> tuple[Parents, Sequence[TrainingRow]]:
         """What the run starts from, and the rows that keep its skills. Again when live moved while it was
         asked."""
         context = self._context
         while True:
             parents = context.live_parents() if plan is None else context.parents_of(plan.start)
             parents.check_trainable()
-            asking = context.rehearsal.rows(parents, on_asked=functools.partial(self._show_asked, parents))
-            self._rehearsing = asyncio.ensure_future(asking)
+            asking = context.replay_source.rows(
+                parents, on_asked=functools.partial(self._show_asked, parents)
+            )
+            self._collecting_replay = asyncio.ensure_future(asking)
             try:
-                rows = await self._rehearsing
+                rows = await self._collecting_replay
             finally:
-                self._rehearsing = None
+                self._collecting_replay = None
             if plan is not None or context.live_parents().parent.digest == parents.parent.digest:
                 return parents, rows
 
