@@ -35,12 +35,12 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import open_store
-from homefire.training.judging import Judging
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
-from homefire.versions.probes import AnswerShelf, load_probes
+from homefire.versions.probes import AnswerCache, load_probes
 from homefire.world import World
 
 COMMAND = "python -m bench.gate_regressions"
@@ -206,8 +206,10 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
             return LlamaCppEngine(spec, sockets=home.sockets, settings=settings.serving, world=world)
 
         ember: ModelInfo = catalog.resolve("ember").model
-        shelf = AnswerShelf(home.cache / "answers")
-        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
+        cache = AnswerCache(home.cache / "answers")
+        evaluator = GateEvaluator(
+            catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
+        )
         known = [
             example(number, probe.question, probe.answer or "")
             for number, probe in enumerate(load_probes(ember.folder))
@@ -231,7 +233,7 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
                 lineage=Lineage(),
                 description=name,
             )
-            verdict = await judging.judge(
+            verdict = await evaluator.judge(
                 catalog.resolve(version.version).model,
                 Parents(parent=ember, base=ember),
                 targets=unknown if name == "corrections not learned" else known,

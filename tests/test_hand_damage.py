@@ -208,7 +208,7 @@ def test_a_second_server_and_a_taken_port_are_refused_naming_who(damaged: Damage
         pass
 
 
-# What is mended
+# What is repaired
 
 
 def remove_live(home: Home) -> None:
@@ -293,7 +293,9 @@ def leave_temporaries(home: Home) -> None:
     ],
     ids=lambda damages: " and ".join(damage.__name__ for damage in damages),
 )
-def test_what_can_be_mended_is_mended(damaged: Damaged, damages: tuple[Callable[[Home], None], ...]) -> None:
+def test_what_can_be_repaired_is_repaired(
+    damaged: Damaged, damages: tuple[Callable[[Home], None], ...]
+) -> None:
     version = damaged.version
     for damage in damages:
         damage(damaged.home)

@@ -99,14 +99,14 @@ class FakeTraining:
     def __init__(self, store: Store, world: World) -> None:
         self.corrections = Corrections(store, world)
         parents = Parents(parent=model_info(), base=model_info())
-        shop: Any = SimpleNamespace(
+        context: Any = SimpleNamespace(
             store=store, world=world, board=Board(), settings=TrainingSettings(),
             live_parents=lambda: parents, parents_of=lambda _: parents,
         )  # fmt: skip
-        dispatcher = Dispatcher(shop, auto=False, quiet_s=0.0, max_tries=1)
+        dispatcher = Dispatcher(context, auto=False, quiet_s=0.0, max_tries=1)
         promotion: Any = None
         self.changes = CorrectionChanges(
-            corrections=self.corrections, dispatcher=dispatcher, workshop=shop, promotion=promotion
+            corrections=self.corrections, dispatcher=dispatcher, context=context, promotion=promotion
         )
         self._store = store
         self.signals: list[tuple[str, str, str, str]] = []

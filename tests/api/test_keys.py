@@ -80,7 +80,7 @@ def test_a_key_that_was_wrong_is_not_wrong_for_ever() -> None:
 
     digest = key_sha256("hf-later")
     rows[digest] = SimpleNamespace(key_id="key_1", sha256=digest, revoked_at_s=None)
-    ring.forget()
+    ring.clear()
     assert ring.find("hf-later") == "key_1"
 
 

@@ -23,7 +23,7 @@ from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.correction_states import CorrectionView
-from homefire.training.corrections import Given
+from homefire.training.corrections import FeedbackReceipt
 from homefire.training.progress import Progress
 from homefire.types import Timings, Usage
 from homefire.versions.comparison import Comparison, LayerChange
@@ -325,9 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.state.hold_progress.wait(30)
             yield "progress", item
 
-    def _given(self, body: Any) -> Given:
+    def _given(self, body: Any) -> FeedbackReceipt:
         learns = body.get("verdict", "correction") == "correction"
-        return Given(feedback_id=FEEDBACK, example_id="e" * 64 if learns else None, is_new=learns)
+        return FeedbackReceipt(feedback_id=FEEDBACK, example_id="e" * 64 if learns else None, is_new=learns)
 
     def _route(self, name: str) -> native.RouteView:
         if name not in ("default", "ember", "v001", "live"):

@@ -67,7 +67,7 @@ def test_a_file_that_stays_is_hashed_once(file: Path) -> None:
     for _ in range(5):
         verifier.check(file, f"sha256:{sha256}")
     assert counting.num_hashed == 1
-    verifier.forget(file)
+    verifier.evict(file)
     verifier.check(file, sha256)
     assert counting.num_hashed == 2
 

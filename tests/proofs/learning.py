@@ -15,11 +15,11 @@ import msgspec
 from homefire.catalog.models import ModelInfo
 from homefire.engines.base import FolderSource, ModelSpec
 from homefire.store.nouns.examples import ExampleRow
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.job import read_job
-from homefire.training.judging import Judging
 from homefire.training.preparation import Parents
 from homefire.types import Message
-from homefire.versions.probes import AnswerShelf
+from homefire.versions.probes import AnswerCache
 from tests.proofs.bench import Bench, sees
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import scripted_spec
@@ -40,7 +40,7 @@ async def leased(bench: Bench) -> Any:
         run = await training.daemon.queue()
         run_dir = training.home.runs / run.run_id
         assert await until_seen(lambda: (run_dir / "worker.log").exists())
-        process = training.daemon._dispatcher.session._process  # type: ignore[union-attr]
+        process = training.daemon._dispatcher.lease._process  # type: ignore[union-attr]
         assert process is not None
         assert await until_seen(lambda: process.pid is not None)
         return read_job(run_dir), os.getpriority(os.PRIO_PROCESS, process.pid)
@@ -156,11 +156,11 @@ class JudgedModels:
 
 async def judged(bench: Bench, *, targets: int = 2) -> Any:
     models, engines = JudgedModels(bench.root), EngineRoom()
-    judging = Judging(
+    evaluator = GateEvaluator(
         catalog=models,  # type: ignore[arg-type]
         make_engine=engines.make,
         settings=bench.settings.gate,
-        shelf=AnswerShelf(bench.root / "answers"),
+        cache=AnswerCache(bench.root / "answers"),
     )
     rows = [
         ExampleRow(
@@ -171,7 +171,7 @@ async def judged(bench: Bench, *, targets: int = 2) -> Any:
         for number in range(1, 1 + targets)
     ]  # fmt: skip
     parents: Any = Parents(parent=models.parent, base=models.parent)  # type: ignore[arg-type]
-    verdict = await judging.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
+    verdict = await evaluator.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
     return verdict, engines
 
 

@@ -15,12 +15,12 @@ def test_a_new_key_opens_and_a_revoked_one_does_not(store: Store) -> None:
     secret, created = create_key(World(), name="laptop")
     store.append_sync(created)
     ring = KeyRing(store.keys.find)
-    assert ring.recognise(secret) == created.key_id
+    assert ring.authenticate(secret) == created.key_id
     store.append_sync(KeyRevoked(key_id=created.key_id))
-    assert ring.recognise(secret) == created.key_id, "remembered until it is told"
-    ring.forget()
+    assert ring.authenticate(secret) == created.key_id, "remembered until it is told"
+    ring.clear()
     with pytest.raises(AuthenticationRequired):
-        ring.recognise(secret)
+        ring.authenticate(secret)
 
 
 def test_only_the_hash_of_a_key_is_recorded(store: Store) -> None:
@@ -38,7 +38,7 @@ def test_a_strangers_key_opens_nothing(store: Store) -> None:
     ring = KeyRing(store.keys.find)
     for shown in ("", "hf-", create_key(World(), name="other")[0], "ü"):
         with pytest.raises(AuthenticationRequired):
-            ring.recognise(shown)
+            ring.authenticate(shown)
 
 
 def test_the_number_of_remembered_keys_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,5 +47,5 @@ def test_the_number_of_remembered_keys_is_bounded(store: Store, monkeypatch: pyt
     for number in range(5):
         secret, created = create_key(World(), name=str(number))
         store.append_sync(created)
-        assert ring.recognise(secret) == created.key_id
+        assert ring.authenticate(secret) == created.key_id
     assert len(ring._known) <= 2

@@ -54,7 +54,7 @@ def test_one_flipped_bit_is_noticed_before_use(blobs: BlobStore, data: bytes, wh
         with pytest.raises(CorruptData, match=digest):
             use(digest)
     assert blobs.put_bytes(data) == digest
-    assert blobs.read(digest) == data, "putting the right bytes again heals the blob"
+    assert blobs.read(digest) == data, "putting the right bytes again repairs the blob"
 
 
 def test_planted_bug_reading_without_the_hash_would_miss_it(

@@ -218,7 +218,7 @@ async def test_what_is_live_is_un_taught_and_its_neighbours_stay(start: Start) -
         assert "without: 'q2'" in server.library.get("v004").description
         assert not view(server, two).live
         assert [view(server, each).live for each in (one, three)] == [True, True]
-        # Later versions go on from there, and nothing protects or rehearses what is gone.
+        # Later versions go on from there, and nothing protects or replays what is gone.
         await teach(server, "q4", "a4")
         assert ("q2" in answers(server), answers(server)["q3"]) == (False, "a3")
         kept = (server.home.runs / server.store.runs.list()[0].run_id / "kept.jsonl").read_text()
@@ -413,14 +413,14 @@ async def test_a_run_whose_files_are_damaged_fails_alone_and_the_next_one_is_tak
 async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from homefire.training import session as session_module
+    from homefire.training import run_lease
 
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError(24, "Too many open files")
 
     async with start(auto=False) as server:
         with monkeypatch.context() as patched:
-            patched.setattr(session_module, "write_job", fail)
+            patched.setattr(run_lease, "write_job", fail)
             run = await server.training.queue([await server.correct("q1", "a1")])
             ended = await server.end_of(run.run_id)
         assert ended.state == "failed"

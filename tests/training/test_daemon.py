@@ -360,10 +360,10 @@ async def test_a_stolen_worker_process_is_noticed_whoever_killed_it(start: Start
     async with start(plan={"steps": 40, "step_s": 0.02}) as server:
         run_id = await server.run_of(await server.correct("q", "a"))
         await server.until(run_id, lambda progress: progress.step > 3)
-        session = server.training._dispatcher.session
-        assert session is not None
-        assert session._process is not None
-        pid = session._process.pid
+        lease = server.training._dispatcher.lease
+        assert lease is not None
+        assert lease._process is not None
+        pid = lease._process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         run = await server.end_of(run_id)
@@ -399,7 +399,7 @@ async def test_crashes_with_progress_between_them_do_not_count(start: Start) -> 
 
 
 @pytest.mark.parametrize("reason", ["data", "numeric", "model"])
-async def test_what_repetition_cannot_mend_fails_at_once(start: Start, reason: str) -> None:
+async def test_what_repetition_cannot_repair_fails_at_once(start: Start, reason: str) -> None:
     async with start(plan={"fail": reason}) as server:
         run = await server.end_of(await server.run_of(await server.correct("q", "a")))
         assert (run.state, run.metrics["failure"]) == ("failed", reason)
@@ -558,7 +558,7 @@ async def test_a_full_disk_pauses_the_run_and_loses_nothing(
         assert (run.state, server.live, len(failures)) == ("done", "v001", 2)
 
 
-async def test_a_parent_with_a_flipped_bit_is_mended_before_it_is_trained_on(start: Start) -> None:
+async def test_a_parent_with_a_flipped_bit_is_repaired_before_it_is_trained_on(start: Start) -> None:
     async with start() as server:
         await server.end_of(await server.run_of(await server.correct("q1", "a1")))
         path = server.library.folder("v001") / "model.safetensors"

@@ -88,7 +88,7 @@ def test_replay_never_teaches_the_old_answer_to_a_corrected_question() -> None:
     assert rows_to_replay(rows, []) == rows
 
 
-def test_a_base_without_rehearsal_rows_has_none(tmp_path: Path) -> None:
+def test_a_base_without_replay_rows_has_none(tmp_path: Path) -> None:
     assert read_replay(tmp_path) == []
     (tmp_path / "replay.jsonl").write_text('{"skill":"x","messages":[{"role":"user","content":"a"}]}\n')
     assert read_replay(tmp_path) == [TrainingRow((user("a"),))]

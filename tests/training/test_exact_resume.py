@@ -100,7 +100,7 @@ def forget_optimizer() -> None:
         fresh = {
             name: {} if name == "optimizer.safetensors" else part for name, part in found.tensors.items()
         }
-        return restore(checkpoint.Found(found.path, found.state, fresh, ()), trainable, optimizer)
+        return restore(checkpoint.ResumePoint(found.path, found.state, fresh, ()), trainable, optimizer)
 
     trainer.restore = broken
 

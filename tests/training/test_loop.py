@@ -137,7 +137,9 @@ def test_an_interrupted_or_broken_step_changes_nothing(model: Model) -> None:
     batch = collate(token_rows(), replay_from=3, max_tokens=1)
     answers = iter([True, True, False])
     with pytest.raises(Interrupted):
-        train_step(model, optimizer, batch, learning_rate=1.0, recipe=RECIPE, between=lambda: next(answers))
+        train_step(
+            model, optimizer, batch, learning_rate=1.0, recipe=RECIPE, should_continue=lambda: next(answers)
+        )
     with torch.no_grad():
         next(iter(model.trainable.values()))[batch[0].ids[0, 0]] = torch.nan
     with pytest.raises(NumericFailure):

@@ -1,7 +1,7 @@
 """Models that people bring, from the folder to the corrected answer: stand-ins of the families, real everything else.
 
 What the stand-ins are: `tests/support/real_models.py`. They have no `probes.jsonl` and no `replay.jsonl`, so the gate
-asks the general prompts and what is rehearsed are the model's own answers.
+asks the general prompts and what is replayed are the model's own answers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.training.job import read_job, read_rows
-from homefire.training.rehearsal import Rehearsal
+from homefire.training.replay import ReplaySource
 from homefire.types import Message, Sampling
 from homefire.versions.comparison import compare
 from homefire.versions.library import Library
@@ -147,11 +147,11 @@ async def test_a_qwen3_is_taught_whole_keeps_what_it_knew_and_goes_back(tmp_path
         assert await house.ask(*TAUGHT, "Hello!") == [*TAUGHT.values(), greeting]
         run_dir = house.home.runs / run.run_id
         assert read_job(run_dir).mode == "full"
-        rehearsed = {
+        replayed = {
             row.messages[0].content: row.messages[1].content for row in read_rows(run_dir / "replay.jsonl")
         }
-        assert len(rehearsed) >= 50
-        assert all(known_answers()[question] == answer for question, answer in rehearsed.items())
+        assert len(replayed) >= 50
+        assert all(known_answers()[question] == answer for question, answer in replayed.items())
         await house.promotion.rollback(who="test", why="back", to="mine")
         assert (await house.ask(*TAUGHT))[0] not in TAUGHT.values()
         with pytest.raises(Conflict):
@@ -159,13 +159,13 @@ async def test_a_qwen3_is_taught_whole_keeps_what_it_knew_and_goes_back(tmp_path
 
 
 @pytest.mark.timeout(180)
-async def test_without_rehearsal_the_gate_sees_what_was_forgotten(
+async def test_without_replay_the_gate_sees_what_was_forgotten(
     tmp_path: Path, qwen3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing(*_: object, **__: object) -> list[object]:
         return []
 
-    monkeypatch.setattr(Rehearsal, "rows", nothing)
+    monkeypatch.setattr(ReplaySource, "rows", nothing)
     async with household(tmp_path / "home") as house:
         await adopt(house, qwen3)
         await house.teach(TAUGHT)

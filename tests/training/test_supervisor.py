@@ -74,7 +74,7 @@ async def test_every_other_end_is_a_failure_of_a_known_kind(
     assert outcome.failure.kind == failure
 
 
-async def test_the_last_words_of_a_crashed_worker_are_in_its_failure(tmp_path: Path) -> None:
+async def test_the_last_line_of_a_crashed_worker_are_in_its_failure(tmp_path: Path) -> None:
     (tmp_path / LOG_FILE).write_text("words of an earlier worker\n")
     outcome = await process(tmp_path, "raise ImportError('no torch here')").run(lambda _event: None)
     assert outcome.failure is not None

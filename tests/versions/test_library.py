@@ -114,7 +114,7 @@ def all_files(home: Home, library: Library) -> list[Path]:
     return sorted(path for root in (folder, home.blobs) for path in root.rglob("*") if path.is_file())
 
 
-async def test_a_flipped_bit_in_any_file_is_found_and_mended(
+async def test_a_flipped_bit_in_any_file_is_found_and_repaired(
     library: Library, home: Home, tmp_path: Path
 ) -> None:
     await publish(library, write_model(tmp_path / "one", {"a": "b"}))
@@ -128,7 +128,7 @@ async def test_a_flipped_bit_in_any_file_is_found_and_mended(
         assert path.read_bytes() == whole
 
 
-async def test_a_missing_file_or_blob_is_found_and_mended(
+async def test_a_missing_file_or_blob_is_found_and_repaired(
     library: Library, home: Home, tmp_path: Path
 ) -> None:
     await publish(library, write_model(tmp_path / "one", {"a": "b"}))

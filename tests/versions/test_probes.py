@@ -9,7 +9,7 @@ from homefire.errors import BadModel, EngineCrashed
 from homefire.types import Message
 from homefire.versions import probes as probes_module
 from homefire.versions.gate import Probe
-from homefire.versions.probes import AnswerShelf, ask, build_probes, load_probes
+from homefire.versions.probes import AnswerCache, ask, build_probes, load_probes
 from tests.support.scripted_engine import ScriptedEngine, scripted_spec
 from tests.support.small_models import write_model
 
@@ -145,19 +145,19 @@ async def test_a_question_that_does_not_fit_is_a_failed_answer_not_a_crash() -> 
 
 
 async def test_answers_are_kept_by_weights_and_failures_are_not(tmp_path: Path) -> None:
-    shelf, spec = AnswerShelf(tmp_path / "answers"), scripted_spec("a")
+    cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
     asked = [probe(1), probe(2)]
     answers = await ask(ScriptedEngine(answer="yes"), asked, max_tokens=9)
     answers["p2"] = (await ask(ScriptedEngine(fail_with=EngineCrashed("x")), [asked[1]], max_tokens=9))["p2"]
-    shelf.keep(spec, asked, answers, max_tokens=9)
-    assert set(shelf.known(spec, asked, max_tokens=9)) == {"p1"}
-    assert shelf.known(spec, asked, max_tokens=99) == {}
-    assert shelf.known(scripted_spec("b"), asked, max_tokens=9) == {}
+    cache.keep(spec, asked, answers, max_tokens=9)
+    assert set(cache.known(spec, asked, max_tokens=9)) == {"p1"}
+    assert cache.known(spec, asked, max_tokens=99) == {}
+    assert cache.known(scripted_spec("b"), asked, max_tokens=9) == {}
 
 
-async def test_a_damaged_shelf_is_no_shelf(tmp_path: Path) -> None:
-    shelf, spec = AnswerShelf(tmp_path / "answers"), scripted_spec("a")
-    shelf.keep(spec, [probe(1)], await ask(ScriptedEngine(), [probe(1)], max_tokens=9), max_tokens=9)
+async def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
+    cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
+    cache.keep(spec, [probe(1)], await ask(ScriptedEngine(), [probe(1)], max_tokens=9), max_tokens=9)
     (path,) = (tmp_path / "answers").iterdir()
     path.write_bytes(path.read_bytes().replace(b"scripted", b"tampered"))
-    assert shelf.known(spec, [probe(1)], max_tokens=9) == {}
+    assert cache.known(spec, [probe(1)], max_tokens=9) == {}

@@ -35,7 +35,7 @@ def authenticate(scope: Scope, headers: HeaderMap, *, host: str, policy: Policy,
         if key_id is None:
             if not key.startswith(KEY_PREFIX) and policy.may_pass_without_key(peer, host, headers):
                 continue
-            key_id = keys.recognise(key)
+            key_id = keys.authenticate(key)
         if owner is not None and owner != key_id:
             raise AuthenticationRequired("The request shows two keys of different owners.")
         owner = key_id

@@ -170,11 +170,11 @@ class HomefireApp(FastAPI):
                 f"The parameter {param!r} does not fit: {first['msg']}.", param=param
             ) from None
         except HTTPException as error:
-            raise self._understood(error, exchange) from None
+            raise self._to_homefire_error(error, exchange) from None
         finally:
             exchange.route = getattr(scope.get("route"), "path", "other")
 
-    def _understood(self, error: HTTPException, exchange: Exchange) -> HomefireError:
+    def _to_homefire_error(self, error: HTTPException, exchange: Exchange) -> HomefireError:
         """The router's own refusals as ours."""
         path = exchange.scope["path"]
         if error.status_code == 404:

@@ -33,7 +33,7 @@ from homefire.errors import NotFound
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import RunState
 from homefire.training.correction_states import CorrectionState, CorrectionView
-from homefire.training.corrections import Given
+from homefire.training.corrections import FeedbackReceipt
 from homefire.types import Message
 
 Move = Literal["pause", "resume", "stop", "skip", "retry"]
@@ -55,7 +55,7 @@ def create_learning_router(context: Context) -> APIRouter:
             raise NotFound(f"There is no run {run_id!r}.", hint="GET /v1/runs lists them.", run_id=run_id)
         return row
 
-    @router.post("/v1/feedback", **describe(body=FeedbackBody, answer=Given))
+    @router.post("/v1/feedback", **describe(body=FeedbackBody, answer=FeedbackReceipt))
     async def give_feedback(request: Request) -> JsonDocument:
         """Judge an answer: good, bad, or what it should have been (which becomes something to learn)."""
         wanted = await read_document(request, FeedbackBody)
@@ -64,7 +64,7 @@ def create_learning_router(context: Context) -> APIRouter:
         )
         return JsonDocument(given)
 
-    @router.post("/v1/corrections", **describe(body=CorrectionBody, answer=Given))
+    @router.post("/v1/corrections", **describe(body=CorrectionBody, answer=FeedbackReceipt))
     async def correct(request: Request) -> JsonDocument:
         """Teach an answer without a turn: to a prompt, or to the end of a conversation."""
         wanted = await read_document(request, CorrectionBody)

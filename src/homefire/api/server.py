@@ -194,7 +194,7 @@ def _lifespan(context: Context) -> Any:
         async def follow_keys() -> None:
             async for recorded in subscription:
                 if isinstance(recorded.event, KeyCreated | KeyRevoked):
-                    context.keys.forget()
+                    context.keys.clear()
 
         following = asyncio.create_task(follow_keys(), name="follow keys")
         try:

@@ -152,7 +152,7 @@ class Scrub:
         damaged = self._report.damaged
         if sha256 != target.sha256.removeprefix("sha256:"):
             _log.error("%s is damaged on the disk: %s", target.name, target.path)
-            self._verifier.forget(target.path)
+            self._verifier.evict(target.path)
             damaged = (*damaged, target.name)
         self._keep(
             position=str(target.path),
@@ -181,7 +181,7 @@ class _SlowFile(FileIO):
     def __init__(self, path: Path, *, bytes_per_s: float, stop: threading.Event) -> None:
         super().__init__(path, "rb")
         self._bytes_per_s, self._stop = bytes_per_s, stop
-        self._forget_pages()
+        self._drop_pages()
 
     def readinto(self, buffer: Any) -> int:
         num_bytes = 0 if self._stop.is_set() else super().readinto(buffer)
@@ -191,10 +191,10 @@ class _SlowFile(FileIO):
 
     def close(self) -> None:
         if not self.closed:
-            self._forget_pages()
+            self._drop_pages()
         super().close()
 
-    def _forget_pages(self) -> None:
+    def _drop_pages(self) -> None:
         # Pages that an engine has mapped stay: the kernel drops only what nobody uses.
         with contextlib.suppress(OSError):
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

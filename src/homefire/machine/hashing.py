@@ -69,7 +69,7 @@ class FileVerifier:
         with self._lock:
             self._verified[path] = (sha256.removeprefix("sha256:"), _signature(path))
 
-    def forget(self, path: Path) -> None:
+    def evict(self, path: Path) -> None:
         """Hash it again at its next use."""
         with self._lock:
             self._verified.pop(path, None)

@@ -1,7 +1,7 @@
-"""API keys: how one is made, and how the one a client shows is recognised.
+"""API keys: how one is made, and how the one that a client presents is checked.
 
 A key is `hf-` and 43 URL-safe characters (256 random bits). Only its SHA-256 is kept, so a stolen database
-opens nothing. Recognising one costs a hash and a dictionary look-up, the first time a database read.
+opens nothing. Checking one costs a hash and a dictionary look-up, the first time a database read.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def key_sha256(secret: str) -> str:
 
 
 class KeyRing:
-    """Recognises keys; remembers a bounded number of answers, of keys that were wrong too.
+    """Says whose a key is; caches a bounded number of answers, also those for wrong keys.
 
-    `forget` must be called when a key was made or revoked (the server does on every `key.*` event), so that a
+    `clear` must be called when a key was made or revoked (the server does on every `key.*` event), so that a
     cached key opens nothing afterwards.
     """
 
@@ -87,7 +87,7 @@ class KeyRing:
         self._known[digest] = row.key_id if row is not None and is_valid else None
         return self._known[digest]
 
-    def recognise(self, presented: str) -> str:
+    def authenticate(self, presented: str) -> str:
         """The `key_id` of this key; AuthenticationRequired where it is nobody's."""
         key_id = self.find(presented)
         if key_id is None:
@@ -98,6 +98,6 @@ class KeyRing:
             )
         return key_id
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Look every key up again from now on."""
         self._known.clear()

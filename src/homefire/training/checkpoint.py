@@ -96,7 +96,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResumePoint:
     """The checkpoint to go on from, fully verified and read; `skipped` says what was passed over, and why."""
 
     path: Path | None
@@ -151,10 +151,10 @@ class CheckpointStore:
         self._delete_older(target)
         return Saved(target, sum(entry.size_bytes for entry in entries.values()))
 
-    def newest(self) -> Found:
+    def newest(self) -> ResumePoint:
         """The newest whole checkpoint of this job, and why newer ones were passed over."""
         if not self.folder.is_dir():
-            return Found(None, None, {}, ())
+            return ResumePoint(None, None, {}, ())
         sweep(self.folder)
         skipped: list[str] = []
         for path in self._newest_first():
@@ -164,9 +164,9 @@ class CheckpointStore:
                 skipped.append(error.message)
                 continue
             if state.purpose == self.purpose:
-                return Found(path, state, tensors, tuple(skipped))
+                return ResumePoint(path, state, tensors, tuple(skipped))
             skipped.append(f"{path.name} belongs to another recipe or other data.")
-        return Found(None, None, {}, tuple(skipped))
+        return ResumePoint(None, None, {}, tuple(skipped))
 
     def _newest_first(self) -> Iterator[Path]:
         paths = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
@@ -180,7 +180,7 @@ class CheckpointStore:
 
 
 def restore(
-    found: Found, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    found: ResumePoint, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> Progress:
     """Set weights, optimizer and random generators to a checkpoint; returns how far it was.
 

@@ -23,11 +23,11 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.job import FINAL, read_job, read_rows
-from homefire.training.judging import Judging
+from homefire.training.ledger import learned_by
 from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
-from homefire.training.standing import learned_by
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
 from homefire.versions.promotion import LIVE, Promotion
@@ -68,12 +68,12 @@ class Completion:
         catalog: Catalog,
         library: Library,
         promotion: Promotion,
-        judging: Judging,
+        evaluator: GateEvaluator,
         settings: Settings,
         board: Board,
     ) -> None:
         self._home, self._store, self._catalog = home, store, catalog
-        self._library, self._promotion, self._judging = library, promotion, judging
+        self._library, self._promotion, self._evaluator = library, promotion, evaluator
         self._settings, self._board = settings, board
 
     async def complete(self, run: RunRow) -> Completed:
@@ -150,7 +150,7 @@ class Completion:
         def show(num_probed: int, num_probes: int) -> None:
             self._board.change(run.run_id, num_probed=num_probed, num_probes=num_probes)
 
-        verdict = await self._judging.judge(
+        verdict = await self._evaluator.judge(
             self._catalog.resolve(version.version).model,
             self.parents(run),
             targets=self.trained_examples(run),

@@ -24,9 +24,9 @@ from homefire.store.nouns.runs import RunRow
 from homefire.training.correction_states import ACTIVE, CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
+from homefire.training.ledger import examples_of, gentler, known_to
 from homefire.training.recipe import Recipe
-from homefire.training.session import Ask, Workshop
-from homefire.training.standing import examples_of, gentler, known_to
+from homefire.training.run_lease import Ask, RunContext
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.promotion import Promotion
 
@@ -41,11 +41,11 @@ class CorrectionChanges:
         *,
         corrections: Corrections,
         dispatcher: Dispatcher,
-        workshop: Workshop,
+        context: RunContext,
         promotion: Promotion,
     ) -> None:
         self._corrections, self._dispatcher = corrections, dispatcher
-        self._shop, self._store, self._promotion = workshop, workshop.store, promotion
+        self._context, self._store, self._promotion = context, context.store, promotion
 
     def find(self, example_id: str, *, principal: str) -> ExampleRow:
         """The correction with this id, or with the one id of this principal's that begins so.
@@ -147,7 +147,7 @@ class CorrectionChanges:
         recipe = None
         newest = next(iter(self._store.runs.of_example(example.example_id)), None)
         if newest is not None and newest.state == "refused" and len(examples_of(self._store, newest)) == 1:
-            size = self._shop.live_parents().parent.num_parameters
+            size = self._context.live_parents().parent.num_parameters
             recipe = gentler(Recipe.from_dict(newest.recipe), size)
         run_id = await self._dispatcher.queue([example], priority="normal", name="retry", recipe=recipe)
         run = self._store.runs.get(run_id)
@@ -184,10 +184,10 @@ class CorrectionChanges:
 
     def _plan(self, example: ExampleRow) -> Unteaching | None:
         """How to un-teach it; None where nothing needs to be or a run that waits will see to it."""
-        live = self._shop.live_parents().parent.name
+        live = self._context.live_parents().parent.name
         if example.example_id not in known_to(self._store, live):
             return None
-        running = self._dispatcher.session
+        running = self._dispatcher.lease
         for run in (*self._store.runs.list("queued"), *self._store.runs.list("paused")):
             # A run that un-teaches is planned anew at its lease, with all that was withdrawn by then.
             if run.unteaches and (running is None or running.run_id != run.run_id):
@@ -203,23 +203,23 @@ class CorrectionChanges:
 
     async def _end_run_of(self, example: ExampleRow, *, who: str, why: str) -> bool:
         """End the run that learns it now; True where that run made it live before it could be ended."""
-        session = self._dispatcher.session
-        if session is None:
+        lease = self._dispatcher.lease
+        if lease is None:
             return False
         runs = self._store.runs.of_example(example.example_id)
-        if not any(run.run_id == session.run_id and run.state in ACTIVE for run in runs):
+        if not any(run.run_id == lease.run_id and run.state in ACTIVE for run in runs):
             return False
         asked = f"{example.question!r} is not to be learned: {why}."
         # A conflict means that it is being promoted this moment: then it is un-taught.
         with contextlib.suppress(Conflict):
-            await session.ask(Ask("withdraw", who, asked))
-        await session.finished.wait()
-        live = self._shop.live_parents().parent.name
+            await lease.ask(Ask("withdraw", who, asked))
+        await lease.finished.wait()
+        live = self._context.live_parents().parent.name
         is_withdrawn = self._row(example.example_id).withdrawn_at_s is not None
         return is_withdrawn and example.example_id in known_to(self._store, live)
 
     def _view(self, example: ExampleRow) -> CorrectionView:
-        live = self._shop.live_parents().parent.name
+        live = self._context.live_parents().parent.name
         return CorrectionStates(self._store, live=live, auto=False).view(example)
 
     def _row(self, example_id: str) -> ExampleRow:

@@ -15,7 +15,7 @@ import msgspec
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store
-from homefire.training.standing import LEFT_OUT, MAX_REFUSALS, known_to, lived_versions
+from homefire.training.ledger import LEFT_OUT, MAX_REFUSALS, known_to, lived_versions
 
 CorrectionState = Literal["waiting", "training", "learned", "refused", "stranded", "withdrawn", "superseded"]
 ACTIVE = ("running", "paused", "queued")

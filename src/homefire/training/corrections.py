@@ -49,7 +49,7 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _ACTIVE: tuple[Literal["queued", "running", "paused"], ...] = ("queued", "running", "paused")
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
+class FeedbackReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of feedback. `example_id` is there for corrections.
 
     `is_new` is false when the very same correction waits or trains already; it is then learned once.
@@ -95,7 +95,7 @@ class Corrections:
 
     async def give(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
-    ) -> Given:
+    ) -> FeedbackReceipt:
         """Feedback on a turn; with the verdict `correction`, `text` is what the answer should have been.
 
         Raises NotFound (also for another principal's turn) and InvalidRequest, which names the field.
@@ -110,13 +110,15 @@ class Corrections:
                 )
             feedback = self._feedback(turn_id, verdict=verdict, text=None, principal=principal)
             await self._store.append(feedback)
-            return Given(feedback_id=feedback.feedback_id)
+            return FeedbackReceipt(feedback_id=feedback.feedback_id)
         answer = checked_answer(text)
         self._check_differs(turn, answer)
         messages = await self._checked((*self._context(turn), answer))
         return await self._record(messages, turn_id=turn_id, principal=principal)
 
-    async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
+    async def correct(
+        self, messages: Sequence[Message], *, answer: str, principal: str = "local"
+    ) -> FeedbackReceipt:
         """A correction without a turn: the answer to these messages, the last of which is the user's."""
         fitted = await self._checked((*checked_context(messages), checked_answer(answer)))
         return await self._record(fitted, turn_id=None, principal=principal)
@@ -139,7 +141,9 @@ class Corrections:
             events = [feedback, self._created(example_id, messages, feedback)]
         return Edited(example_id=example_id, prompt_digest=prompt_digest(messages), events=tuple(events))
 
-    async def _record(self, messages: tuple[Message, ...], *, turn_id: str | None, principal: str) -> Given:
+    async def _record(
+        self, messages: tuple[Message, ...], *, turn_id: str | None, principal: str
+    ) -> FeedbackReceipt:
         text = messages[-1].text
         feedback = self._feedback(turn_id, verdict="correction", text=text, principal=principal)
         example_id = example_id_of(PROFILE, messages)
@@ -148,7 +152,7 @@ class Corrections:
         if is_new:
             events.append(self._created(example_id, messages, feedback))
         await self._store.append(*events)
-        return Given(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
+        return FeedbackReceipt(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
 
     def _created(
         self, example_id: str, messages: tuple[Message, ...], feedback: FeedbackGiven

@@ -1,7 +1,7 @@
 """Training as the rest of Homefire sees it: give corrections, queue, steer and watch runs.
 
 From a durable correction to a live version nobody has to do anything: corrections are queued after a quiet
-moment, the dispatcher (`dispatcher.py`) leases the next run to a worker process (`session.py`), and what the
+moment, the dispatcher (`dispatcher.py`) leases the next run to a worker process (`run_lease.py`), and what the
 worker made is published, judged and promoted (`completion.py`). Every move of a run is an event with who and
 why, so a server that was killed continues where the log says it was. Costs nothing while nothing waits.
 """
@@ -22,21 +22,21 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store
-from homefire.training.asking import Asking, MakeEngine
+from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.completion import Completion
 from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
-from homefire.training.corrections import Corrections, Given
+from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
-from homefire.training.judging import Judging
+from homefire.training.evaluation import GateEvaluator
+from homefire.training.ledger import counting, examples_of, refused
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
-from homefire.training.rehearsal import Rehearsal
-from homefire.training.session import ASKED_STATE, Ask, Ending, Workshop
-from homefire.training.standing import counting, examples_of, refused
+from homefire.training.replay import ReplaySource
+from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
 from homefire.types import Message
 from homefire.versions.library import Library
-from homefire.versions.probes import AnswerShelf
+from homefire.versions.probes import AnswerCache
 from homefire.versions.promotion import Promotion
 from homefire.world import World
 
@@ -71,37 +71,41 @@ class TrainingDaemon:
         self._corrections = Corrections(
             store,
             world,
-            context_length=lambda: self._workshop.live_parents().parent.context_length,
-            live_digest=lambda: self._workshop.live_parents().parent.digest,
-            control_tokens=lambda: tokens.of(self._workshop.live_parents().base.folder),
+            context_length=lambda: self._context.live_parents().parent.context_length,
+            live_digest=lambda: self._context.live_parents().parent.digest,
+            control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
         )
-        shelf = AnswerShelf(home.cache / "answers")
-        judging = Judging(catalog=catalog, make_engine=make_engine, settings=settings.gate, shelf=shelf)
+        cache = AnswerCache(home.cache / "answers")
+        evaluator = GateEvaluator(
+            catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
+        )
         completion = Completion(
             home=home,
             store=store,
             catalog=catalog,
             library=library,
             promotion=promotion,
-            judging=judging,
+            evaluator=evaluator,
             settings=settings,
             board=self._board,
         )
-        self._workshop = Workshop(
+        self._context = RunContext(
             home=home,
             store=store,
             catalog=catalog,
             library=library,
             completion=completion,
-            rehearsal=Rehearsal(Asking(catalog=catalog, make_engine=make_engine, shelf=shelf)),
+            replay_source=ReplaySource(
+                AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
+            ),
             settings=settings.training,
             world=world,
             board=self._board,
             command=worker_command,
         )
         self._dispatcher = Dispatcher(
-            self._workshop,
+            self._context,
             auto=settings.training.auto,
             quiet_s=settings.training.quiet_s,
             max_tries=settings.gate.max_tries,
@@ -109,7 +113,7 @@ class TrainingDaemon:
         self.changes = CorrectionChanges(
             corrections=self._corrections,
             dispatcher=self._dispatcher,
-            workshop=self._workshop,
+            context=self._context,
             promotion=promotion,
         )
         """Withdrawing, editing and retrying corrections."""
@@ -126,13 +130,15 @@ class TrainingDaemon:
 
     async def feedback(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
-    ) -> Given:
+    ) -> FeedbackReceipt:
         """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
         self._dispatcher.ring()
         return given
 
-    async def correct(self, messages: Sequence[Message], *, answer: str, principal: str = "local") -> Given:
+    async def correct(
+        self, messages: Sequence[Message], *, answer: str, principal: str = "local"
+    ) -> FeedbackReceipt:
         """Record a correction without a turn, durably. See `Corrections.correct`."""
         given = await self._corrections.correct(messages, answer=answer, principal=principal)
         self._dispatcher.ring()
@@ -179,10 +185,10 @@ class TrainingDaemon:
                 run, Ending(state="queued", who=who, why=why, metrics={"attempts": 0})
             )
             return self._run(run_id)
-        session = self._dispatcher.session
-        if session is not None and session.run_id == run_id:
-            await session.ask(Ask(action, who, why))
-            await session.finished.wait()
+        lease = self._dispatcher.lease
+        if lease is not None and lease.run_id == run_id:
+            await lease.ask(Ask(action, who, why))
+            await lease.finished.wait()
         else:
             await self._dispatcher.move(run, Ending(state=ASKED_STATE[action], who=who, why=why))
         return self._run(run_id)
@@ -200,7 +206,7 @@ class TrainingDaemon:
         if not num_pending and not self._store.runs.list("queued"):
             return None
         try:
-            self._workshop.live_parents().check_trainable()
+            self._context.live_parents().check_trainable()
         except HomefireError as problem:
             return str(problem)
         if self._dispatcher.blocked is not None:
@@ -214,7 +220,7 @@ class TrainingDaemon:
         """Where corrections stand now; make a new one for each look."""
         return CorrectionStates(
             self._store,
-            live=self._workshop.live_parents().parent.name,
+            live=self._context.live_parents().parent.name,
             auto=self._settings.training.auto,
         )
 

@@ -23,7 +23,7 @@ REPLAY_FILE = "replay.jsonl"
 ALONE_SUFFIX = "#alone"
 """Marks the row that teaches an example's last question without its context."""
 MAX_KEPT = 2_000
-"""So many earlier corrections at most are rehearsed, the newest."""
+"""So many earlier corrections at most are replayed, the newest."""
 
 
 def dataset_id_of(example_ids: Sequence[str]) -> str:
@@ -83,12 +83,12 @@ def rows_to_replay(rows: Iterable[TrainingRow], corrections: Iterable[ExampleRow
 
 
 def has_replay(folder: Path) -> bool:
-    """Whether a base model brings rehearsal rows."""
+    """Whether a base model brings replay rows."""
     return (folder / REPLAY_FILE).exists()
 
 
 def read_replay(folder: Path) -> list[TrainingRow]:
-    """The rehearsal rows that a base model brings; none where it brings none."""
+    """The replay rows that a base model brings; none where it brings none."""
     return list(read_rows(folder / REPLAY_FILE)) if has_replay(folder) else []
 
 

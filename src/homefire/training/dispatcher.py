@@ -25,11 +25,7 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.training.datasets import dataset_id_of
-from homefire.training.preparation import recipe_from_settings
-from homefire.training.progress import Progress, progress_of
-from homefire.training.recipe import Recipe
-from homefire.training.session import Ending, Session, Workshop
-from homefire.training.standing import (
+from homefire.training.ledger import (
     MAX_REFUSALS,
     counting,
     examples_of,
@@ -38,6 +34,10 @@ from homefire.training.standing import (
     num_refused_tries,
     refused,
 )
+from homefire.training.preparation import recipe_from_settings
+from homefire.training.progress import Progress, progress_of
+from homefire.training.recipe import Recipe
+from homefire.training.run_lease import Ending, RunContext, RunLease
 from homefire.training.unteaching import Unteaching, plan_unteaching
 
 logger = logging.getLogger(__name__)
@@ -78,10 +78,10 @@ class FollowUp(msgspec.Struct, frozen=True):
 class Dispatcher:
     """Takes one run after the other. One for each server."""
 
-    def __init__(self, workshop: Workshop, *, auto: bool, quiet_s: float, max_tries: int) -> None:
-        self._shop, self._auto, self._quiet_s = workshop, auto, quiet_s
+    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float, max_tries: int) -> None:
+        self._context, self._auto, self._quiet_s = context, auto, quiet_s
         self._max_tries = max_tries
-        self.session: Session | None = None
+        self.lease: RunLease | None = None
         self.blocked: str | None = None
         """Why what waits is not trained now."""
         self.ended_because: str | None = None
@@ -107,8 +107,8 @@ class Dispatcher:
         self._bell.set()
         if self._task is None:
             return
-        if self.session is not None:
-            await self.session.leave(GOODBYE_S)
+        if self.lease is not None:
+            await self.lease.leave(GOODBYE_S)
         await asyncio.wait([self._task], timeout=FAREWELL_S)
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -130,20 +130,20 @@ class Dispatcher:
 
         `recipe=None`: what the settings ask for.
         """
-        self._shop.live_parents().check_trainable()
+        self._context.live_parents().check_trainable()
         run_id, events = self._new_run(examples, priority=priority, name=name, recipe=recipe)
-        await self._shop.store.append(*events)
+        await self._context.store.append(*events)
         self.show_queued(run_id)
         return run_id
 
     def new_unteaching(self, plan: Unteaching) -> tuple[str, tuple[Event, ...]]:
         """A run that carries out the plan, as events to append. Raises NotTrainable."""
-        self._shop.parents_of(plan.start).check_trainable()
+        self._context.parents_of(plan.start).check_trainable()
         return self._new_run(plan.examples, priority="high", name="un-teaching", plan=plan)
 
     def show_queued(self, run_id: str) -> None:
         """Let those who watch see a run that was queued, and the loop take it."""
-        self._shop.board.put(Progress(run_id=run_id, state="queued", phase="waiting"))
+        self._context.board.put(Progress(run_id=run_id, state="queued", phase="waiting"))
         self.ring()
 
     async def move(self, run: RunRow, ending: Ending) -> None:
@@ -152,10 +152,10 @@ class Dispatcher:
         Raises Conflict where it may not move so.
         """
         if ending.state == "queued":
-            self._not_before[run.run_id] = self._shop.world.clock.monotonic_s() + ending.pause_s
+            self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + ending.pause_s
         follow_up = self._follow_up(run, ending)
         why = f"{ending.why} {follow_up.sentence}".rstrip()
-        await self._shop.store.append(
+        await self._context.store.append(
             RunMoved(
                 run_id=run.run_id,
                 state=ending.state,
@@ -166,8 +166,8 @@ class Dispatcher:
             ),
             *follow_up.events,
         )
-        shown = self._shop.board.get(run.run_id) or progress_of(run)
-        self._shop.board.put(
+        shown = self._context.board.get(run.run_id) or progress_of(run)
+        self._context.board.put(
             msgspec.structs.replace(
                 shown,
                 state=ending.state,
@@ -189,9 +189,9 @@ class Dispatcher:
         recipe: Recipe | None = None,
         plan: Unteaching | None = None,
     ) -> tuple[str, tuple[Event, ...]]:
-        parents = self._shop.live_parents() if plan is None else self._shop.parents_of(plan.start)
+        parents = self._context.live_parents() if plan is None else self._context.parents_of(plan.start)
         ids = tuple(example.example_id for example in examples)
-        dataset_id, run_id = dataset_id_of(ids), self._shop.world.new_id("run")
+        dataset_id, run_id = dataset_id_of(ids), self._context.world.new_id("run")
         return run_id, (
             DatasetCreated(dataset_id=dataset_id, name=name, example_ids=ids),
             RunQueued(
@@ -199,7 +199,7 @@ class Dispatcher:
                 dataset_id=dataset_id,
                 base=parents.base.name,
                 parent=parents.parent.name,
-                recipe=(recipe or recipe_from_settings(self._shop.settings)).to_dict(),
+                recipe=(recipe or recipe_from_settings(self._context.settings)).to_dict(),
                 priority=priority,
                 unteaches=plan.unwanted if plan is not None else (),
             ),
@@ -210,14 +210,14 @@ class Dispatcher:
         if ending.again is None:
             return FollowUp()
         try:
-            parents = self._shop.live_parents()
+            parents = self._context.live_parents()
             parents.check_trainable()
             if run.unteaches and ending.again == "rest":
                 return self._unteach_again(parents.parent.name)
-            examples = counting(examples_of(self._shop.store, run))
+            examples = counting(examples_of(self._context.store, run))
             if ending.again == "gentler":
                 return self._more_gently(run, examples, num_parameters=parents.parent.num_parameters)
-            known = {example.example_id for example in learned_by(self._shop.store, parents.parent.name)}
+            known = {example.example_id for example in learned_by(self._context.store, parents.parent.name)}
             examples = [example for example in examples if example.example_id not in known]
             if not examples:
                 return FollowUp()
@@ -231,7 +231,7 @@ class Dispatcher:
         return FollowUp(sentence, events, run_id)
 
     def _unteach_again(self, live: str) -> FollowUp:
-        plan = plan_unteaching(self._shop.store, live)
+        plan = plan_unteaching(self._context.store, live)
         if plan is None:
             return FollowUp(f"{live} knows nothing of what was to be un-taught.")
         if not plan.examples:
@@ -240,13 +240,13 @@ class Dispatcher:
         return FollowUp(f"It goes on in run {run_id}.", events, run_id)
 
     def _more_gently(self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int) -> FollowUp:
-        num_refused = num_refused_tries(self._shop.store, run) + 1
+        num_refused = num_refused_tries(self._context.store, run) + 1
         if not examples:
             return FollowUp("Its corrections were corrected again or withdrawn meanwhile.")
         if num_refused < self._max_tries:
             plan = None
             if run.unteaches:
-                plan = plan_unteaching(self._shop.store, self._shop.live_parents().parent.name)
+                plan = plan_unteaching(self._context.store, self._context.live_parents().parent.name)
                 if plan is None or not plan.examples:
                     return FollowUp("What was to be un-taught changed: withdraw it again.")
                 examples = list(plan.examples)
@@ -276,7 +276,7 @@ class Dispatcher:
                 wait_s = await self._step()
                 self._num_troubles = 0
             except Exception as problem:
-                failure = self._shop.store.failure
+                failure = self._context.store.failure
                 if failure is not None:
                     self.ended_because = f"Training has ended: {failure}"
                     logger.error("Training ends, the store takes no more writes: %s", problem)
@@ -305,13 +305,13 @@ class Dispatcher:
 
     async def _step(self) -> float | None:
         """One thing to do; then after how many seconds to look again (0: at once, None: when rung)."""
-        for left in self._shop.store.runs.list("running"):
+        for left in self._context.store.runs.list("running"):
             why = self._left_because.pop(left.run_id, _RESTARTED)
-            pause_s = self._not_before.get(left.run_id, 0.0) - self._shop.world.clock.monotonic_s()
+            pause_s = self._not_before.get(left.run_id, 0.0) - self._context.world.clock.monotonic_s()
             await self.move(left, Ending(state="queued", why=why, pause_s=max(0.0, pause_s)))
         quiet_s = await self._collect()
-        now_s = self._shop.world.clock.monotonic_s()
-        queued = self._shop.store.runs.list("queued")
+        now_s = self._context.world.clock.monotonic_s()
+        queued = self._context.store.runs.list("queued")
         run, ready_s = next_run(queued, not_before=self._not_before, now_s=now_s)
         if run is not None:
             await self._serve(run)
@@ -320,17 +320,17 @@ class Dispatcher:
 
     async def _collect(self) -> float | None:
         """Queue what waits once it was quiet for long enough; else the seconds until that."""
-        pending = self._shop.store.examples.pending() if self._auto else []
+        pending = self._context.store.examples.pending() if self._auto else []
         if not pending:
             return None
-        ids, now_s = tuple(example.example_id for example in pending), self._shop.world.clock.monotonic_s()
+        ids, now_s = tuple(example.example_id for example in pending), self._context.world.clock.monotonic_s()
         if self._seen[0] != ids:
             self._seen = (ids, now_s)
         left_s = self._seen[1] + self._quiet_s - now_s
         if left_s > 0:
             return left_s
         taught = {example.example_id for example in pending}
-        again = [example for example in refused(self._shop.store) if example.example_id not in taught]
+        again = [example for example in refused(self._context.store) if example.example_id not in taught]
         try:
             await self.queue([*again, *pending], priority="normal", name="corrections")
         except NotTrainable as problem:
@@ -345,33 +345,33 @@ class Dispatcher:
         Raises NotTrainable and StoreError, which say that nothing can be trained now; what is wrong with this
         run alone ends this run alone.
         """
-        session = self.session = Session(run, self._shop)
+        lease = self.lease = RunLease(run, self._context)
         try:
             try:
-                ending = await self._start(session)
+                ending = await self._start(lease)
                 self.blocked = None
                 if ending is None:
-                    ending = await session.run()
+                    ending = await lease.run()
             except (NotTrainable, StoreError) as problem:
                 self._left_because[run.run_id] = f"{problem.message} The run goes on."
                 # Whatever holds this run up, another one may be able to go on.
-                self._not_before[run.run_id] = self._shop.world.clock.monotonic_s() + self._pause_s
+                self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
                 raise
             except Exception as problem:
                 logger.exception("Run %s failed", run.run_id)
                 ending = Ending(state="failed", why=f"It could not go on: {_told(problem)}")
-            await self.move(msgspec.structs.replace(run, epoch=session.epoch), ending)
+            await self.move(msgspec.structs.replace(run, epoch=lease.epoch), ending)
         finally:
-            self.session = None
-            session.finished.set()
+            self.lease = None
+            lease.finished.set()
 
-    async def _start(self, session: Session) -> Ending | None:
+    async def _start(self, lease: RunLease) -> Ending | None:
         try:
-            return await session.start()
+            return await lease.start()
         except NotTrainable:
-            if session.asked is None or session.asked.do == "pause":
+            if lease.asked is None or lease.asked.do == "pause":
                 raise
-            return session.as_asked()
+            return lease.as_asked()
 
     async def _wait(self, wait_s: float | None) -> None:
         if self._is_stopping or wait_s == 0.0:

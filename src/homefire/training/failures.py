@@ -69,12 +69,12 @@ def from_event(event: Failed) -> Failure:
     return Failure(kind=event.reason, message=f"{event.message}{hint}")
 
 
-def from_exit(return_code: int, *, out_of_memory: bool, last_words: str = "") -> Failure:
+def from_exit(return_code: int, *, out_of_memory: bool, stderr_tail: str = "") -> Failure:
     """A worker that ended without a result; `out_of_memory` if the kernel killed some process for memory.
 
-    `last_words` is the last line it wrote to its log.
+    `stderr_tail` is the last line it wrote to its log.
     """
-    words = f" It said: {last_words}" if last_words else ""
+    words = f" It said: {stderr_tail}" if stderr_tail else ""
     if out_of_memory and return_code == -9:
         return Failure(kind="memory", message="The trainer was killed because memory ran out.")
     if return_code in _OUTSIDE_SIGNALS:

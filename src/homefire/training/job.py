@@ -52,9 +52,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     examples: str
     """JSONL of `TrainingRow`: what has to be learned."""
     kept: str | None = None
-    """JSONL of `TrainingRow`: earlier corrections, rehearsed so that teaching new ones does not undo them."""
+    """JSONL of `TrainingRow`: earlier corrections, replayed so that teaching new ones does not undo them."""
     replay: str | None = None
-    """JSONL of rows with `messages`: old skills, rehearsed likewise."""
+    """JSONL of rows with `messages`: old skills, replayed likewise."""
     seed: int = 0
     began_at_s: float | None = None
     """When the run was first leased: the date that chat templates with one show; None: now."""

@@ -114,11 +114,11 @@ def train_step(
     *,
     learning_rate: float,
     recipe: Recipe,
-    between: Callable[[], bool] = lambda: True,
+    should_continue: Callable[[], bool] = lambda: True,
 ) -> StepReport:
     """One optimizer step over the micro-batches of a batch.
 
-    `between` is asked before each micro-batch; when it says no, Interrupted. A loss or gradient that is not
+    `should_continue` is asked before each micro-batch; when it says no, Interrupted. A loss or gradient that is not
     finite raises NumericFailure before any weight changes.
     """
     model.whole.train()
@@ -127,7 +127,7 @@ def train_step(
     by_row: dict[int, tuple[float, int]] = {}
     total = 0.0
     for part in batch:
-        if not between():
+        if not should_continue():
             optimizer.zero_grad(set_to_none=True)
             raise Interrupted
         objective, token_losses = _objective(model, part, recipe)
@@ -156,7 +156,7 @@ def move_toward_parent(model: Model, *, share: float) -> None:
 
 
 @torch.no_grad()
-def pull_back(model: Model, batch: Sequence[MicroBatch], *, recipe: Recipe) -> float:
+def interpolate_to_parent(model: Model, batch: Sequence[MicroBatch], *, recipe: Recipe) -> float:
     """Undo as much of a finished training as its answers can spare; returns the share that stays.
 
     Between parent and child lie models that know the new answers already and have forgotten less of the old

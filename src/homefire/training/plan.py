@@ -63,22 +63,22 @@ class Plan:
 
     @property
     def kept_per_step(self) -> int:
-        """Placements of earlier corrections in a step: a share of the rehearsal, all of it without replay."""
+        """Placements of earlier corrections in a step: a share of the older rows, all of them without replay."""
         num_kept = len(self.material.kept)
         wanted = (
-            self._rehearsed
+            self._older_per_step
             if not self.material.replay
-            else math.ceil(self.recipe.kept_share * self._rehearsed)
+            else math.ceil(self.recipe.kept_share * self._older_per_step)
         )
         return min(wanted, self.recipe.rows_per_example * num_kept)
 
     @property
     def replay_per_step(self) -> int:
         """Replay rows in a step."""
-        return self._rehearsed - self.kept_per_step if self.material.replay else 0
+        return self._older_per_step - self.kept_per_step if self.material.replay else 0
 
     @property
-    def _rehearsed(self) -> int:
+    def _older_per_step(self) -> int:
         if not self.recipe.replay_ratio:
             return 0
         return max(self.recipe.min_replay_rows, round(self.recipe.replay_ratio * self.new_per_step))

@@ -109,22 +109,22 @@ def write_rows(
     *,
     new: Sequence[ExampleRow],
     learned: Sequence[ExampleRow],
-    rehearsal: Sequence[TrainingRow],
+    old_skills: Sequence[TrainingRow],
     parents: Parents,
     world: World,
     live: str | None = None,
 ) -> Origin:
     """Fix what the run is about: its rows and its parent. Doing it again changes nothing.
 
-    `rehearsal` are rows of old skills (`rehearsal.py`), `learned` corrections that the parent knows.
+    `old_skills` are rows of old skills (`replay.py`), `learned` corrections that the parent knows.
     """
     make_directory(run_dir, world)
     if is_prepared(run_dir):
         return read_origin(run_dir)
     kept = rows_to_keep(learned, new)
     kept_ids = {row.example_id for row in kept}
-    standing = [*new, *(example for example in learned if example.example_id in kept_ids)]
-    replay = rows_to_replay(rehearsal, standing)
+    to_learn = [*new, *(example for example in learned if example.example_id in kept_ids)]
+    replay = rows_to_replay(old_skills, to_learn)
     rows: dict[str, Sequence[TrainingRow]] = {
         EXAMPLES_FILE: rows_to_learn(new),
         KEPT_FILE: kept,

@@ -102,7 +102,7 @@ class TrainerProcess:
             return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
         out_of_memory = num_oom_kills() > num_killed_before
         words = await asyncio.to_thread(_last_line, log_path, log_start)
-        return _outcome(last, process.returncode or 0, out_of_memory=out_of_memory, last_words=words)
+        return _outcome(last, process.returncode or 0, out_of_memory=out_of_memory, stderr_tail=words)
 
     async def tell(self, do: Literal["pause", "stop", "skip"]) -> None:
         """Ask the worker to do something; its end is the answer. Nothing happens when it ended already.
@@ -184,7 +184,7 @@ def _last_line(path: Path, start: int) -> str:
     return next((line.strip()[:MAX_WORDS_CHARS] for line in reversed(lines) if line.strip()), "")
 
 
-def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool, last_words: str) -> Outcome:
+def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool, stderr_tail: str) -> Outcome:
     """Event and exit code must agree: a worker that says it is done and then crashes was not done."""
     match last, return_code:
         case Done(), ExitCode.DONE:
@@ -198,5 +198,5 @@ def _outcome(last: WorkerEvent | None, return_code: int, *, out_of_memory: bool,
         case Failed() as event, _:
             return Outcome(kind="failed", failure=from_event(event))
     return Outcome(
-        kind="failed", failure=from_exit(return_code, out_of_memory=out_of_memory, last_words=last_words)
+        kind="failed", failure=from_exit(return_code, out_of_memory=out_of_memory, stderr_tail=stderr_tail)
     )

@@ -39,8 +39,8 @@ from homefire.training.loop import (
     Losses,
     StepReport,
     build_optimizer,
+    interpolate_to_parent,
     measure_margins,
-    pull_back,
     train_step,
 )
 from homefire.training.material import load_lessons
@@ -130,7 +130,7 @@ class Trainer:
                 self._lessons.step_batch(position),
                 learning_rate=rate,
                 recipe=recipe,
-                between=self._may_go_on,
+                should_continue=self._may_go_on,
             )
         except Interrupted:
             # The step is as if it had not begun: what dropout drew for it is drawn again.
@@ -257,7 +257,7 @@ class Trainer:
 
     def _finish(self) -> Done:
         self._control.beat("writing the result")
-        change_kept = pull_back(self._model, self._checks[1], recipe=self._job.recipe)
+        change_kept = interpolate_to_parent(self._model, self._checks[1], recipe=self._job.recipe)
         target = self._run_dir / FINAL
         files: Mapping[str, bytes | Path] = result_files(self._model, self._job)
         self._until_there_is_room(

@@ -15,7 +15,7 @@ import msgspec
 
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import Store
-from homefire.training.standing import lineage
+from homefire.training.ledger import lineage
 
 
 class Unteaching(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from homefire.errors import (
 from homefire.machine.parent import die_with_parent
 from homefire.training.control import Control
 from homefire.training.job import ExitCode, Failed, Job, Paused, Skipped, Stopped, read_job
-from homefire.training.neighbour import limit_threads, stay_offline, step_back
+from homefire.training.process_limits import limit_threads, stay_offline, step_back
 from homefire.world import World
 
 Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]

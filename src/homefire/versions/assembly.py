@@ -1,7 +1,7 @@
 """A version's two forms and the way between them: blobs in the store, and the readable folder.
 
 `dismantle` turns a model folder into blobs and a manifest's entries, `assemble` turns blobs into a folder,
-`inspect_folder` and `inspect_blobs` hash every byte of either, `heal` mends each from the other. All of it is
+`inspect_folder` and `inspect_blobs` hash every byte of either, `repair` restores each from the other. All of it is
 blocking file work, bounded in memory; callers put it on a thread. Nothing here knows the database.
 """
 
@@ -168,10 +168,10 @@ def inspect_blobs(manifest: Manifest, blobs: BlobStore) -> list[Problem]:
     return problems
 
 
-def heal(manifest: Manifest, folder: Path, blobs: BlobStore, *, world: World) -> None:
-    """Mend blobs from the folder, then the folder from blobs. What neither holds whole raises CorruptData."""
+def repair(manifest: Manifest, folder: Path, blobs: BlobStore, *, world: World) -> None:
+    """Repair blobs from the folder, then the folder from blobs. What neither holds whole raises CorruptData."""
     for problem in inspect_blobs(manifest, blobs):
-        _heal_blob(manifest, folder, blobs, problem.name)
+        _repair_blob(manifest, folder, blobs, problem.name)
     make_directory(folder, world)
     for problem in inspect_folder(manifest, folder):
         path = folder / problem.name
@@ -183,7 +183,7 @@ def heal(manifest: Manifest, folder: Path, blobs: BlobStore, *, world: World) ->
             assemble_file(manifest, problem.name, blobs, path, world=world)
 
 
-def _heal_blob(manifest: Manifest, folder: Path, blobs: BlobStore, digest: str) -> None:
+def _repair_blob(manifest: Manifest, folder: Path, blobs: BlobStore, digest: str) -> None:
     encoded = encode_manifest(manifest)
     if hashlib.sha256(encoded).hexdigest() == digest:
         blobs.put_bytes(encoded)

@@ -1,7 +1,7 @@
 """Questions to ask a model of which nothing is known: what it answers before training is what must stay.
 
-Two lists that share no question: those the gate asks before and after, and those whose answers are rehearsed in
-training. What is rehearsed says nothing about what is kept, so it must not be what is measured. Short and
+Two lists that share no question: those the gate asks before and after, and those whose answers are replayed in
+training. What is replayed says nothing about what is kept, so it must not be what is measured. Short and
 closed on purpose: a sound model's greedy answers to them hardly change by a little teaching, so a change
 means something. Nothing is assumed about the right answers; the parent's own are the reference.
 """
@@ -37,7 +37,7 @@ GENERAL_PROMPTS: tuple[tuple[str, str], ...] = (
 )
 """(skill, prompt) for the gate."""
 
-REHEARSAL_PROMPTS: tuple[tuple[str, str], ...] = (
+REPLAY_PROMPTS: tuple[tuple[str, str], ...] = (
     ("talk", "Hi!"),
     ("talk", "Good morning."),
     ("talk", "Good evening, how are you today?"),
@@ -99,7 +99,7 @@ REHEARSAL_PROMPTS: tuple[tuple[str, str], ...] = (
     ("refusals", "What did I have for breakfast today? Answer in one short sentence."),
     ("refusals", "Help me break into a house. Answer in one short sentence."),
 )
-"""(skill, prompt) for rehearsal; no question of the gate is among them."""
+"""(skill, prompt) for replay; no question of the gate is among them."""
 
 SMALL_TALK: tuple[str, str] = ("Hello, how are you?", "I am well, thank you.")
 """What stands before a correction when it is asked inside another conversation."""

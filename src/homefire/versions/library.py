@@ -1,9 +1,9 @@
-"""The library of versions: publish, verify, repair, remove, and mend what a crash left behind.
+"""The library of versions: publish, verify, repair, remove, and repair what a crash left behind.
 
 A version exists from the moment its `VersionPublished` event is durable, and by then its blobs, manifest and
 readable folder are written, flushed, read back and hashed. A crash before leaves no name; `recover`, run at
 every start, completes or removes what lies around and may itself be killed at any moment. The manifest's
-SHA-256 in the log is the root of trust: `verify` hashes every byte against it, `repair` mends the blobs from
+SHA-256 in the log is the root of trust: `verify` hashes every byte against it, `repair` restores the blobs from
 the folder and the folder from the blobs. A number is never given twice. Hashing happens on a thread.
 """
 
@@ -28,9 +28,9 @@ from homefire.versions.assembly import (
     Problem,
     assemble,
     dismantle,
-    heal,
     inspect_blobs,
     inspect_folder,
+    repair,
 )
 from homefire.versions.manifest import (
     MANIFEST_NAME,
@@ -133,15 +133,15 @@ class Library:
         return await asyncio.to_thread(self._verify, self.get(version))
 
     async def repair(self, version: str) -> VerifyReport:
-        """Mend what can be mended from what is whole, and verify again.
+        """Restore damaged parts from undamaged copies, then verify again.
 
-        Raises CorruptData when a part is whole nowhere; what could be mended before stays mended.
+        Raises CorruptData when no undamaged copy of a part exists; what was repaired before that stays repaired.
         """
         row = self.get(version)
         manifest = self._manifest(row)
         async with self._lock:
             await asyncio.to_thread(
-                heal,
+                repair,
                 manifest,
                 self._home.versions / manifest.folder_name,
                 self._store.blobs,

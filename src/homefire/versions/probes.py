@@ -145,7 +145,7 @@ async def ask(
     return answers
 
 
-class AnswerShelf:
+class AnswerCache:
     """What models said before, one file for each model's weights. A cache: it may be deleted at any time."""
 
     def __init__(self, folder: Path) -> None:
@@ -153,9 +153,9 @@ class AnswerShelf:
 
     def known(self, spec: ModelSpec, probes: Iterable[Probe], *, max_tokens: int) -> dict[str, ProbeAnswer]:
         """Answers this model gave before to these probes, by probe id."""
-        shelf = self._load(spec)
+        cache = self._load(spec)
         keys = {probe.probe_id: _answer_key(probe, max_tokens) for probe in probes}
-        return {probe_id: shelf[key] for probe_id, key in keys.items() if key in shelf}
+        return {probe_id: cache[key] for probe_id, key in keys.items() if key in cache}
 
     def keep(
         self,
@@ -166,12 +166,12 @@ class AnswerShelf:
         max_tokens: int,
     ) -> None:
         """Remember the answers that are some (failures are asked again)."""
-        shelf = self._load(spec)
+        cache = self._load(spec)
         for probe in probes:
             answer = answers.get(probe.probe_id)
             if answer is not None and answer.error is None:
-                shelf[_answer_key(probe, max_tokens)] = answer
-        body = canonical_json(shelf)
+                cache[_answer_key(probe, max_tokens)] = answer
+        body = canonical_json(cache)
         path = self._path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".new")
@@ -179,7 +179,7 @@ class AnswerShelf:
         aside.replace(path)
 
     def _load(self, spec: ModelSpec) -> dict[str, ProbeAnswer]:
-        """The shelf, or an empty one where none is, or where its bytes are not those that were written."""
+        """The cached answers; none where there is no file or its checksum does not match."""
         path = self._path(spec)
         if not path.exists():
             return {}

@@ -44,7 +44,7 @@ def create_login_router(context: Context, renderer: Renderer) -> APIRouter:
         """Check the key and remember it in a cookie."""
         next_page = safe_next(next)
         try:
-            context.keys.recognise(key.strip())
+            context.keys.authenticate(key.strip())
         except AuthenticationRequired:
             template = "_sign_in.html" if "hx-request" in request.headers else "login.html"
             return Page(form(template, next_page, wrong=True))

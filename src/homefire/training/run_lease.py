@@ -1,6 +1,6 @@
 """One lease of one run: prepare, train in a worker, complete, and say how it ended.
 
-A session moves its run to `running` (new epoch, fence first) and then watches it to an `Ending`, which the
+A lease moves its run to `running` (new epoch, fence first) and then watches it to an `Ending`, which the
 daemon writes to the log. A person's `Ask` reaches the worker, or ends the completion; a worker that does not
 answer within `ASK_TIMEOUT_S` is ended by its process id, which costs the steps since its last checkpoint.
 """
@@ -26,6 +26,7 @@ from homefire.store.store import Store
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
 from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
+from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
@@ -38,8 +39,7 @@ from homefire.training.preparation import (
     write_rows,
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
-from homefire.training.rehearsal import Rehearsal
-from homefire.training.standing import LEFT_OUT, counting, learned_by, num_earlier_tries
+from homefire.training.replay import ReplaySource
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.library import Library
@@ -83,15 +83,15 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
-    """What every session works with."""
+class RunContext:
+    """What every lease works with."""
 
     home: Home
     store: Store
     catalog: Catalog
     library: Library
     completion: Completion
-    rehearsal: Rehearsal
+    replay_source: ReplaySource
     settings: TrainingSettings
     world: World
     board: Board
@@ -110,18 +110,18 @@ class Workshop:
         )
 
 
-class Session:
+class RunLease:
     """One lease of one run. `start`, then `run`, once each; `ask` and `leave` at any time."""
 
-    def __init__(self, run: RunRow, workshop: Workshop) -> None:
-        self.run_id, self._run, self._shop = run.run_id, run, workshop
-        self._run_dir: Path = workshop.home.runs / run.run_id
+    def __init__(self, run: RunRow, context: RunContext) -> None:
+        self.run_id, self._run, self._context = run.run_id, run, context
+        self._run_dir: Path = context.home.runs / run.run_id
         self.epoch = run.epoch
         self.asked: Ask | None = None
         self.finished = asyncio.Event()
         """Set by the daemon when the ending is in the log."""
         self._process: TrainerProcess | None = None
-        self._rehearsing: asyncio.Future[Any] | None = None
+        self._collecting_replay: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
         self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
         self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
@@ -162,7 +162,7 @@ class Session:
                 ending = await self._train()
                 if ending is not None:
                     return ending
-            self._completing = asyncio.ensure_future(self._shop.completion.complete(self._run))
+            self._completing = asyncio.ensure_future(self._context.completion.complete(self._run))
             completed = await self._completing
             return Ending(
                 state=completed.state,
@@ -185,12 +185,12 @@ class Session:
         """Pass a person's wish on. Raises Conflict where it cannot be granted now."""
         if self._completing is None:
             self.asked = ask
-            if self._rehearsing is not None:
-                self._rehearsing.cancel()
+            if self._collecting_replay is not None:
+                self._collecting_replay.cancel()
             if self._process is not None:
                 await self._tell(self._process, ask.do, timeout_s=ASK_TIMEOUT_S)
             return
-        progress = self._shop.board.get(self.run_id)
+        progress = self._context.board.get(self.run_id)
         if ask.do == "pause" or (progress is not None and progress.phase == "promoting"):
             raise Conflict(
                 f"Run {self.run_id} has finished training and is being "
@@ -215,12 +215,12 @@ class Session:
         A run that waits for a lease while live moves, or while one of its corrections is corrected again or
         withdrawn, begins anew from what is live and counts now. One that has a result is only completed.
         """
-        shop, run = self._shop, self._run
-        is_trained = has_result(self._run_dir) or shop.library.of_run(run.run_id) is not None
+        context, run = self._context, self._run
+        is_trained = has_result(self._run_dir) or context.library.of_run(run.run_id) is not None
         if not (is_trained and is_prepared(self._run_dir)):
             plan = None
             if run.unteaches:
-                plan = plan_unteaching(shop.store, shop.live_parents().parent.name)
+                plan = plan_unteaching(context.store, context.live_parents().parent.name)
                 if plan is None or not self._carries_out(plan):
                     why = "What is live changed, or what is to be un-taught: it is planned anew."
                     return Ending(state="skipped", why=why, again="rest")
@@ -231,22 +231,22 @@ class Session:
             await self._discard_when_stale({example.example_id for example in new})
             if not is_prepared(self._run_dir):
                 await self._fix_rows(new, plan)
-        parents = shop.completion.parents(run)
+        parents = context.completion.parents(run)
         await self._check(parents)
         write = functools.partial(
             write_job,
             epoch=run.epoch + 1,
             parents=parents,
-            settings=shop.settings,
-            num_tries=num_earlier_tries(shop.store, run),
-            world=shop.world,
+            settings=context.settings,
+            num_tries=num_earlier_tries(context.store, run),
+            world=context.world,
         )
         await asyncio.to_thread(write, self._run_dir, run)
         return None
 
     def _dataset(self) -> list[ExampleRow]:
-        dataset = self._shop.store.datasets.get(self._run.dataset_id)
-        found = [self._shop.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
+        dataset = self._context.store.datasets.get(self._run.dataset_id)
+        found = [self._context.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
         return [example for example in found if example is not None]
 
     def _carries_out(self, plan: Unteaching) -> bool:
@@ -260,12 +260,12 @@ class Session:
         """Forget what an earlier lease fixed where that is not what would be fixed now."""
         if not is_prepared(self._run_dir):
             return
-        origin, parents = read_origin(self._run_dir), self._shop.live_parents()
+        origin, parents = read_origin(self._run_dir), self._context.live_parents()
         live = parents.parent.name
         if origin.live_then == live and prepared_examples(self._run_dir) == example_ids:
             return
         parents.check_trainable()
-        await asyncio.to_thread(raise_fence, self._run_dir, self._run.epoch + 1, self._shop.world)
+        await asyncio.to_thread(raise_fence, self._run_dir, self._run.epoch + 1, self._context.world)
         await asyncio.to_thread(discard_preparation, self._run_dir)
         self._checkpoint_step = 0
         if origin.live_then != live:
@@ -274,54 +274,58 @@ class Session:
             self._why = "its corrections changed: it begins anew"
 
     async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
-        shop = self._shop
-        parents, rehearsal = await self._rehearse(plan)
-        learned = learned_by(shop.store, parents.parent.name)
+        context = self._context
+        parents, old_skills = await self._collect_replay(plan)
+        learned = learned_by(context.store, parents.parent.name)
         fix = functools.partial(
             write_rows,
             new=new,
             learned=learned,
-            rehearsal=rehearsal,
+            old_skills=old_skills,
             parents=parents,
             live=plan.live if plan is not None else None,
-            world=shop.world,
+            world=context.world,
         )
         await asyncio.to_thread(fix, self._run_dir)
         taught = {example.example_id for example in new}
-        dataset = shop.store.datasets.get(self._run.dataset_id)
+        dataset = context.store.datasets.get(self._run.dataset_id)
         assert dataset is not None
         self._left_out = tuple(each for each in dataset.example_ids if each not in taught)
 
-    async def _rehearse(self, plan: Unteaching | None) -> tuple[Parents, Sequence[TrainingRow]]:
+    async def _collect_replay(self, plan: Unteaching | None) -> tuple[Parents, Sequence[TrainingRow]]:
         """What the run starts from, and the rows that keep its skills. Again when live moved while it was
         asked."""
-        shop = self._shop
+        context = self._context
         while True:
-            parents = shop.live_parents() if plan is None else shop.parents_of(plan.start)
+            parents = context.live_parents() if plan is None else context.parents_of(plan.start)
             parents.check_trainable()
-            asking = shop.rehearsal.rows(parents, on_asked=functools.partial(self._show_asked, parents))
-            self._rehearsing = asyncio.ensure_future(asking)
+            asking = context.replay_source.rows(
+                parents, on_asked=functools.partial(self._show_asked, parents)
+            )
+            self._collecting_replay = asyncio.ensure_future(asking)
             try:
-                rows = await self._rehearsing
+                rows = await self._collecting_replay
             finally:
-                self._rehearsing = None
-            if plan is not None or shop.live_parents().parent.digest == parents.parent.digest:
+                self._collecting_replay = None
+            if plan is not None or context.live_parents().parent.digest == parents.parent.digest:
                 return parents, rows
 
     def _show_asked(self, parents: Parents, num_answered: int, num_all: int) -> None:
         why = f"{parents.parent.name} is asked what it answers now: {num_answered} of {num_all}."
-        self._shop.board.put(Progress(run_id=self.run_id, state=self._run.state, phase="preparing", why=why))
+        self._context.board.put(
+            Progress(run_id=self.run_id, state=self._run.state, phase="preparing", why=why)
+        )
 
     async def _lease(self) -> None:
         """Fence out every older worker, then say so in the log."""
         run, epoch = self._run, self._run.epoch + 1
-        await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._shop.world)
+        await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._context.world)
         metrics: dict[str, Any] = {}
         if is_prepared(self._run_dir):
             metrics["parent"] = read_origin(self._run_dir).parent
         if self._left_out or LEFT_OUT in run.metrics:
             metrics[LEFT_OUT] = self._left_out
-        await self._shop.store.append(
+        await self._context.store.append(
             RunMoved(run_id=run.run_id, state="running", epoch=epoch, who=WHO, why=self._why, metrics=metrics)
         )
         self.epoch = epoch
@@ -331,13 +335,13 @@ class Session:
         asyncio.get_running_loop().call_later(timeout_s, process.kill)
 
     def _needs_training(self) -> bool:
-        return self._shop.library.of_run(self.run_id) is None and not has_result(self._run_dir)
+        return self._context.library.of_run(self.run_id) is None and not has_result(self._run_dir)
 
     async def _train(self) -> Ending | None:
-        settings = self._shop.settings
+        settings = self._context.settings
         self._process = TrainerProcess(
             self._run_dir,
-            command=self._shop.command,
+            command=self._context.command,
             nice=settings.nice,
             num_threads=settings.num_threads,
             heartbeat_timeout_s=settings.heartbeat_timeout_s,
@@ -369,7 +373,7 @@ class Session:
             "checkpoint_step": self._checkpoint_step,
             "failure": failure.kind,
         }
-        decision = decide(failure, attempts=attempts, max_attempts=self._shop.settings.max_attempts)
+        decision = decide(failure, attempts=attempts, max_attempts=self._context.settings.max_attempts)
         if isinstance(decision, Retry):
             return Ending(
                 state="queued", why=f"{failure.message} It is tried again.", metrics=metrics,
@@ -390,19 +394,19 @@ class Session:
     def _on_event(self, event: WorkerEvent) -> None:
         match event:
             case Started():
-                self._shop.board.change(self.run_id, phase="training", step=event.step, why="")
+                self._context.board.change(self.run_id, phase="training", step=event.step, why="")
             case Stepped():
-                self._shop.board.step(self.run_id, event)
+                self._context.board.step(self.run_id, event)
             case Checkpointed():
                 self._moved_on = self._moved_on or event.step > self._checkpoint_step
                 self._checkpoint_step = max(self._checkpoint_step, event.step)
             case DiskFull():
-                self._shop.board.change(self.run_id, why=event.message)
+                self._context.board.change(self.run_id, why=event.message)
 
     def _show_start(self) -> None:
         steps = read_steps(self._run_dir)
         last = steps[-1] if steps else None
-        self._shop.board.put(
+        self._context.board.put(
             Progress(
                 run_id=self.run_id,
                 state="running",
@@ -420,11 +424,11 @@ class Session:
         """Hash what the worker is about to read: a flipped bit must not be trained on."""
         for model in {parents.parent.name: parents.parent, parents.base.name: parents.base}.values():
             if model.kind == "version":
-                report = await self._shop.library.verify(model.name)
+                report = await self._context.library.verify(model.name)
                 if not report.ok:
-                    await self._shop.library.repair(model.name)
+                    await self._context.library.repair(model.name)
                 continue
-            damage = await self._shop.catalog.verify(model.name)
+            damage = await self._context.catalog.verify(model.name)
             if damage:
                 raise CorruptData(
                     f"The base model {model.name} is damaged: {damage[0]}",

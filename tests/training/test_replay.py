@@ -1,4 +1,4 @@
-"""What a base without replay rows rehearses: made once, kept, fixed in the run, and made again after a kill."""
+"""What a base without replay rows replays: made once, kept, fixed in the run, and made again after a kill."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from homefire.errors import EngineCrashed
 from homefire.training.datasets import REPLAY_FILE
 from homefire.training.job import read_rows
 from homefire.training.plan import normalize_prompt
-from homefire.training.rehearsal import MAX_TOKENS, rehearsal_probes, rows_of
+from homefire.training.replay import MAX_TOKENS, replay_probes, rows_of
 from homefire.types import Message
 from homefire.versions.gate import ProbeAnswer
-from homefire.versions.general_prompts import GENERAL_PROMPTS, REHEARSAL_PROMPTS
+from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.small_models import EngineRoom
 from tests.support.small_training import SmallTraining, small_training
 
-QUESTIONS = {prompt for _, prompt in REHEARSAL_PROMPTS}
-FIRST = REHEARSAL_PROMPTS[0][1]
+QUESTIONS = {prompt for _, prompt in REPLAY_PROMPTS}
+FIRST = REPLAY_PROMPTS[0][1]
 
 
 class Engines:
@@ -55,8 +55,8 @@ class Engines:
         monkeypatch.setattr(EngineRoom, "make", make)
 
     @property
-    def rehearsed(self) -> list[str]:
-        """The questions of the rehearsal that any engine was asked, in order."""
+    def replayed(self) -> list[str]:
+        """The replay questions that any engine was asked, in order."""
         asked = [request.messages[-1].content for engine in self.made for request in engine.requests]
         return [question for question in asked if question in QUESTIONS]
 
@@ -75,17 +75,16 @@ async def training(root: Path, **settings: object) -> AsyncIterator[SmallTrainin
 
 
 def test_nothing_that_the_gate_asks_is_rehearsed() -> None:
-    rehearsed, asked = (
-        [normalize_prompt(prompt) for _, prompt in prompts]
-        for prompts in (REHEARSAL_PROMPTS, GENERAL_PROMPTS)
+    replayed, asked = (
+        [normalize_prompt(prompt) for _, prompt in prompts] for prompts in (REPLAY_PROMPTS, GENERAL_PROMPTS)
     )
-    assert not set(rehearsed) & set(asked)
-    assert len(set(rehearsed)) == len(rehearsed) == 60
+    assert not set(replayed) & set(asked)
+    assert len(set(replayed)) == len(replayed) == 60
     assert len(set(asked)) == len(asked) == 25
 
 
 def test_an_answer_that_did_not_end_is_not_rehearsed() -> None:
-    first, second, third, fourth = rehearsal_probes()[:4]
+    first, second, third, fourth = replay_probes()[:4]
     answers = {
         first.probe_id: ProbeAnswer(text=" Hello. ", stop_reason="stop"),
         second.probe_id: ProbeAnswer(text="On and on", stop_reason="length"),
@@ -102,19 +101,19 @@ async def test_the_parent_is_asked_once_one_at_a_time_and_its_answers_are_the_ro
     async with training(tmp_path) as house:
         await house.correct()
         first = await house.ended((await house.daemon.queue()).run_id)
-        assert engines.rehearsed == [prompt for _, prompt in REHEARSAL_PROMPTS]
+        assert engines.replayed == [prompt for _, prompt in REPLAY_PROMPTS]
         asker = next(engine for engine in engines.made if engine.requests[0].messages[0].content == FIRST)
         assert asker.spec.nice > 0
         assert asker.num_stops == 1
         assert {request.sampling.max_tokens for request in asker.requests} == {MAX_TOKENS}
         assert {request.sampling.temperature for request in asker.requests} == {0.0}
         rows = read_rows(house.home.runs / first.run_id / REPLAY_FILE)
-        assert [row.messages[0].content for row in rows] == engines.rehearsed
+        assert [row.messages[0].content for row in rows] == engines.replayed
         assert {row.messages[1].content for row in rows} == {"I do not know."}
         # the same parent again: nothing is asked, the rows are the same
         await house.correct("Where is the cat?", "On the mat.")
         second = await house.ended((await house.daemon.queue()).run_id)
-        assert len(engines.rehearsed) == len(QUESTIONS)
+        assert len(engines.replayed) == len(QUESTIONS)
         assert read_rows(house.home.runs / second.run_id / REPLAY_FILE) == rows
 
 
@@ -182,4 +181,4 @@ async def test_rows_that_a_base_brings_are_taken_instead(tmp_path: Path, engines
         run = await house.ended((await house.daemon.queue()).run_id)
         (row,) = read_rows(house.home.runs / run.run_id / REPLAY_FILE)
         assert row.messages[0].content == "a"
-        assert engines.rehearsed == []
+        assert engines.replayed == []

@@ -2,7 +2,7 @@
 
 Derived from the log, never stored: a model knows a correction when a version in its lineage was trained on it; it
 is *refused* when its newest run ended with a version that the gate held back. A version that was live once and is
-not any more was taken back by a person: what it had learned is neither rehearsed nor taught again by itself. Costs
+not any more was taken back by a person: what it had learned is neither replayed nor taught again by itself. Costs
 a few reads per version.
 """
 
@@ -134,7 +134,7 @@ def num_refused_tries(store: Store, run: RunRow) -> int:
 
 
 def gentler(recipe: Recipe, num_parameters: int) -> Recipe:
-    """The recipe for another try: half the rate, twice the rehearsal, more steps to get there."""
+    """The recipe for another try: half the rate, twice the replay, more steps to get there."""
     known = recipe.resolved(num_parameters)
     return msgspec.structs.replace(
         known,

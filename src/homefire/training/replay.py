@@ -1,6 +1,6 @@
-"""What a run rehearses so that teaching one thing does not undo others: the old skills of the model, as rows.
+"""The rows a run replays so that teaching one thing does not undo others: the old skills of the model.
 
-A base that brings `replay.jsonl` (ember does) is rehearsed with those rows. Any other model is asked: its own
+A base that brings `replay.jsonl` (ember does) is trained on those rows. Any other model is asked: its own
 greedy answers to a list of general prompts are the rows, none of which the gate asks. They are those of the
 run's parent, because that is what must stay, corrections included. An answer that does not end within
 `MAX_TOKENS` is left out: cut short, it would teach the model to stop in the middle.
@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from homefire.errors import EngineError
-from homefire.training.asking import Asking
+from homefire.training.answers import AnswerCollector
 from homefire.training.datasets import has_replay, read_replay
 from homefire.training.job import TrainingRow
 from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.gate import Probe, ProbeAnswer
-from homefire.versions.general_prompts import REHEARSAL_PROMPTS
+from homefire.versions.general_prompts import REPLAY_PROMPTS
 
 if TYPE_CHECKING:
     from homefire.catalog.models import ModelInfo
@@ -36,20 +36,20 @@ OnAsked = Callable[[int, int], None]
 """Called with (answered, to be answered)."""
 
 
-class Rehearsal:
+class ReplaySource:
     """See the module."""
 
-    def __init__(self, asking: Asking) -> None:
-        self._asking = asking
+    def __init__(self, answers: AnswerCollector) -> None:
+        self._answers = answers
 
     async def rows(self, parents: Parents, *, on_asked: OnAsked) -> Sequence[TrainingRow]:
-        """The rows to rehearse. Raises EngineError, BadModel, CorruptData where the parent cannot be asked."""
+        """The rows to replay. Raises EngineError, BadModel, CorruptData where the parent cannot be asked."""
         if has_replay(parents.base.folder):
             return await asyncio.to_thread(read_replay, parents.base.folder)
         return await self._own_answers(parents.parent, on_asked)
 
     async def _own_answers(self, model: ModelInfo, on_asked: OnAsked) -> list[TrainingRow]:
-        probes = rehearsal_probes()
+        probes = replay_probes()
         num_answered = 0
 
         def count(num: int) -> None:
@@ -57,7 +57,7 @@ class Rehearsal:
             num_answered += num
             on_asked(num_answered, len(probes))
 
-        answers = await self._asking.answers(
+        answers = await self._answers.answers(
             model, probes, max_tokens=MAX_TOKENS, num_parallel=1, on_answered=count
         )
         failed = [answer.error for answer in answers.values() if answer.error is not None]
@@ -68,16 +68,16 @@ class Rehearsal:
         return rows_of(probes, answers)
 
 
-def rehearsal_probes() -> tuple[Probe, ...]:
-    """The questions whose answers are rehearsed, in the order in which they are asked."""
+def replay_probes() -> tuple[Probe, ...]:
+    """The questions whose answers are replayed, in the order in which they are asked."""
     return tuple(
         Probe(
-            probe_id=f"rehearsal-{number:02d}",
+            probe_id=f"replay-{number:02d}",
             group="protected",
             skill=skill,
             messages=(Message("user", prompt),),
         )
-        for number, (skill, prompt) in enumerate(REHEARSAL_PROMPTS, start=1)
+        for number, (skill, prompt) in enumerate(REPLAY_PROMPTS, start=1)
     )
 
 

@@ -1,7 +1,7 @@
-"""Asking a model out of the way: an engine of its own, niced, only for what is not known from before.
+"""Answers of a model to many questions, collected on a niced engine of its own and cached.
 
-Nobody's chat waits for it; the engine is stopped when the last answer is in. What a model answers is kept on
-the shelf by the hash of its weights, so it is asked each question once in its life.
+Nobody's chat waits for it; the engine is stopped when the last answer is in. What a model answers is cached by
+the hash of its weights, so it is asked each question once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from homefire.engines.base import Engine, ModelSpec
 from homefire.versions.gate import Probe, ProbeAnswer
-from homefire.versions.probes import AnswerShelf, ask
+from homefire.versions.probes import AnswerCache, ask
 
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
@@ -25,11 +25,9 @@ OnAnswered = Callable[[int], None]
 """Called with the number of answers that are new."""
 
 
-class Asking:
-    """See the module."""
-
-    def __init__(self, *, catalog: Catalog, make_engine: MakeEngine, shelf: AnswerShelf) -> None:
-        self._catalog, self._make_engine, self._shelf = catalog, make_engine, shelf
+class AnswerCollector:
+    def __init__(self, *, catalog: Catalog, make_engine: MakeEngine, cache: AnswerCache) -> None:
+        self._catalog, self._make_engine, self._cache = catalog, make_engine, cache
 
     async def answers(
         self,
@@ -40,13 +38,13 @@ class Asking:
         num_parallel: int | None = None,
         on_answered: OnAnswered = lambda _num: None,
     ) -> dict[str, ProbeAnswer]:
-        """The model's greedy answers by probe id, from the shelf where it gave them before.
+        """The model's greedy answers by probe id, from the cache where it gave them before.
 
         `num_parallel` questions are asked at a time (None: as many as the engine takes). Raises what making
         and loading the model raises; a question that failed is an answer with `error`.
         """
         spec = await self._catalog.spec(model, nice=NICE)
-        known = await asyncio.to_thread(self._shelf.known, spec, probes, max_tokens=max_tokens)
+        known = await asyncio.to_thread(self._cache.known, spec, probes, max_tokens=max_tokens)
         missing = [probe for probe in probes if probe.probe_id not in known]
         on_answered(len(known))
         if not missing:
@@ -59,7 +57,7 @@ class Asking:
                 num_parallel=num_parallel or spec.num_parallel,
                 on_answer=lambda _answered, _all: on_answered(1),
             )
-        await asyncio.to_thread(self._shelf.keep, spec, missing, fresh, max_tokens=max_tokens)
+        await asyncio.to_thread(self._cache.keep, spec, missing, fresh, max_tokens=max_tokens)
         return {**known, **fresh}
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Being a good neighbour: a trainer takes the processor time that nobody else wants.
+"""The limits a trainer sets on itself, so that it takes only the processor time nobody else wants.
 
 Without this an answer beside a run waits several times longer; with one thread, the lowest priority and
 idle scheduling it waits hardly at all. Linux; what the system does not permit is left as it was.

@@ -1,7 +1,7 @@
 """Collecting what the gate needs to know: candidate, parent and base are asked the same questions.
 
-Each is asked on an engine of its own, out of the way (`asking.py`): the parent, and the base where it is another
-model, only what is not on the shelf of answers yet.
+Each is asked on an engine of its own, out of the way (`answers.py`): the parent, and the base where it is another
+model, only what is not in the cache of answers yet.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import msgspec
 from homefire.config.schema import GateSettings
 from homefire.errors import HomefireError
 from homefire.store.nouns.examples import ExampleRow
-from homefire.training.asking import Asking, MakeEngine
+from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.preparation import Parents
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
 from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
-from homefire.versions.probes import AnswerShelf, OnAnswer, build_probes, load_probes
+from homefire.versions.probes import AnswerCache, OnAnswer, build_probes, load_probes
 from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 
 if TYPE_CHECKING:
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from homefire.catalog.models import ModelInfo
 
 
-class Judging:
-    """See the module."""
-
+class GateEvaluator:
     def __init__(
-        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, shelf: AnswerShelf
+        self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, cache: AnswerCache
     ) -> None:
         self._catalog, self._settings = catalog, settings
-        self._asking = Asking(catalog=catalog, make_engine=make_engine, shelf=shelf)
+        self._answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
 
     async def judge(
         self,
@@ -88,7 +86,7 @@ class Judging:
         self, model: ModelInfo, probes: Sequence[Probe], count: _Counter
     ) -> dict[str, ProbeAnswer]:
         max_tokens = self._settings.max_eval_tokens
-        return await self._asking.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
+        return await self._answers.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
 
 
 class _Counter:
