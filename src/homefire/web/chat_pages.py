@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from homefire.api.context import Context
 from homefire.api.event_stream import EventStream, encode_event
 from homefire.chat.request import ChatRequest, Principal
-from homefire.chat.turn import RunningTurn
+from homefire.chat.running_turn import RunningTurn
 from homefire.engines.base import Delta
 from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.store.nouns.conversations import SessionRow
