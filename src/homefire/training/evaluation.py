@@ -33,7 +33,7 @@ class GateEvaluator:
         self, *, catalog: Catalog, make_engine: MakeEngine, settings: GateSettings, cache: AnswerCache
     ) -> None:
         self._catalog, self._settings = catalog, settings
-        self._answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
+        self._collector = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
 
     async def judge(
         self,
@@ -86,7 +86,7 @@ class GateEvaluator:
         self, model: ModelInfo, probes: Sequence[Probe], count: _Counter
     ) -> dict[str, ProbeAnswer]:
         max_tokens = self._settings.max_eval_tokens
-        return await self._answers.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
+        return await self._collector.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
 
 
 class _Counter:
