@@ -10,6 +10,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 
+def quoted(name: object) -> str:
+    """A name as messages show it: in single quotes, with what cannot be printed escaped."""
+    text = str(name)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return f"'{text}'"
+
+
 class HomefireError(Exception):
     """Base of all errors meant for people.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from homefire.errors import ConfigError, NotFound
+from homefire.errors import ConfigError, NotFound, quoted
 
 ENTRY_POINT_GROUP = "homefire"
 _PREFIX = "homefire_"
@@ -39,7 +39,7 @@ class Plugins:
     def all(self, hook: str) -> Mapping[str, Factory]:
         """Everything brought to a hook."""
         if hook not in HOOKS:
-            raise KeyError(f"{hook!r} is not a hook: {', '.join(HOOKS)}")
+            raise KeyError(f"{quoted(hook)} is not a hook: {', '.join(HOOKS)}")
         return self._by_hook.get(hook, {})
 
     def get(self, hook: str, name: str) -> Factory:
@@ -47,7 +47,9 @@ class Plugins:
         found = self.all(hook).get(name)
         if found is None:
             known = ", ".join(sorted(self.all(hook))) or "none"
-            raise NotFound(f"There is no {name!r} among {hook}. There are: {known}.", hook=hook, name=name)
+            raise NotFound(
+                f"There is no {quoted(name)} among {hook}. There are: {known}.", hook=hook, name=name
+            )
         return found
 
 
@@ -69,7 +71,7 @@ def load_plugins(
                 earlier = owners.setdefault((hook, name), plugin)
                 if earlier != plugin or name in by_hook[hook]:
                     raise ConfigError(
-                        f"The plugins {earlier} and {plugin} both bring {name!r} to {hook}.",
+                        f"The plugins {earlier} and {plugin} both bring {quoted(name)} to {hook}.",
                         hint="Uninstall one of them.",
                         hook=hook,
                         name=name,

@@ -14,7 +14,7 @@ from homefire.errors import CorruptData, StoreFenced, StoreFull, StorePoisoned
 from homefire.training import checkpoint, commit
 from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore, verify
 from homefire.training.commit import Lease, commit_directory
-from homefire.training.stop import StopState
+from homefire.training.stopping import StopState
 from homefire.world import Files, World
 
 

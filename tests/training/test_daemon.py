@@ -313,7 +313,7 @@ async def test_what_was_taken_back_is_not_taught_again_by_itself(start: Start) -
         assert "q1" not in (server.home.runs / run.run_id / "kept.jsonl").read_text()
 
 
-async def test_what_the_live_version_learned_is_rehearsed(start: Start) -> None:
+async def test_what_the_live_version_learned_is_replayed(start: Start) -> None:
     async with start() as server:
         await server.end_of(await server.run_of(await server.correct("q1", "a1")))
         run = await server.end_of(await server.run_of(await server.correct("q2", "a2")))

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from homefire.errors import BadModel, NotTrainable
-from homefire.training import stop
+from homefire.training import stopping
 from homefire.training.batch import MicroBatch, TokenRow, collate, group_sizes
+from homefire.training.data import TrainingData, load_data
 from homefire.training.job import Job
 from homefire.training.loop import (
     Interrupted,
@@ -24,9 +25,8 @@ from homefire.training.loop import (
     measure_margins,
     train_step,
 )
-from homefire.training.material import Lessons, load_lessons
 from homefire.training.recipe import Recipe
-from homefire.training.stop import StopState, advance, after_check, is_check_due, rate_at
+from homefire.training.stopping import StopState, advance, after_check, is_check_due, rate_at
 from homefire.training.weights import load_model, result_files
 from tests.support.trainer import EMBER, FACTS, make_run, row
 
@@ -179,9 +179,9 @@ def test_parents_that_cannot_be_trained_are_refused(job: Job, tmp_path: Path) ->
         load_model(msgspec.structs.replace(job, model_folder=str(empty)))
 
 
-def lessons_right(model: Model, lessons: Lessons) -> dict[int, bool]:
+def lessons_right(model: Model, data: TrainingData) -> dict[int, bool]:
     """Which new examples the check finds learned."""
-    placements, batch = lessons.check_batch()
+    placements, batch = data.check_batch()
     margins = measure_margins(model, batch)
     return {p.index: margins[place] > 0 for place, p in enumerate(placements) if not p.before}
 
@@ -190,10 +190,10 @@ def test_the_check_agrees_with_greedy_decoding(job: Job, model: Model) -> None:
     known = row("What day comes after Monday?", "Tuesday.", "known")
     unknown = row(*FACTS[0], "unknown")
     make_run(Path(job.examples).parent, rows=[known, unknown])
-    lessons = load_lessons(job)
+    data = load_data(job)
     said = []
     for example in (known, unknown):
-        encoded = lessons.renderer.encode(example.messages)
+        encoded = data.renderer.encode(example.messages)
         answer = encoded.answers[-1]
         prompt = torch.tensor([encoded.ids[: answer.start]])
         output = model.whole.generate(  # type: ignore[operator]
@@ -201,10 +201,10 @@ def test_the_check_agrees_with_greedy_decoding(job: Job, model: Model) -> None:
         )
         said.append(output[0, answer.start :].tolist()[: answer.end - answer.start])
     expected = {
-        index: said[index] == list(lessons.renderer.encode(e.messages).ids[-len(said[index]) - 1 : -1])
+        index: said[index] == list(data.renderer.encode(e.messages).ids[-len(said[index]) - 1 : -1])
         for index, e in enumerate((known, unknown))
     }
-    assert lessons_right(model, lessons) == expected
+    assert lessons_right(model, data) == expected
     assert expected[0]
     assert not expected[1]
 
@@ -295,4 +295,4 @@ def test_cosine_falls_to_nothing() -> None:
     recipe = msgspec.structs.replace(RULES, schedule="cosine", warmup_steps=0)
     assert rate_at(0, StopState(), recipe) == 1.0
     assert rate_at(25, StopState(), recipe) == pytest.approx(0.5)
-    assert stop.rate_at(49, StopState(), recipe) < 0.01
+    assert stopping.rate_at(49, StopState(), recipe) < 0.01

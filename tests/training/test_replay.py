@@ -14,8 +14,8 @@ from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import EngineCrashed
 from homefire.training.datasets import REPLAY_FILE
 from homefire.training.job import read_rows
-from homefire.training.plan import normalize_prompt
 from homefire.training.replay import MAX_TOKENS, replay_probes, rows_of
+from homefire.training.sampler import normalize_prompt
 from homefire.types import Message
 from homefire.versions.gate import ProbeAnswer
 from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS
@@ -74,7 +74,7 @@ async def training(root: Path, **settings: object) -> AsyncIterator[SmallTrainin
         yield started
 
 
-def test_nothing_that_the_gate_asks_is_rehearsed() -> None:
+def test_nothing_that_the_gate_asks_is_replayed() -> None:
     replayed, asked = (
         [normalize_prompt(prompt) for _, prompt in prompts] for prompts in (REPLAY_PROMPTS, GENERAL_PROMPTS)
     )
@@ -83,7 +83,7 @@ def test_nothing_that_the_gate_asks_is_rehearsed() -> None:
     assert len(set(asked)) == len(asked) == 25
 
 
-def test_an_answer_that_did_not_end_is_not_rehearsed() -> None:
+def test_an_answer_that_did_not_end_is_not_replayed() -> None:
     first, second, third, fourth = replay_probes()[:4]
     answers = {
         first.probe_id: ProbeAnswer(text=" Hello. ", stop_reason="stop"),
@@ -117,7 +117,7 @@ async def test_the_parent_is_asked_once_one_at_a_time_and_its_answers_are_the_ro
         assert read_rows(house.home.runs / second.run_id / REPLAY_FILE) == rows
 
 
-async def test_what_a_correction_answers_otherwise_is_not_rehearsed(tmp_path: Path, engines: Engines) -> None:
+async def test_what_a_correction_answers_otherwise_is_not_replayed(tmp_path: Path, engines: Engines) -> None:
     async with training(tmp_path) as house:
         await house.correct(FIRST, "Hi yourself!")
         run = await house.ended((await house.daemon.queue()).run_id)

@@ -39,6 +39,7 @@ from homefire.api.translation import (
 from homefire.chat.context import compose
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
+from homefire.errors import quoted
 from homefire.serving.router import Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.types import Message, Part, Reasoning, Sampling, Text, ToolCall, ToolResult
@@ -182,7 +183,7 @@ def _plain(role: str, text: str, index: int) -> Message:
             return Message(role, _not_empty(text, f"messages[{index}].content"))
         case "assistant" | "system":
             return Message(role, text)
-    raise unsupported(f"messages[{index}].role", f"{role!r} is not one of user, assistant, system")
+    raise unsupported(f"messages[{index}].role", f"{quoted(role)} is not one of user, assistant, system")
 
 
 def _not_empty(text: str, place: str) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from homefire.api.asgi import Receive
 from homefire.api.policy import HeaderMap
-from homefire.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, UnsupportedParameter
+from homefire.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, UnsupportedParameter, quoted
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ async def _decompressed(body: bytes, encoding: bytes, *, max_bytes: int) -> byte
         return body
     if name not in ENCODINGS:
         raise UnsupportedMediaType(
-            f"The Content-Encoding {encoding.decode('latin-1')[:100]!r} is not understood.",
+            f"The Content-Encoding {quoted(encoding.decode('latin-1')[:100])} is not understood.",
             hint=f"Send {' or '.join(ENCODINGS_SHOWN)}, or the body as it is.",
             encodings=ENCODINGS_SHOWN,
         )
@@ -139,17 +139,17 @@ def _explained(complaint: str) -> InvalidRequest:
     if "unknown field" in reason:
         return unsupported(param)
     if "missing required field" in reason:
-        return InvalidRequest(f"The field {param!r} is missing.", param=param)
+        return InvalidRequest(f"The field {quoted(param)} is missing.", param=param)
     if not param:
         return InvalidRequest(f"The body of the request does not fit: {reason}.")
-    return InvalidRequest(f"The field {param!r} does not fit: {reason}.", param=param)
+    return InvalidRequest(f"The field {quoted(param)} does not fit: {reason}.", param=param)
 
 
 def unsupported(param: str, why: str | None = None, *, hint: str | None = None) -> UnsupportedParameter:
     """The error for a field that this server does not act on."""
     reason = why or "this server knows no such field or does not act on it"
     return UnsupportedParameter(
-        f"Unsupported parameter: {param!r} ({reason}).",
+        f"Unsupported parameter: {quoted(param)} ({reason}).",
         hint=hint or "Leave it out: nothing is ignored silently here.",
         param=param,
     )
@@ -157,4 +157,4 @@ def unsupported(param: str, why: str | None = None, *, hint: str | None = None) 
 
 def invalid(param: str, why: str, *, hint: str | None = None) -> InvalidRequest:
     """The error for a field whose value makes no sense."""
-    return InvalidRequest(f"The field {param!r} does not fit: {why}.", hint=hint, param=param)
+    return InvalidRequest(f"The field {quoted(param)} does not fit: {why}.", hint=hint, param=param)

@@ -41,6 +41,7 @@ from homefire.errors import (
     MethodNotAllowed,
     RequestTimeout,
     ServerStopping,
+    quoted,
 )
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
@@ -167,7 +168,7 @@ class HomefireApp(FastAPI):
             first = error.errors()[0]
             param = ".".join(str(part) for part in first["loc"][1:])
             raise InvalidRequest(
-                f"The parameter {param!r} does not fit: {first['msg']}.", param=param
+                f"The parameter {quoted(param)} does not fit: {first['msg']}.", param=param
             ) from None
         except HTTPException as error:
             raise self._to_homefire_error(error, exchange) from None

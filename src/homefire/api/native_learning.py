@@ -29,7 +29,7 @@ from homefire.api.native_types import (
     RunView,
     StartRunBody,
 )
-from homefire.errors import NotFound
+from homefire.errors import NotFound, quoted
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import RunState
 from homefire.training.correction_states import CorrectionState, CorrectionView
@@ -52,7 +52,9 @@ def create_learning_router(context: Context) -> APIRouter:
     def find(run_id: str) -> RunRow:
         row = homefire.store.runs.get(run_id)
         if row is None:
-            raise NotFound(f"There is no run {run_id!r}.", hint="GET /v1/runs lists them.", run_id=run_id)
+            raise NotFound(
+                f"There is no run {quoted(run_id)}.", hint="GET /v1/runs lists them.", run_id=run_id
+            )
         return row
 
     @router.post("/v1/feedback", **describe(body=FeedbackBody, answer=FeedbackReceipt))

@@ -41,6 +41,7 @@ from homefire.api.translation import (
 )
 from homefire.chat.request import ChatRequest, Ended, Overflow, Principal, Started
 from homefire.engines.base import Delta
+from homefire.errors import quoted
 from homefire.serving.router import Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.types import Message, Part, Reasoning, Sampling, Text, ToolCall
@@ -235,7 +236,9 @@ def keep_alive_s(keep_alive: float | str | None) -> float | None:
     if keep_alive is None or not isinstance(keep_alive, str):
         return keep_alive
     if not _DURATION.fullmatch(keep_alive):
-        raise invalid("keep_alive", f"{keep_alive[:40]!r} is not a duration", hint="Write 300, 5m or 1h30m.")
+        raise invalid(
+            "keep_alive", f"{quoted(keep_alive[:40])} is not a duration", hint="Write 300, 5m or 1h30m."
+        )
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(keep_alive))
     return -seconds if keep_alive.startswith("-") else seconds
 
@@ -266,7 +269,7 @@ def _message(message: ChatMessage, index: int, calls: CallHistory) -> Message:
                 if getattr(message, field):
                     raise invalid(f"{place}.{field}", f"a message of the role {role} has none")
             return Message(role, _present(message.content, place))
-    raise unsupported(f"{place}.role", f"{message.role!r} is not one of {', '.join(_ROLES)}")
+    raise unsupported(f"{place}.role", f"{quoted(message.role)} is not one of {', '.join(_ROLES)}")
 
 
 def _present(content: str | None, place: str) -> str:
@@ -310,7 +313,7 @@ def _result(message: ChatMessage, place: str, name: str | None, calls: CallHisto
     else:
         call_id = calls.close_first(name)
     if call_id is None:
-        asked = f"no call of {name!r} waits for a result" if name else "no call waits for a result"
+        asked = f"no call of {quoted(name)} waits for a result" if name else "no call waits for a result"
         raise invalid(f"{place}.{field}", asked)
     return tool_message(call_id, _present(message.content, place))
 
@@ -348,7 +351,7 @@ def _schema(wanted: str | dict[str, Any] | None) -> dict[str, Any] | None:
         return wanted
     if wanted == "json":
         return ANY_JSON_OBJECT
-    raise unsupported("format", f"{wanted[:40]!r} is neither 'json' nor a JSON schema")
+    raise unsupported("format", f"{quoted(wanted[:40])} is neither 'json' nor a JSON schema")
 
 
 class _Lines:

@@ -44,6 +44,7 @@ from homefire.api.translation import (
 )
 from homefire.chat.request import ChatRequest, Ended, Principal, Started
 from homefire.engines.base import Delta
+from homefire.errors import quoted
 from homefire.types import Message, Part, Reasoning, Role, Sampling, Text, ToolCall
 
 DONE = b"data: [DONE]\n\n"
@@ -126,7 +127,7 @@ def _message(message: ChatMessage, index: int, calls: CallHistory) -> Message:
             return _result(message, index, text, calls)
         case "user" | "system" | "developer":
             return Message(_plain_role(message, index), _present(text, index))
-    raise unsupported(f"messages[{index}].role", f"{message.role!r} is not one of {', '.join(_ROLES)}")
+    raise unsupported(f"messages[{index}].role", f"{quoted(message.role)} is not one of {', '.join(_ROLES)}")
 
 
 def _unkept(message: ChatMessage, names: tuple[str, ...], index: int) -> Exception:
@@ -175,7 +176,7 @@ def _assistants(message: ChatMessage, index: int, text: str | None, calls: CallH
 
 def _call(call: ToolCallPart, place: str, calls: CallHistory) -> ToolCall:
     if call.type not in (None, "function") or call.custom is not None:
-        raise unsupported(f"{place}.type", f"{call.type!r}: only calls of functions are understood")
+        raise unsupported(f"{place}.type", f"{quoted(call.type)}: only calls of functions are understood")
     if call.function is None:
         raise invalid(f"{place}.function", "it is missing")
     return _function(call.function, calls.add(call.function.name, call.id), f"{place}.function")
@@ -202,7 +203,7 @@ def _result(message: ChatMessage, index: int, text: str | None, calls: CallHisto
             raise invalid(f"{place}.name", "it is missing: it says which function's result this is")
         call_id = calls.close_first(message.name)
         if call_id is None:
-            raise invalid(f"{place}.name", f"no call of {message.name!r} waits for a result")
+            raise invalid(f"{place}.name", f"no call of {quoted(message.name)} waits for a result")
     elif not call_id:
         raise invalid(f"{place}.tool_call_id", "it is missing: it says which call's result this is")
     elif message.name and message.name != calls.name_of(call_id):

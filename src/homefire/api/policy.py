@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from homefire.errors import AuthenticationRequired, ConfigError, Forbidden, UnsupportedMediaType
+from homefire.errors import AuthenticationRequired, ConfigError, Forbidden, UnsupportedMediaType, quoted
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::", ""})
@@ -113,7 +113,7 @@ class Policy:
         for value, name in hosts.items():
             if name is None:
                 raise ConfigError(
-                    f"server.allowed_hosts has {value!r}, which is not a host name or an address.",
+                    f"server.allowed_hosts has {quoted(value)}, which is not a host name or an address.",
                     hint="Write a name as it stands in the address bar, without https:// and path.",
                     key="server.allowed_hosts",
                 )
@@ -121,7 +121,7 @@ class Policy:
         for origin in origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ConfigError(
-                    f"server.allowed_origins has {origin!r}, which is not an origin.",
+                    f"server.allowed_origins has {quoted(origin)}, which is not an origin.",
                     hint="Write scheme and host, as in https://chat.example; `*` and `null` are not possible.",
                     key="server.allowed_origins",
                 )

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from homefire.api.body import decode, unsupported
-from homefire.errors import InvalidRequest, UnsupportedParameter
+from homefire.errors import InvalidRequest, UnsupportedParameter, quoted
 from homefire.types import Message, Part, StopReason, Text, ToolResult
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def decode_request(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         if kind is None or not _KIND_OF_CONTENT.search(param):
             raise
         raise unsupported(
-            param, f"content of the kind {kind[1]!r} is not read", hint="Send its text."
+            param, f"content of the kind {quoted(kind[1])} is not read", hint="Send its text."
         ) from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 
 GGUF_NAMES = {"qwen3": "qwen3", "qwen2": "qwen2", "llama": "llama"}
 """`model_type` of config.json -> `general.architecture`."""
@@ -99,13 +99,15 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
     kind = config.get("model_type")
     if kind not in GGUF_NAMES:
         raise BadModel(
-            f"Models of the kind {kind!r} cannot be converted here.",
+            f"Models of the kind {quoted(kind)} cannot be converted here.",
             hint=f"Known are {', '.join(sorted(GGUF_NAMES))}; others can be added as a GGUF file.",
         )
     if config.get("use_sliding_window"):
         raise BadModel("The model asks for a sliding attention window, which is not converted yet.")
     if config.get("hidden_act", "silu") != "silu":
-        raise BadModel(f"The activation {config['hidden_act']!r} is not known for this family (silu is).")
+        raise BadModel(
+            f"The activation {quoted(config['hidden_act'])} is not known for this family (silu is)."
+        )
     if config.get("quantization_config"):
         raise BadModel(
             "The weights are quantized in a form that is not converted.",
@@ -156,7 +158,7 @@ def _read_rope(config: Mapping[str, Any]) -> dict[str, Any]:
     rope["rope_type"] = rope.get("rope_type") or rope.get("type") or "default"
     if rope["rope_type"] not in ROPE_SCALINGS:
         raise BadModel(
-            f"The rotary scaling {rope['rope_type']!r} is not converted.",
+            f"The rotary scaling {quoted(rope['rope_type'])} is not converted.",
             hint=f"Known are {', '.join(ROPE_SCALINGS)}.",
         )
     return rope
@@ -168,13 +170,13 @@ def check_tensors(architecture: Architecture, shapes: Mapping[str, tuple[int, ..
     missing = [name for name in expected if name not in shapes]
     if missing:
         raise BadModel(
-            f"The checkpoint lacks {len(missing)} of {len(expected)} tensors, first {missing[0]!r}.",
+            f"The checkpoint lacks {len(missing)} of {len(expected)} tensors, first {quoted(missing[0])}.",
             hint="The folder is incomplete: fetch it again.",
         )
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise BadModel(
-                f"Tensor {name!r} has the shape {list(shapes[name])}; config.json asks for {list(shape)}."
+                f"Tensor {quoted(name)} has the shape {list(shapes[name])}; config.json asks for {list(shape)}."
             )
     tied_copy = {"lm_head.weight"} if architecture.tied else set()
     unknown = [
@@ -183,4 +185,4 @@ def check_tensors(architecture: Architecture, shapes: Mapping[str, tuple[int, ..
         if name not in expected and name not in tied_copy and not name.endswith(IGNORED_SUFFIXES)
     ]
     if unknown:
-        raise BadModel(f"The checkpoint holds tensors this family does not have, first {unknown[0]!r}.")
+        raise BadModel(f"The checkpoint holds tensors this family does not have, first {quoted(unknown[0])}.")

@@ -39,7 +39,7 @@ from homefire.catalog.scrub import ScrubTarget
 from homefire.catalog.sources import KINDS_BY_FORMAT, Repair, Sources
 from homefire.config.schema import Settings
 from homefire.engines.base import ModelSpec, SourceKind
-from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, quoted
 from homefire.home import Home
 from homefire.machine.hashing import FileVerifier
 from homefire.store.events import Event
@@ -102,23 +102,28 @@ class Catalog:
         if len(name) > MAX_NAME_CHARS:
             # Looking for something similar would hold everybody else up.
             raise ModelNotFound(
-                f"There is no model named {name[:60]!r}…: the name is too long.", nearest=None
+                f"There is no model named {quoted(name[:60])}…: the name is too long.", nearest=None
             )
         chain = [name]
         while (alias := self._store.aliases.get(chain[-1])) is not None:
             if len(chain) > MAX_ALIAS_STEPS or alias.target in chain:
-                raise Conflict(f"The alias {name!r} leads in a circle: {' → '.join(chain)}.", chain=chain)
+                raise Conflict(
+                    f"The alias {quoted(name)} leads in a circle: {' → '.join(chain)}.", chain=chain
+                )
             chain.append(alias.target)
         model = self._find(chain[-1])
         if model is None:
             nearest = difflib.get_close_matches(chain[-1], self._names(), n=1)
             hint = (
-                f"Did you mean {nearest[0]!r}?"
+                f"Did you mean {quoted(nearest[0])}?"
                 if nearest
                 else "`homefire models list` lists those there are."
             )
             raise ModelNotFound(
-                f"There is no model named {chain[-1]!r}.", hint=hint, model=name, nearest=nearest or None
+                f"There is no model named {quoted(chain[-1])}.",
+                hint=hint,
+                model=name,
+                nearest=nearest or None,
             )
         return Resolved(name, tuple(chain), model)
 
@@ -184,7 +189,7 @@ class Catalog:
         base = self._store.models.get(row.base)
         if base is None:
             raise ModelNotFound(
-                f"The base {row.base!r} of version {row.version} is not registered.", model=row.base
+                f"The base {quoted(row.base)} of version {row.version} is not registered.", model=row.base
             )
         return ModelInfo(
             name=row.version,
@@ -240,7 +245,7 @@ class Catalog:
         async with self._adding:
             if name in self._names():
                 raise Conflict(
-                    f"There is already a model named {name!r}.", hint="Give another name.", name=name
+                    f"There is already a model named {quoted(name)}.", hint="Give another name.", name=name
                 )
             found = await asyncio.to_thread(inspect_path, path)
             folder = found.folder
@@ -273,7 +278,7 @@ class Catalog:
         """
         row = self._store.models.get(name)
         if row is None:
-            raise ModelNotFound(f"There is no base model named {name!r}.", model=name)
+            raise ModelNotFound(f"There is no base model named {quoted(name)}.", model=name)
         dependants = [alias.alias for alias in self._store.aliases.list() if alias.target == name]
         dependants += [version.version for version in self._store.versions.list() if version.base == name]
         dependants += [
@@ -300,7 +305,7 @@ class Catalog:
         """Hash every byte of a base model again; one sentence for each file that is not as registered."""
         row = self._store.models.get(self.resolve(name).model.name)
         if row is None:
-            raise ModelNotFound(f"There is no base model named {name!r}.", model=name)
+            raise ModelNotFound(f"There is no base model named {quoted(name)}.", model=name)
         return await asyncio.to_thread(find_damage, self._home.root / row.path, row.files)
 
     async def ensure_bundled(self) -> None:

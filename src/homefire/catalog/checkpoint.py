@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from homefire.catalog.safetensors_header import TensorEntry, read_header
 from homefire.catalog.tokenizer import read_json
-from homefire.errors import BadModel, UnsafeModel
+from homefire.errors import BadModel, UnsafeModel, quoted
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -59,7 +59,7 @@ def inside(folder: Path, name: str) -> Path:
     """The file of that name in the folder; BadModel when the name or a link leads out of it."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-        raise BadModel(f"The model names a file outside of its folder: {name!r}.")
+        raise BadModel(f"The model names a file outside of its folder: {quoted(name)}.")
     path = folder / pure
     if not path.exists():
         raise BadModel(f"The file {name} is missing: the folder is incomplete.", hint="Fetch it again.")
@@ -84,6 +84,6 @@ def _open_shards(folder: Path) -> Checkpoint:
     for tensor, place in places.items():
         path, entries = headers[str(place)]
         if tensor not in entries:
-            raise BadModel(f"{INDEX_FILE} promises tensor {tensor!r} in {place}; it is not there.")
+            raise BadModel(f"{INDEX_FILE} promises tensor {quoted(tensor)} in {place}; it is not there.")
         tensors[tensor] = (path, entries[tensor])
     return Checkpoint(tensors, tuple(path for path, _ in headers.values()))

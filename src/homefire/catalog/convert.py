@@ -31,7 +31,7 @@ from homefire.catalog.child import report_outcome
 from homefire.catalog.tensors import read_tensor
 from homefire.catalog.tokenizer import TokenizerData, read_json, read_optional_json, read_tokenizer
 from homefire.engines.template import strip_generation_marks
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 from homefire.machine.hashing import hash_file
 from homefire.world import Files
 
@@ -198,10 +198,10 @@ def _announce(writer: gguf.GGUFWriter, tensor: ExpectedTensor, kind: GGMLQuantiz
 
 def _encode(values: npt.NDArray[np.float32], kind: GGMLQuantizationType, name: str) -> npt.NDArray[Any]:
     if not np.isfinite(values).all():
-        raise BadModel(f"Tensor {name!r} holds values that are not numbers: the model is damaged.")
+        raise BadModel(f"Tensor {quoted(name)} holds values that are not numbers: the model is damaged.")
     if kind == GGMLQuantizationType.F16 and float(np.abs(values).max(initial=0.0)) > LARGEST_F16:
         raise BadModel(
-            f"Tensor {name!r} holds values beyond the range of f16.",
+            f"Tensor {quoted(name)} holds values beyond the range of f16.",
             hint='Set serving.gguf_dtype = "bf16".',
         )
     encoded: npt.NDArray[Any] = quants.quantize(np.ascontiguousarray(values), kind)

@@ -28,7 +28,7 @@ from homefire.catalog.child import report_outcome
 from homefire.catalog.convert import interleave_rotary_rows, publish
 from homefire.catalog.tensors import read_tensor
 from homefire.catalog.tokenizer import read_json
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 from homefire.world import Files
 
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight")
@@ -69,7 +69,7 @@ def convert_adapter(folder: Path, base: Path, target: Path, *, files: Files | No
 def read_alpha(config: Mapping[str, Any]) -> float:
     """The alpha that makes llama.cpp's `alpha / rank` PEFT's scale; BadModel for what is not a plain LoRA."""
     if config.get("peft_type") != "LORA":
-        raise BadModel(f"An adapter of the kind {config.get('peft_type')!r} is not converted; LoRA is.")
+        raise BadModel(f"An adapter of the kind {quoted(config.get('peft_type'))} is not converted; LoRA is.")
     used = [name for name in _UNSUPPORTED if config.get(name)]
     if used:
         raise BadModel(f"The adapter uses {used[0]}, which the engine cannot apply.")
@@ -89,13 +89,13 @@ def _pair_up(
     for name, (path, entry) in checkpoint.tensors.items():
         match = _NAME.fullmatch(name)
         if match is None or match["module"] not in places or "_proj" not in match["module"]:
-            raise BadModel(f"The adapter changes {name!r}, which the engine cannot apply.")
+            raise BadModel(f"The adapter changes {quoted(name)}, which the engine cannot apply.")
         sides.setdefault(match["module"], {})[match["side"]] = read_tensor(path, entry)
     if not sides:
         raise BadModel("The adapter holds no tensors.")
     halves = [module for module, found in sides.items() if len(found) != 2]
     if halves:
-        raise BadModel(f"The adapter holds only one half of the pair for {halves[0]!r}.")
+        raise BadModel(f"The adapter holds only one half of the pair for {quoted(halves[0])}.")
     return {module: (found["A"], found["B"]) for module, found in sides.items()}
 
 
@@ -103,11 +103,11 @@ def _check_shapes(place: ExpectedTensor, a: npt.NDArray[np.float32], b: npt.NDAr
     rows, columns = place.shape
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != columns or b.shape[0] != rows or a.shape[0] != b.shape[1]:
         raise BadModel(
-            f"The adapter does not fit its base: {place.name!r} is {rows} × {columns}, "
+            f"The adapter does not fit its base: {quoted(place.name)} is {rows} × {columns}, "
             f"its pair {b.shape} × {a.shape}."
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise BadModel(f"The adapter's pair for {place.name!r} holds values that are not numbers.")
+        raise BadModel(f"The adapter's pair for {quoted(place.name)} holds values that are not numbers.")
 
 
 def main(arguments: list[str] | None = None) -> int:

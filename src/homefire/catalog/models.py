@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from homefire.errors import InvalidRequest
+from homefire.errors import InvalidRequest, quoted
 
 LIVE, DEFAULT, BUNDLED = "live", "default", "ember"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -77,12 +77,12 @@ def check_name(name: str) -> str:
     """The name, if a base model may have it; InvalidRequest says what is wrong with it."""
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"{name!r} cannot be a model's name.",
+            f"{quoted(name)} cannot be a model's name.",
             hint="Use up to 64 of a–z, 0–9, '.', '_' and '-', beginning with a letter or digit.",
             param="name",
         )
     if name in RESERVED or _VERSION_NAME.fullmatch(name):
-        raise InvalidRequest(f"The name {name!r} is kept for Homefire's own use.", param="name")
+        raise InvalidRequest(f"The name {quoted(name)} is kept for Homefire's own use.", param="name")
     return name
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 ITEM_BITS = {
@@ -74,15 +74,15 @@ def _read_entry(path: Path, name: str, entry: Any, data_start: int) -> TensorEnt
         dtype, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
         start, end = (int(offset) for offset in entry["data_offsets"])
     except (TypeError, KeyError, ValueError) as error:
-        raise _broken(path, f"the entry of tensor {name!r} is malformed") from error
+        raise _broken(path, f"the entry of tensor {quoted(name)} is malformed") from error
     if dtype not in ITEM_BITS:
-        raise _broken(path, f"tensor {name!r} has the unknown type {dtype!r}")
+        raise _broken(path, f"tensor {quoted(name)} has the unknown type {quoted(dtype)}")
     if any(size < 0 for size in shape) or not 0 <= start <= end:
-        raise _broken(path, f"tensor {name!r} has a negative size or offset")
+        raise _broken(path, f"tensor {quoted(name)} has a negative size or offset")
     if math.prod(shape) * ITEM_BITS[dtype] // 8 != end - start:
         raise _broken(
             path,
-            f"tensor {name!r} of shape {list(shape)} and type {dtype} does not fill its {end - start} bytes",
+            f"tensor {quoted(name)} of shape {list(shape)} and type {dtype} does not fill its {end - start} bytes",
         )
     return TensorEntry(dtype, shape, data_start + start, data_start + end)
 
@@ -91,7 +91,7 @@ def _check_layout(path: Path, tensors: dict[str, TensorEntry], data_start: int, 
     position = data_start
     for name, entry in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != position:
-            raise _broken(path, f"tensor {name!r} overlaps another or leaves a hole")
+            raise _broken(path, f"tensor {quoted(name)} overlaps another or leaves a hole")
         position = entry.end
     if position != size_bytes:
         raise _broken(

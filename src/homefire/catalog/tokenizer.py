@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 """Token types of GGUF (`gguf.TokenType`)."""
@@ -93,7 +93,9 @@ def read_tokenizer(folder: Path, *, vocab_size: int) -> TokenizerData:
     tokenizer = read_json(folder / "tokenizer.json")
     model = tokenizer.get("model") or {}
     if model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):
-        raise BadModel(f"A tokenizer of the kind {model.get('type')!r} is not converted; byte-level BPE is.")
+        raise BadModel(
+            f"A tokenizer of the kind {quoted(model.get('type'))} is not converted; byte-level BPE is."
+        )
     if model.get("byte_fallback"):
         raise BadModel(
             "This is a SentencePiece tokenizer (as in Llama 2 and Mistral), which is not converted; "
@@ -134,7 +136,7 @@ def _name_rows(
     for text, index, kind in rows:
         if not 0 <= index < vocab_size:
             raise BadModel(
-                f"Token {text!r} has the id {index}, beyond the model's vocabulary of {vocab_size}."
+                f"Token {quoted(text)} has the id {index}, beyond the model's vocabulary of {vocab_size}."
             )
         tokens[index], types[index] = text, kind
     return tuple(tokens), tuple(types)

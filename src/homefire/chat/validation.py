@@ -11,7 +11,7 @@ from typing import get_args
 import msgspec
 
 from homefire.chat.request import ChatRequest
-from homefire.errors import InvalidRequest
+from homefire.errors import InvalidRequest, quoted
 from homefire.types import Attachment, Message, Reasoning, Role, Sampling, Text, ToolCall, ToolResult
 
 ROLES = frozenset(get_args(Role))
@@ -37,7 +37,7 @@ def check_messages(messages: tuple[Message, ...]) -> None:
         where = f"messages[{index}]"
         if message.role not in ROLES:
             known = ", ".join(sorted(ROLES))
-            raise _refusal(where, f"{where} has the role {message.role!r}; known are {known}.")
+            raise _refusal(where, f"{where} has the role {quoted(message.role)}; known are {known}.")
         if message.role == "user" and not message.content:
             raise _refusal(f"{where}.content", f"{where}.content is empty: a user's message needs text.")
         if isinstance(message.content, str):
@@ -49,7 +49,7 @@ def check_messages(messages: tuple[Message, ...]) -> None:
     if messages[-1].role not in ("user", "tool"):
         raise _refusal(
             "messages",
-            f"'messages' must end with the user's or a tool's; the last one has the role {messages[-1].role!r}.",
+            f"'messages' must end with the user's or a tool's; the last one has the role {quoted(messages[-1].role)}.",
         )
 
 
@@ -66,7 +66,7 @@ def _check_parts(where: str, message: Message) -> None:
     for number, part in enumerate(message.parts):
         place = f"{where}.content[{number}]"
         if not isinstance(part, _PARTS_OF[message.role]):
-            raise _refusal(place, f"{place} cannot be part of a message of the role {message.role!r}.")
+            raise _refusal(place, f"{place} cannot be part of a message of the role {quoted(message.role)}.")
         try:
             msgspec.json.encode(part)
         except UnicodeEncodeError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -113,7 +113,7 @@ class _Reader:
         for _ in range(num_metadata):
             key = self.text()
             if key in metadata:
-                raise self.fail(f"the metadata key {key!r} appears twice")
+                raise self.fail(f"the metadata key {quoted(key)} appears twice")
             metadata[key] = self.value(self.scalar("<I"), depth=0)
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
@@ -128,7 +128,7 @@ class _Reader:
         name = self.text()
         num_dimensions = self.scalar("<I")
         if not 1 <= num_dimensions <= MAX_DIMENSIONS:
-            raise self.fail(f"tensor {name!r} has {num_dimensions} dimensions")
+            raise self.fail(f"tensor {quoted(name)} has {num_dimensions} dimensions")
         shape = tuple(self.scalar("<Q") for _ in range(num_dimensions))
         return name, shape, self.scalar("<I"), self.scalar("<Q")
 
@@ -138,23 +138,23 @@ class _Reader:
         tensors: dict[str, GgufTensor] = {}
         for name, shape, ggml_type, offset in entries:
             if name in tensors:
-                raise self.fail(f"tensor {name!r} appears twice")
+                raise self.fail(f"tensor {quoted(name)} appears twice")
             if ggml_type not in _BLOCKS:
-                raise self.fail(f"tensor {name!r} has the unknown type {ggml_type}")
+                raise self.fail(f"tensor {quoted(name)} has the unknown type {ggml_type}")
             block_elements, block_bytes = _BLOCKS[ggml_type]
             if min(shape) <= 0 or shape[0] % block_elements:
-                raise self.fail(f"tensor {name!r} has the impossible shape {list(shape)}")
+                raise self.fail(f"tensor {quoted(name)} has the impossible shape {list(shape)}")
             size_bytes = math.prod(shape) // block_elements * block_bytes
             start = data_start + offset
             if offset % alignment or start + size_bytes > self.size:
                 raise self.fail(
-                    f"tensor {name!r} should end at byte {start + size_bytes}, the file has {self.size}"
+                    f"tensor {quoted(name)} should end at byte {start + size_bytes}, the file has {self.size}"
                 )
             tensors[name] = GgufTensor(shape, ggml_type, start, size_bytes)
         position = data_start
         for name, tensor in sorted(tensors.items(), key=lambda item: item[1].start):
             if tensor.start < position:
-                raise self.fail(f"tensor {name!r} overlaps another")
+                raise self.fail(f"tensor {quoted(name)} overlaps another")
             position = tensor.start + tensor.size_bytes
         return tensors
 

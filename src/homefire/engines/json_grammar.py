@@ -26,7 +26,7 @@ from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
-from homefire.errors import InvalidRequest, UnsupportedParameter
+from homefire.errors import InvalidRequest, UnsupportedParameter, quoted
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_DEPTH = 48
@@ -263,7 +263,7 @@ def _refusal(schema: Any, problem: str) -> InvalidRequest:
             f"The JSON schema cannot be used: at {place}: {problem}.", param="json_schema", place=place
         )
     return UnsupportedParameter(
-        f"The JSON schema keyword {keyword[1]!r} at {place} is not supported: it would not be enforced.",
+        f"The JSON schema keyword {quoted(keyword[1])} at {place} is not supported: it would not be enforced.",
         hint="Leave it out, or pass a GBNF grammar.",
         param="json_schema",
         keyword=keyword[1],

@@ -24,7 +24,7 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from homefire.errors import BadModel, InvalidRequest
+from homefire.errors import BadModel, InvalidRequest, quoted
 from homefire.types import Attachment, Message, Reasoning, ToolCall, ToolResult
 
 _TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -81,7 +81,7 @@ class _Namespace(jinja2.utils.Namespace):
 
 def _refuse_underscore(name: object) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise jinja2.exceptions.SecurityError(f"a template may not store the underscore name {name!r}")
+        raise jinja2.exceptions.SecurityError(f"a template may not store the underscore name {quoted(name)}")
 
 
 def _raise_exception(message: str) -> NoReturn:

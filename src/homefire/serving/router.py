@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.models import ModelInfo, Resolved
+from homefire.errors import quoted
 from homefire.types import Message
 
 
@@ -56,5 +57,5 @@ class Router:
 def in_words(chain: tuple[str, ...]) -> str:
     """The reason of a route that a name decided: the chain of names that was followed."""
     if len(chain) == 1:
-        return f"{chain[0]!r} was asked for"
+        return f"{quoted(chain[0])} was asked for"
     return " → ".join(repr(name) for name in chain)

@@ -411,16 +411,9 @@ class Serving:
                     reason=reason,
                 )
             case LoadFailed(error):
-                return _again(error)
+                return error.copy() if isinstance(error, HomefireError) else error
             case Stopping():
                 return stopping()
-
-
-def _again(error: BaseException) -> BaseException:
-    """The same error for one more request: an instance that is raised twice mixes up tracebacks."""
-    if isinstance(error, HomefireError):
-        return type(error)(error.message, hint=error.hint, **error.details)
-    return error
 
 
 def _broken_off(model: ModelInfo) -> EngineError:

@@ -6,7 +6,7 @@ reader that gets an id from a client takes the row from here. One read of the st
 
 from __future__ import annotations
 
-from homefire.errors import NotFound
+from homefire.errors import NotFound, quoted
 from homefire.store.nouns.conversations import SessionRow, TurnRow
 from homefire.store.store import Store
 
@@ -15,7 +15,7 @@ def session_of(store: Store, principal: str, session_id: str) -> SessionRow:
     """The session of this principal; NotFound where it has none of this id."""
     row = store.sessions.get(session_id)
     if row is None or row.principal != principal:
-        raise NotFound(f"There is no session {session_id!r}.", session_id=session_id)
+        raise NotFound(f"There is no session {quoted(session_id)}.", session_id=session_id)
     return row
 
 
@@ -23,5 +23,5 @@ def turn_of(store: Store, principal: str, turn_id: str) -> TurnRow:
     """The turn of this principal; NotFound where it has none of this id."""
     row = store.turns.get(turn_id)
     if row is None or row.principal != principal:
-        raise NotFound(f"There is no turn {turn_id!r}.", turn_id=turn_id)
+        raise NotFound(f"There is no turn {quoted(turn_id)}.", turn_id=turn_id)
     return row

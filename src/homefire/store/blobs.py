@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from homefire.errors import CorruptData, NotFound
+from homefire.errors import CorruptData, NotFound, quoted
 from homefire.store.durable import discarded_on_error, make_directory, translated_os_errors
 from homefire.world import World
 
@@ -27,7 +27,7 @@ def check_digest(digest: str) -> str:
     """The 64 lower-case hex digits of `digest` (`sha256:` may stand before). ValueError for anything else."""
     bare = digest.removeprefix(_PREFIX)
     if not _DIGEST.fullmatch(bare):
-        raise ValueError(f"{digest[:80]!r} is not a SHA-256 in 64 lower-case hex digits.")
+        raise ValueError(f"{quoted(digest[:80])} is not a SHA-256 in 64 lower-case hex digits.")
     return bare
 
 

@@ -8,6 +8,8 @@ Source: https://www.sqlite.org/releaselog/3_51_3.html
 
 from __future__ import annotations
 
+from homefire.errors import quoted
+
 FIRST_BAD = (3, 7, 0)
 LAST_BAD = (3, 51, 2)
 
@@ -16,7 +18,7 @@ def parse_version(text: str) -> tuple[int, int, int]:
     """`"3.40.1"` → `(3, 40, 1)`; missing parts are 0. Raises ValueError for anything else."""
     numbers = [int(part) for part in text.split(".")]
     if not 1 <= len(numbers) <= 4:
-        raise ValueError(f"{text!r} is not a SQLite version.")
+        raise ValueError(f"{quoted(text)} is not a SQLite version.")
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
     return major, minor, patch
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from homefire.training.job import TrainingRow
-from homefire.training.plan import Kind, Placement, compose
 from homefire.training.render import Renderer
+from homefire.training.sampler import Kind, Placement, compose
 
 PASS_COST_TOKENS = 150
 """What a forward and backward pass costs beyond its tokens, in tokens; measured on a model of 0.4 M

@@ -32,7 +32,7 @@ from homefire.errors import CorruptData
 from homefire.machine.hashing import hash_file
 from homefire.training.commit import Lease, commit_directory, remove_directory, sweep
 from homefire.training.job import CHECKPOINTS
-from homefire.training.stop import StopState
+from homefire.training.stopping import StopState
 from homefire.world import World
 
 MANIFEST, STATE = "manifest.json", "state.json"

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import InvalidRequest
+from homefire.errors import InvalidRequest, quoted
 from homefire.sessions.ownership import turn_of
 from homefire.store.events import Event
 from homefire.store.nouns.conversations import TurnRow, Verdict
@@ -227,7 +227,7 @@ class Corrections:
                 is_answer = place == len(fitted) - 1
                 where = "The answer" if is_answer else f"The conversation (a message of the {message.role})"
                 raise InvalidRequest(
-                    f"{where} contains {found[0]!r}, which is a control token of the live model: it would be "
+                    f"{where} contains {quoted(found[0])}, which is a control token of the live model: it would be "
                     "learned as that, and not as the text you see.",
                     hint="Write it otherwise, with a space inside, say.",
                     param="text" if is_answer else "messages",

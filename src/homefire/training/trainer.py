@@ -1,6 +1,6 @@
 """One worker's part of a run: from its last checkpoint to pause, stop or the finished weights.
 
-    lessons, model → newest verified checkpoint → step, check, checkpoint … → settle → final weights
+    rows, model → newest verified checkpoint → step, check, checkpoint … → settle → final weights
 
 All that decides later steps is in `Progress`, the tensors and the random generators, which one checkpoint
 holds together; so a run that was killed anywhere ends with the same bits as one that was not.
@@ -18,10 +18,11 @@ import torch
 
 from homefire.errors import StoreFull
 from homefire.machine.hashing import hash_file
-from homefire.training import stop
+from homefire.training import stopping
 from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore
 from homefire.training.commit import Lease, commit_directory, sweep
 from homefire.training.control import Control, Wanted
+from homefire.training.data import load_data
 from homefire.training.job import (
     FINAL,
     LOSSES_FILE,
@@ -43,7 +44,6 @@ from homefire.training.loop import (
     measure_margins,
     train_step,
 )
-from homefire.training.material import load_lessons
 from homefire.training.weights import load_model, num_parameters, result_files
 from homefire.world import World
 
@@ -73,14 +73,12 @@ class Trainer:
         with self._lease.held():
             sweep(run_dir)
         torch.manual_seed(job.seed)
-        self._lessons = load_lessons(job)
+        self._data = load_data(job)
         control.beat("loading the model")
         self._model = load_model(job)
         self._optimizer = build_optimizer(self._model, job.recipe)
-        self._checks = self._lessons.check_batch()
-        self._store = CheckpointStore(
-            self._lease, self._lessons.purpose, keep=job.keep_checkpoints, world=world
-        )
+        self._checks = self._data.check_batch()
+        self._store = CheckpointStore(self._lease, self._data.purpose, keep=job.keep_checkpoints, world=world)
         control.beat("looking for a checkpoint")
         found = self._store.newest()
         self._progress = Progress()
@@ -94,9 +92,9 @@ class Trainer:
         control.emit(
             Started(
                 step=self._progress.step,
-                num_examples=len(self._lessons.rows.new),
-                num_replay=len(self._lessons.rows.replay),
-                num_left_out=self._lessons.num_left_out,
+                num_examples=len(self._data.rows.new),
+                num_replay=len(self._data.rows.replay),
+                num_left_out=self._data.num_left_out,
                 num_parameters=num_parameters(self._model.whole.parameters()),
                 num_trainable=num_parameters(self._model.trainable.values()),
                 start_s=round(world.clock.monotonic_s() - started_s, 3),
@@ -121,13 +119,13 @@ class Trainer:
     def _step(self) -> None:
         self._leave_if_asked()
         recipe, position = self._job.recipe, self._progress.step
-        rate = stop.rate_at(position, self._progress.stop, recipe)
+        rate = stopping.rate_at(position, self._progress.stop, recipe)
         started_s = time.monotonic()
         try:
             report = train_step(
                 self._model,
                 self._optimizer,
-                self._lessons.step_batch(position),
+                self._data.step_batch(position),
                 learning_rate=rate,
                 recipe=recipe,
                 should_continue=self._may_go_on,
@@ -152,7 +150,7 @@ class Trainer:
         """Look whether everything is learned, if that is due after this step, and let the stop rule
         decide."""
         recipe, step, state = self._job.recipe, self._progress.step, self._progress.stop
-        if stop.is_check_due(state, step=step, recipe=recipe):
+        if stopping.is_check_due(state, step=step, recipe=recipe):
             placements, batch = self._checks
             margins = measure_margins(self._model, batch)
             known: dict[tuple[str, int], bool] = {}
@@ -163,18 +161,16 @@ class Trainer:
             if state.known_kept is None:
                 state = msgspec.structs.replace(state, known_kept=kept)
             num_learned = sum(is_known for (kind, _), is_known in known.items() if kind == "new")
-            all_right = num_learned == len(self._lessons.rows.new) and set(state.known_kept or ()) <= set(
-                kept
-            )
-            state = stop.after_check(
+            all_right = num_learned == len(self._data.rows.new) and set(state.known_kept or ()) <= set(kept)
+            state = stopping.after_check(
                 state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
             )
         else:
-            state = stop.advance(state, step=step, recipe=recipe)
+            state = stopping.advance(state, step=step, recipe=recipe)
         self._progress = msgspec.structs.replace(self._progress, stop=state)
 
     def _report(self, report: StepReport, *, rate: float, elapsed_s: float) -> None:
-        step, recipe, border = self._progress.step, self._job.recipe, self._lessons.num_corrections
+        step, recipe, border = self._progress.step, self._job.recipe, self._data.num_corrections
         event = Stepped(
             step=step,
             max_steps=recipe.max_steps,
@@ -187,7 +183,7 @@ class Trainer:
             tokens_per_s=round(report.num_tokens / elapsed_s, 1),
             eta_s=round(self._progress.train_s / step * self._steps_left(), 1),
             num_learned=self._progress.stop.num_learned,
-            num_examples=len(self._lessons.rows.new),
+            num_examples=len(self._data.rows.new),
         )
         line = msgspec.json.encode(event) + b"\n"
         self._metrics.append(line)
@@ -205,7 +201,7 @@ class Trainer:
         return max(0, end - self._progress.step)
 
     def _write_losses_header(self) -> None:
-        rows = self._lessons.rows
+        rows = self._data.rows
         header = {
             "examples": [row.example_id for row in rows.new],
             "kept": [row.example_id for row in rows.kept],
@@ -268,7 +264,7 @@ class Trainer:
             folder=str(target),
             files={path.name: hash_file(path) for path in sorted(target.iterdir())},
             num_learned=self._progress.stop.num_learned,
-            num_examples=len(self._lessons.rows.new),
+            num_examples=len(self._data.rows.new),
             change_kept=change_kept,
             loss=self._progress.loss,
             train_s=round(self._progress.train_s, 3),

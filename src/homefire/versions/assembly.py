@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from homefire.catalog.safetensors_header import ITEM_BITS
-from homefire.errors import BadModel, CorruptData, NotFound
+from homefire.errors import BadModel, CorruptData, NotFound, quoted
 from homefire.machine.hashing import hash_file
 from homefire.store.blobs import BlobStore
 from homefire.store.durable import discarded_on_error, make_directory, translated_os_errors, write_file
@@ -82,7 +82,9 @@ def dismantle(folder: Path, blobs: BlobStore) -> Parts:
         parts = read_weight_file(path)
         for span in parts.tensors:
             if span.name in tensors:
-                raise BadModel(f"The tensor {span.name!r} is in two files of {folder.name}.", path=str(path))
+                raise BadModel(
+                    f"The tensor {quoted(span.name)} is in two files of {folder.name}.", path=str(path)
+                )
             tensors[span.name] = TensorEntry(
                 dtype=span.dtype,
                 shape=span.shape,

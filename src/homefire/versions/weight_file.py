@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from homefire.catalog.safetensors_header import ITEM_BITS, read_header
-from homefire.errors import BadModel
+from homefire.errors import BadModel, quoted
 
 CHUNK_BYTES = 1 << 20
 
@@ -67,7 +67,7 @@ def tensor_chunks(weights: WeightFile, span: TensorSpan) -> Iterator[bytes]:
         while remaining:
             piece = stream.read(min(CHUNK_BYTES, remaining))
             if not piece:
-                raise BadModel(f"{weights.path.name} ends inside the tensor {span.name!r}.")
+                raise BadModel(f"{weights.path.name} ends inside the tensor {quoted(span.name)}.")
             remaining -= len(piece)
             yield piece
 

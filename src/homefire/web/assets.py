@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from homefire.errors import MethodNotAllowed, NotFound
+from homefire.errors import MethodNotAllowed, NotFound, quoted
 
 STATIC = Path(__file__).parent / "static"
 PREFIX = "/static/"
@@ -76,7 +76,7 @@ class Assets:
         asset = self._by_hashed_name.get(hashed_name)
         if asset is None:
             raise NotFound(
-                f"There is no file {hashed_name!r}.", hint="Reload the page: the server was updated."
+                f"There is no file {quoted(hashed_name)}.", hint="Reload the page: the server was updated."
             )
         if accepts_gzip(request.headers.get("accept-encoding", "")):
             return Response(

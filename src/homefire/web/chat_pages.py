@@ -15,7 +15,7 @@ from homefire.api.event_stream import EventStream, encode_event
 from homefire.chat.request import ChatRequest, Principal
 from homefire.chat.running_turn import RunningTurn
 from homefire.engines.base import Delta
-from homefire.errors import Conflict, HomefireError, NotFound
+from homefire.errors import Conflict, HomefireError, NotFound, quoted
 from homefire.store.nouns.conversations import SessionRow
 from homefire.types import Message
 from homefire.web.learning import learning_fragment
@@ -181,7 +181,7 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
     async def learning(example_id: str) -> Response:
         """How far a correction is; the page asks again until the answer is final."""
         if homefire.store.examples.get(example_id) is None:
-            raise NotFound(f"There is no example {example_id!r}.")
+            raise NotFound(f"There is no example {quoted(example_id)}.")
         text, is_final = learning_fragment(context, views, renderer, example_id=example_id)
         return Page(text, status_code=STOP_ASKING if is_final else 200)
 

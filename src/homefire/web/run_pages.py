@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from homefire.api.context import Context
 from homefire.api.event_stream import EventStream
-from homefire.errors import NotFound
+from homefire.errors import NotFound, quoted
 from homefire.store.nouns.runs import RunRow
 from homefire.web.learning import watch_run
 from homefire.web.login import is_signed_in
@@ -27,7 +27,7 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
     def find(run_id: str) -> RunRow:
         row = homefire.store.runs.get(run_id)
         if row is None:
-            raise NotFound(f"There is no run {run_id!r}.")
+            raise NotFound(f"There is no run {quoted(run_id)}.")
         return row
 
     @router.get("/runs")

@@ -1,4 +1,4 @@
-"""All that a run trains on, read and checked before its first step: rows, renderer, plan, and their
+"""All that a run trains on, read and checked before its first step: rows, renderer, sampler, and their
 identity.
 
 A new example that cannot be learned stops the run with its reason; an older row that cannot be used (too
@@ -17,16 +17,16 @@ import msgspec
 from homefire.errors import BadModel, InvalidRequest
 from homefire.training.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
 from homefire.training.job import Job, TrainingRow, read_rows
-from homefire.training.plan import Material, Placement, Plan, without_conflicts
 from homefire.training.render import Renderer, load_renderer
+from homefire.training.sampler import Placement, RowLengths, Sampler, without_conflicts
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
-    """The rows of a run and the plan over them."""
+class TrainingData:
+    """The rows of a run and the sampler that says which are in a step."""
 
     rows: Rows
-    plan: Plan
+    sampler: Sampler
     renderer: Renderer
     num_left_out: int
     purpose: str
@@ -40,24 +40,24 @@ class Lessons:
     def step_batch(self, position: int) -> tuple[MicroBatch, ...]:
         """The micro-batches of step number `position`."""
         encoded = [
-            encode_placement(placement, self.rows, self.renderer) for placement in self.plan.step(position)
+            encode_placement(placement, self.rows, self.renderer) for placement in self.sampler.step(position)
         ]
         return collate(
-            encoded, replay_from=self.num_corrections, max_tokens=self.plan.recipe.microbatch_tokens
+            encoded, replay_from=self.num_corrections, max_tokens=self.sampler.recipe.microbatch_tokens
         )
 
     def check_batch(self) -> tuple[tuple[Placement, ...], tuple[MicroBatch, ...]]:
         """The placements in which corrections must be right, and their micro-batches."""
-        placements = self.plan.checks()
+        placements = self.sampler.checks()
         encoded = [
             only_own_answer(encode_placement(p, self.rows, self.renderer), self.rows.number(p.kind, p.index))
             for p in placements
         ]
-        max_tokens = self.plan.recipe.microbatch_tokens
+        max_tokens = self.sampler.recipe.microbatch_tokens
         return placements, collate(encoded, replay_from=self.num_corrections, max_tokens=max_tokens)
 
 
-def load_lessons(job: Job) -> Lessons:
+def load_data(job: Job) -> TrainingData:
     """Read and check everything a job trains on. Errors as `read_rows`, `load_renderer`, `check_example`."""
     folder = Path(
         job.base_folder if (Path(job.model_folder) / "adapter_config.json").exists() else job.model_folder
@@ -72,12 +72,12 @@ def load_lessons(job: Job) -> Lessons:
     kept, kept_lengths = _usable(without_conflicts(kept_rows, new), renderer)
     # An older row with the same question would teach the old answer again; leaving it out is no loss.
     replay, replay_lengths = _usable(without_conflicts(replay_rows, (*new, *kept)), renderer)
-    material = Material(
+    row_lengths = RowLengths(
         lengths, kept_lengths, replay_lengths, renderer.context_tokens, keeps_history=renderer.keeps_history()
     )
-    return Lessons(
+    return TrainingData(
         rows=Rows(new, kept, replay),
-        plan=Plan(material, job.recipe, job.seed),
+        sampler=Sampler(row_lengths, job.recipe, job.seed),
         renderer=renderer,
         num_left_out=len(kept_rows) + len(replay_rows) - len(kept) - len(replay),
         purpose=_purpose(job, folder),

@@ -1,8 +1,8 @@
-"""The data plan: which rows stand in which step, as a pure function of seed and position.
+"""Which rows are in which step, as a pure function of seed and position.
 
 There is nothing to save and nothing to restore but a position: step 1,000 is computed, not reached. New
 examples go round in passes, each pass in its own order and with every example in it; replay rows likewise.
-A new example stands alone or inside a conversation made of replay turns, so that what is learned holds in
+A new example is alone or inside a conversation made of replay turns, so that what is learned holds in
 the middle of a chat as well as at its start. Costs a shuffle per pass; no torch, no clock, no I/O.
 """
 
@@ -27,8 +27,8 @@ MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What there is to train on: the length in tokens of each row, by kind, and the longest row allowed."""
+class RowLengths:
+    """The length in tokens of each row to train on, by kind, and the longest row allowed."""
 
     new: tuple[int, ...]
     kept: tuple[int, ...]
@@ -40,7 +40,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One row of a step: a row of the material, between replay rows that make it a conversation."""
+    """One row of a step: the row to learn, between replay rows that make it a conversation."""
 
     kind: Kind
     index: int
@@ -49,25 +49,25 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Steps and checks of one run."""
+class Sampler:
+    """Which rows are in each step and in the checks of one run. Pure; the same for the same seed."""
 
-    material: Material
+    lengths: RowLengths
     recipe: Recipe
     seed: int
 
     @property
     def new_per_step(self) -> int:
         """Placements of new examples in a step."""
-        return min(self.recipe.rows_per_step, self.recipe.rows_per_example * len(self.material.new))
+        return min(self.recipe.rows_per_step, self.recipe.rows_per_example * len(self.lengths.new))
 
     @property
     def kept_per_step(self) -> int:
         """Placements of earlier corrections in a step: a share of the older rows, all of them without replay."""
-        num_kept = len(self.material.kept)
+        num_kept = len(self.lengths.kept)
         wanted = (
             self._older_per_step
-            if not self.material.replay
+            if not self.lengths.replay
             else math.ceil(self.recipe.kept_share * self._older_per_step)
         )
         return min(wanted, self.recipe.rows_per_example * num_kept)
@@ -75,7 +75,7 @@ class Plan:
     @property
     def replay_per_step(self) -> int:
         """Replay rows in a step."""
-        return self._older_per_step - self.kept_per_step if self.material.replay else 0
+        return self._older_per_step - self.kept_per_step if self.lengths.replay else 0
 
     @property
     def _older_per_step(self) -> int:
@@ -86,15 +86,15 @@ class Plan:
     def step(self, position: int) -> tuple[Placement, ...]:
         """The rows of step number `position` (from 0)."""
         kinds: tuple[tuple[Kind, int, int], ...] = (
-            ("new", len(self.material.new), self.new_per_step),
-            ("kept", len(self.material.kept), self.kept_per_step),
+            ("new", len(self.lengths.new), self.new_per_step),
+            ("kept", len(self.lengths.kept), self.kept_per_step),
         )
         rows = [
             self._place(kind, index, turn)
             for kind, size, count in kinds
             for turn, index in self._draw(kind, size, position * count, count)
         ]
-        size, count = len(self.material.replay), self.replay_per_step
+        size, count = len(self.lengths.replay), self.replay_per_step
         rows += [
             Placement("replay", index) for _, index in self._draw("replay", size, position * count, count)
         ]
@@ -105,8 +105,8 @@ class Plan:
 
         Its turns are drawn apart from those of the steps, so what is checked was not trained word for word.
         """
-        rows: list[tuple[Kind, int]] = [("new", index) for index in range(len(self.material.new))]
-        rows += [("kept", index) for index in range(len(self.material.kept))]
+        rows: list[tuple[Kind, int]] = [("new", index) for index in range(len(self.lengths.new))]
+        rows += [("kept", index) for index in range(len(self.lengths.kept))]
         placements: list[Placement] = []
         for kind, index in rows:
             rng = random.Random(f"{self.seed}:check:{kind}:{index}")
@@ -134,16 +134,16 @@ class Plan:
             return Placement(kind, index)
         rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
         num_before = rng.randint(1, MAX_TURNS_BEFORE)
-        num_after = rng.randint(0, MAX_TURNS_AFTER) if self.material.keeps_history else 0
+        num_after = rng.randint(0, MAX_TURNS_AFTER) if self.lengths.keeps_history else 0
         return self._in_chat(kind, index, rng, num_before=num_before, num_after=num_after)
 
     def _in_chat(
         self, kind: Kind, index: int, rng: random.Random, *, num_before: int, num_after: int
     ) -> Placement:
         """The row with at most so many replay rows around it, as far as they fit."""
-        lengths = self.material.replay
-        room = min(CHAT_TOKENS, self.material.context_tokens)
-        room -= (self.material.new if kind == "new" else self.material.kept)[index]
+        lengths = self.lengths.replay
+        room = min(CHAT_TOKENS, self.lengths.context_tokens)
+        room -= (self.lengths.new if kind == "new" else self.lengths.kept)[index]
         sides: tuple[list[int], list[int]] = ([], [])
         for side, wanted in zip(sides, (num_before, num_after), strict=True):
             for chosen in (rng.randrange(len(lengths)) for _ in range(wanted if lengths else 0)):

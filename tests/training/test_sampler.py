@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from homefire.errors import ConfigError
 from homefire.training.job import TrainingRow
-from homefire.training.plan import (
+from homefire.training.recipe import FULL_MAX_PARAMETERS, Recipe
+from homefire.training.sampler import (
     CHAT_TOKENS,
-    Material,
     Placement,
-    Plan,
+    RowLengths,
+    Sampler,
     compose,
     normalize_prompt,
     without_conflicts,
 )
-from homefire.training.recipe import FULL_MAX_PARAMETERS, Recipe
 from homefire.types import Message
 from tests.support.trainer import row
 
@@ -26,8 +26,8 @@ LENGTHS = st.lists(st.integers(4, 400), max_size=30).map(tuple)
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    material = Material(
+def samplers(draw: st.DrawFn) -> Sampler:
+    lengths = RowLengths(
         new=draw(st.lists(st.integers(4, 400), min_size=1, max_size=30).map(tuple)),
         kept=draw(LENGTHS),
         replay=draw(LENGTHS),
@@ -42,67 +42,67 @@ def plans(draw: st.DrawFn) -> Plan:
         in_chat_share=draw(st.sampled_from((0.0, 0.25, 0.5, 1.0))),
         kept_share=draw(st.sampled_from((0.0, 0.25, 1.0))),
     )
-    return Plan(material, recipe, draw(st.integers(0, 5)))
+    return Sampler(lengths, recipe, draw(st.integers(0, 5)))
 
 
-@given(plans(), st.lists(st.integers(0, 300), min_size=1, max_size=5))
-def test_a_step_depends_on_nothing_but_seed_and_position(plan: Plan, positions: list[int]) -> None:
-    forward = {position: plan.step(position) for position in positions}
-    random.random()  # the plan must not draw from what others draw from
-    again = Plan(plan.material, plan.recipe, plan.seed)
+@given(samplers(), st.lists(st.integers(0, 300), min_size=1, max_size=5))
+def test_a_step_depends_on_nothing_but_seed_and_position(sampler: Sampler, positions: list[int]) -> None:
+    forward = {position: sampler.step(position) for position in positions}
+    random.random()  # the sampler must not draw from what others draw from
+    again = Sampler(sampler.lengths, sampler.recipe, sampler.seed)
     assert {position: again.step(position) for position in reversed(positions)} == forward
 
 
-@given(plans())
+@given(samplers())
 @settings(max_examples=60)
-def test_every_example_is_in_every_pass(plan: Plan) -> None:
-    num_new = len(plan.material.new)
+def test_every_example_is_in_every_pass(sampler: Sampler) -> None:
+    num_new = len(sampler.lengths.new)
     num_steps = 3 * num_new
-    seen = [p.index for step in range(num_steps) for p in plan.step(step) if p.kind == "new"]
-    assert len(seen) == num_steps * plan.new_per_step
+    seen = [p.index for step in range(num_steps) for p in sampler.step(step) if p.kind == "new"]
+    assert len(seen) == num_steps * sampler.new_per_step
     for start in range(0, len(seen) - num_new + 1, num_new):
         assert sorted(seen[start : start + num_new]) == list(range(num_new))
 
 
-@given(plans(), st.integers(0, 50))
-def test_a_step_has_the_promised_mixture(plan: Plan, position: int) -> None:
-    kinds = [placement.kind for placement in plan.step(position)]
-    assert kinds.count("new") == plan.new_per_step
-    assert plan.new_per_step <= min(
-        plan.recipe.rows_per_step, plan.recipe.rows_per_example * len(plan.material.new)
+@given(samplers(), st.integers(0, 50))
+def test_a_step_has_the_promised_mixture(sampler: Sampler, position: int) -> None:
+    kinds = [placement.kind for placement in sampler.step(position)]
+    assert kinds.count("new") == sampler.new_per_step
+    assert sampler.new_per_step <= min(
+        sampler.recipe.rows_per_step, sampler.recipe.rows_per_example * len(sampler.lengths.new)
     )
-    assert kinds.count("kept") == plan.kept_per_step
-    assert kinds.count("replay") == plan.replay_per_step
-    if plan.material.replay and plan.recipe.replay_ratio and not plan.material.kept:
-        assert kinds.count("replay") >= plan.recipe.min_replay_rows
-        assert kinds.count("replay") >= round(plan.recipe.replay_ratio * plan.new_per_step)
+    assert kinds.count("kept") == sampler.kept_per_step
+    assert kinds.count("replay") == sampler.replay_per_step
+    if sampler.lengths.replay and sampler.recipe.replay_ratio and not sampler.lengths.kept:
+        assert kinds.count("replay") >= sampler.recipe.min_replay_rows
+        assert kinds.count("replay") >= round(sampler.recipe.replay_ratio * sampler.new_per_step)
 
 
-@given(plans(), st.integers(0, 50))
-def test_no_conversation_is_longer_than_allowed(plan: Plan, position: int) -> None:
-    for placement in (*plan.step(position), *plan.checks()):
-        around = [plan.material.replay[index] for index in (*placement.before, *placement.after)]
-        own = {"new": plan.material.new, "kept": plan.material.kept, "replay": plan.material.replay}
+@given(samplers(), st.integers(0, 50))
+def test_no_conversation_is_longer_than_allowed(sampler: Sampler, position: int) -> None:
+    for placement in (*sampler.step(position), *sampler.checks()):
+        around = [sampler.lengths.replay[index] for index in (*placement.before, *placement.after)]
+        own = {"new": sampler.lengths.new, "kept": sampler.lengths.kept, "replay": sampler.lengths.replay}
         total = own[placement.kind][placement.index] + sum(around)
-        assert not around or total <= min(CHAT_TOKENS, plan.material.context_tokens)
-        if not plan.material.keeps_history:
+        assert not around or total <= min(CHAT_TOKENS, sampler.lengths.context_tokens)
+        if not sampler.lengths.keeps_history:
             assert placement.after == ()
 
 
 def test_examples_stand_alone_and_in_chats_in_the_wanted_proportion() -> None:
-    plan = Plan(Material((10,) * 8, (), (10,) * 50, 2048), Recipe(in_chat_share=0.25), 0)
+    sampler = Sampler(RowLengths((10,) * 8, (), (10,) * 50, 2048), Recipe(in_chat_share=0.25), 0)
     for index in range(8):
         placements = [
-            p for step in range(100) for p in plan.step(step) if p.kind == "new" and p.index == index
+            p for step in range(100) for p in sampler.step(step) if p.kind == "new" and p.index == index
         ]
         share = sum(bool(p.before or p.after) for p in placements) / len(placements)
         assert share == pytest.approx(0.25, abs=0.02)
-    assert any(p.before and p.after for step in range(10) for p in plan.step(step))
+    assert any(p.before and p.after for step in range(10) for p in sampler.step(step))
 
 
 def test_checks_ask_alone_and_in_conversations_that_no_step_trains() -> None:
-    plan = Plan(Material((10, 10), (10,), (10,) * 400, 2048), Recipe(), 0)
-    checks = plan.checks()
+    sampler = Sampler(RowLengths((10, 10), (10,), (10,) * 400, 2048), Recipe(), 0)
+    checks = sampler.checks()
     assert [(p.kind, p.index, bool(p.before)) for p in checks] == [
         ("new", 0, False),
         ("new", 0, True),
@@ -111,13 +111,13 @@ def test_checks_ask_alone_and_in_conversations_that_no_step_trains() -> None:
         ("kept", 0, False),
         ("kept", 0, True),
     ]
-    trained = {placement for step in range(200) for placement in plan.step(step)}
+    trained = {placement for step in range(200) for placement in sampler.step(step)}
     assert not trained & {p for p in checks if p.before}
 
 
 def test_another_seed_is_another_order() -> None:
-    material = Material((10,) * 20, (), (10,) * 20, 2048)
-    assert Plan(material, Recipe(), 0).step(0) != Plan(material, Recipe(), 1).step(0)
+    lengths = RowLengths((10,) * 20, (), (10,) * 20, 2048)
+    assert Sampler(lengths, Recipe(), 0).step(0) != Sampler(lengths, Recipe(), 1).step(0)
 
 
 def test_a_conversation_has_one_system_message_at_its_head() -> None:
