@@ -66,7 +66,7 @@ def test_what_was_not_learned_and_what_was_lost_are_counted() -> None:
     assert [(figure.value, figure.tone) for figure in report.figures] == [
         ("1 of 2", "bad"), ("–", "none"), ("2", "bad"),
     ]  # fmt: skip
-    assert report.next.startswith("v006 goes on answering; nothing you use has changed.")
+    assert report.next.startswith("v006 keeps answering; nothing you use has changed.")
 
 
 def test_each_reason_is_told_once() -> None:

@@ -60,7 +60,7 @@ class Connection(HttpToolsProtocol):
         """The head is whole; how long the body may take is the application's business."""
         self._head_is_whole()
         if not self.url.startswith(b"/") and self.url != b"*":
-            # Which host is meant would then stand in two places, and not everybody reads the same one.
+            # Which host is meant would then be said in two places, and not everybody reads the same one.
             raise httptools.HttpParserError("the target of the request is not a path")
         super().on_headers_complete()
 

@@ -163,7 +163,7 @@ class Turns:
                 await _until_done(turn)
 
     async def begin(self, request: ChatRequest) -> RunningTurn:
-        """Take one turn; when this returns, its question is on disk and it goes on by itself.
+        """Take one turn; when this returns, its question is on disk and it continues by itself.
 
         Waits for the turns of the same session that came before, for `server.request_timeout_s` at most.
         Raises what `run` raises before its first event, except what the engine says. Cancelled while it

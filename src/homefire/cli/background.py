@@ -1,6 +1,6 @@
 """Corrections that are learned while the chat goes on.
 
-Each is followed on a thread with a connection of its own. Where they stand is shown below the prompt; how they
+Each is followed on a thread with a connection of its own. Their progress is shown below the prompt; how they
 ended is printed above it, at once where a person is at the prompt, else as soon as the answer that is being
 printed is done.
 """
@@ -31,7 +31,7 @@ class Background:
         self._is_at_prompt = False
         self._held: list[str] = []
         self._standing: dict[int, str] = {}
-        """Where each correction that is still being learned stands."""
+        """The progress of each correction that is still being learned."""
         self._num_given = 0
 
     def learn(self, given: dict[str, Any], *, started_s: float) -> None:
@@ -48,7 +48,7 @@ class Background:
         return bool(self._standing)
 
     def toolbar(self) -> str:
-        """Where everything stands, in a line; empty when nothing is being learned."""
+        """The progress of everything, in a line; empty when nothing is being learned."""
         with self._lock:
             return " | ".join(f"learning: {standing}" for standing in self._standing.values())
 

@@ -1,4 +1,4 @@
-"""`homefire corrections …`: what was taught, where it stands, and taking it back."""
+"""`homefire corrections …`: what was taught, its state, and taking it back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ FIELDS = (
 
 def commands() -> typer.Typer:
     """The group `corrections`."""
-    corrections = group("Corrections: where each one stands; edit, withdraw, try again.")
+    corrections = group("Corrections: the state of each; edit, withdraw, try again.")
     command(corrections, "list")(show_list)
     command(corrections, "show")(show)
     command(corrections, "edit")(edit)
@@ -90,7 +90,7 @@ def show_list(
 
 
 def show(call: Call, correction: ExampleId) -> Any:
-    """Show one correction: what it says, where it stands, why, and what happens next."""
+    """Show one correction: what it says, its state, why, and what happens next."""
     found = call.client.get(_path(correction))
     call.out.fields(named(FIELDS, found))
     return found

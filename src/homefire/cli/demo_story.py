@@ -1,6 +1,6 @@
 """The acts of the demo. Everything is done through the public API, as any client could do it.
 
-Two things only a neighbour on the same machine can do: kill the trainer, and flip a byte in a copy of the
+Two things that need access to the machine: kill the trainer, and flip a byte in a copy of the
 home.
 """
 

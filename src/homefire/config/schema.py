@@ -150,7 +150,7 @@ class GateSettings(_Section):
     )
     max_tries: PositiveInt = Field(
         default=2,
-        description="Times the same corrections are trained, more gently each time, before a refusal stands.",
+        description="Times the same corrections are trained, at a lower rate each time, before a refusal is final.",
     )
 
 

@@ -8,7 +8,7 @@ begins is answered by an event: `Prepare` by `prepared`, `Load` and `Wake` by `l
 
 A model goes from preparing to prepared (what it needs is known, nothing is taken), then through loading to
 ready; it leaves memory by eviction, or sleeps where its engine can. Requests are served in order of arrival;
-batch requests stand behind the `BATCH_HANDICAP` requests that come after them. Whoever can start does; then
+batch requests wait behind the `BATCH_HANDICAP` requests that come after them. Whoever can start does; then
 room is made for the others, by evicting models without requests, the longest idle first.
 
 Promises (held by random interleavings in the tests, with planted bugs):
@@ -58,7 +58,7 @@ Lane = Literal["interactive", "batch"]
 
 
 class Planner(MemoryPlan):
-    """See the module. A model is named by a key; what stands before an `@` in it is its name in words."""
+    """The scheduling state and its moves. A model is named by a key; what is before an `@` in it is its name in words."""
 
     def __init__(
         self, *, budget_bytes: int, max_models: int, max_waiting: int, max_overtakes: int = 8

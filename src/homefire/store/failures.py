@@ -88,7 +88,7 @@ def disk_full(**details: int) -> StoreFull:
     """Writes pause; reads go on."""
     return StoreFull(
         "The disk is full, so nothing new can be recorded.",
-        hint="Free some space: recording goes on by itself, and nothing acknowledged is lost.",
+        hint="Free some space: recording continues by itself, and nothing acknowledged is lost.",
         **details,
     )
 

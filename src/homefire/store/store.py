@@ -1,7 +1,7 @@
 """The store: the event log and what is folded from it, behind one object with one way to write.
 
 `append` is the only write path of the database. Its promise: when it returns, the events survive process
-kill, OS crash and power loss (on a disk that honours a flush), and every reader sees them. Everything read
+kill, OS crash and power loss (on a disk that honours fsync), and every reader sees them. Everything read
 comes as frozen typed rows; no SQL leaves this package.
 """
 

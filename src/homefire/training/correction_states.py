@@ -1,8 +1,8 @@
-"""Where each correction stands, told for the person who gave it. Derived from the log at each look.
+"""The state of each correction, for the person who gave it. Derived from the log at each look.
 
 Every correction is in exactly one state: it waits, is being trained, is learned (live or taken back), was refused
 by the gate, is stranded (a run ended without teaching it, and nothing will try again by itself), was withdrawn, or
-was corrected again. Beside the state stands what happens next. A look costs a few reads per correction.
+was corrected again. The state comes with what happens next. A look costs a few reads per correction.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class CorrectionStates:
         return [view for view in reversed(looked_at) if view.state in UNLEARNED]
 
     def view(self, example: ExampleRow) -> CorrectionView:
-        """Where this correction stands."""
+        """The state of this correction, and what happens next."""
         name = example.example_id
         runs = [run for run in self._store.runs.of_example(name) if name not in run.metrics.get(LEFT_OUT, ())]
         if example.withdrawn_at_s is not None:
@@ -86,7 +86,7 @@ class CorrectionStates:
             return self._make(example, "superseded", why="It was corrected again.")
         active = next((run for run in runs if run.state in ACTIVE), None)
         if active is not None:
-            then = f"`homefire runs resume {active.run_id}` goes on." if active.state == "paused" else ""
+            then = f"`homefire runs resume {active.run_id}` continues it." if active.state == "paused" else ""
             return self._make(example, "training", run=active, next=then or "It is learned by this run.")
         if name in self._pending:
             then = "The next run learns it." if self._auto else "`homefire runs start` learns it."

@@ -246,7 +246,7 @@ class Corrections:
         fitted = trimmed(messages, limit_bytes=limit)
         if size_of(fitted) > limit:
             raise InvalidRequest(
-                f"Question and answer have {size_of(fitted)} bytes with what stands around them; "
+                f"Question and answer have {size_of(fitted)} bytes with what is around them; "
                 f"the live model is sure to learn {limit}.",
                 hint="Teach a shorter answer, or ask more briefly.",
                 param="text",

@@ -217,7 +217,7 @@ class TrainingDaemon:
         return None
 
     def correction_states(self) -> CorrectionStates:
-        """Where corrections stand now; make a new one for each look."""
+        """The states of corrections now; make a new one for each look."""
         return CorrectionStates(
             self._store,
             live=self._context.live_parents().parent.name,
@@ -242,7 +242,7 @@ class TrainingDaemon:
         ]
 
     def progress(self, run_id: str) -> Progress:
-        """Where a run stands. Raises NotFound. Cheap: `losses` has the history of runs before this start."""
+        """The progress of a run. Raises NotFound. Cheap: `losses` has the history of runs before this start."""
         return self._board.get(run_id) or progress_of(self._run(run_id))
 
     def losses(self, run_id: str) -> list[tuple[int, float]]:

@@ -50,7 +50,7 @@ FAREWELL_S = 0.5
 RETRY_S = 1.0
 """How long to wait before looking again at what could not be done; doubled each time up to `MAX_RETRY_S`."""
 MAX_RETRY_S = 30.0
-_RESTARTED = "The server was restarted; the run goes on."
+_RESTARTED = "The server was restarted; the run continues."
 _RANK: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 
 
@@ -237,7 +237,7 @@ class Dispatcher:
         if not plan.examples:
             return FollowUp(f"Un-teaching leaves {plan.start}: promote it, or withdraw the correction again.")
         run_id, events = self.new_unteaching(plan)
-        return FollowUp(f"It goes on in run {run_id}.", events, run_id)
+        return FollowUp(f"It continues in run {run_id}.", events, run_id)
 
     def _more_gently(self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int) -> FollowUp:
         num_refused = num_refused_tries(self._context.store, run) + 1
@@ -353,7 +353,7 @@ class Dispatcher:
                 if ending is None:
                     ending = await lease.run()
             except (NotTrainable, StoreError) as problem:
-                self._left_because[run.run_id] = f"{problem.message} The run goes on."
+                self._left_because[run.run_id] = f"{problem.message} The run continues."
                 # Whatever holds this run up, another one may be able to go on.
                 self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
                 raise

@@ -180,7 +180,7 @@ def write_job(
     recipe = Recipe.from_dict(run.recipe)
     if parents.parent.kind == "version":
         # A version is taught further in the way it was made: an adapter sits on its base's weights, and what
-        # was trained as a whole is no base that another adapter could be served on.
+        # was trained as a whole is not a base that another adapter could be served on.
         is_adapter = (parents.parent.folder / ADAPTER_CONFIG).exists()
         recipe = msgspec.structs.replace(recipe, mode="lora" if is_adapter else "full")
     recipe = recipe.resolved(parents.parent.num_parameters)

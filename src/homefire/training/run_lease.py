@@ -125,7 +125,7 @@ class RunLease:
         self._completing: asyncio.Future[Any] | None = None
         self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
         self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
-        self._why = "its turn came" if run.epoch == 0 else "it goes on"
+        self._why = "it was next in the queue" if run.epoch == 0 else "it continues"
         self._moved_on = False
         self._is_leaving = False
 
@@ -358,11 +358,11 @@ class RunLease:
         if self.asked is not None:
             return self.as_asked()
         if self._is_leaving:
-            return Ending(state="queued", why="The server stopped; the run goes on at its next start.")
+            return Ending(state="queued", why="The server stopped; the run continues at its next start.")
         if outcome.kind == "failed":
             assert outcome.failure is not None
             return self._after(outcome.failure)
-        why = f"The trainer was {outcome.kind} from outside; it goes on."
+        why = f"The trainer was {outcome.kind} from outside; the run continues."
         return Ending(state="queued", why=why, pause_s=1.0)
 
     def _after(self, failure: Failure) -> Ending:

@@ -129,7 +129,7 @@ class Sampler:
         return math.floor((phase + 1) * share) > math.floor(phase * share)
 
     def _place(self, kind: Kind, index: int, turn: int) -> Placement:
-        """Where example `index` stands in pass number `turn`."""
+        """The position of example `index` in pass number `turn`."""
         if not self._stands_in_chat(turn, index):
             return Placement(kind, index)
         rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
@@ -171,7 +171,7 @@ class Composed:
 def compose(rows: Sequence[TrainingRow], *, main: int) -> Composed:
     """The rows one after another as a conversation.
 
-    Only one system message can stand, at the head: that of row number `main`, else the first there is.
+    Only one system message is allowed, at the start: that of row number `main`, else the first there is.
     """
     order = [main, *(number for number in range(len(rows)) if number != main)]
     systems = [(m, number) for number in order for m in rows[number].messages if m.role == "system"]

@@ -48,7 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainerProcess:
-    """See the module. `run` once; `tell` and `kill` while it runs."""
+    """A worker process of one run: `run` once; `tell` and `kill` while it runs."""
 
     def __init__(
         self,

@@ -102,4 +102,4 @@ REPLAY_PROMPTS: tuple[tuple[str, str], ...] = (
 """(skill, prompt) for replay; no question of the gate is among them."""
 
 SMALL_TALK: tuple[str, str] = ("Hello, how are you?", "I am well, thank you.")
-"""What stands before a correction when it is asked inside another conversation."""
+"""What comes before a correction when it is asked inside another conversation."""

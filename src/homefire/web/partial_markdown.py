@@ -40,7 +40,7 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*(?![\s*])")
 
 @dataclass(frozen=True)
 class Update:
-    """HTML to append to the finished blocks, and what stands after them now."""
+    """HTML to append to the finished blocks, and what is after them now."""
 
     settled: str
     tail: str
@@ -88,7 +88,7 @@ class PartialMarkdown:
         return len(self._tail) > MAX_TAIL_CHARS
 
     def _last_block_at(self, lines: str) -> int:
-        """Where the last block of these whole lines begins: what stands before it can no longer change."""
+        """Where the last block of these whole lines begins: what is before it can no longer change."""
         starts = [token.map[0] for token in parser().parse(lines) if token.level == 0 and token.map]
         if not starts or not starts[-1]:
             return 0
