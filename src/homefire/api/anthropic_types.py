@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(min_length=1)]
 
 
 class CacheControl(Struct, frozen=True, forbid_unknown_fields=True):
-    """A wish that is always granted: every prefix is cached."""
+    """Accepted and needs nothing: every prefix is cached."""
 
     type: Literal["ephemeral"]
     ttl: str | None = None

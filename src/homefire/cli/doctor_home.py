@@ -56,7 +56,7 @@ def check_scrub(home: Home) -> Check:
     if report.damaged:
         return fail(
             f"damaged on the disk: {', '.join(report.damaged[:5])}",
-            why="Bits flipped, or somebody else wrote there. What is damaged is not used.",
+            why="Bits flipped, or another program wrote there. Damaged files are not used.",
             todo="Run `homefire versions verify`; for a base model: remove it and add it again. Check the disk.",
         )
     return passed(f"{report.num_files} files were read again and are what was written")
@@ -196,13 +196,13 @@ def check_workers() -> Check:
     one = len(orphans) == 1
     return warn(
         f"{'process' if one else 'processes'} {', '.join(orphans)} {'works' if one else 'work'} for no server",
-        why="Memory is held that nobody uses.",
+        why="Memory is held that nothing uses.",
         todo=f"kill {' '.join(orphans)}",
     )
 
 
 def rebuild_tables(home: Home) -> CheckReport:
-    """Make damaged tables anew from the log, which is what happened; returns what was found before.
+    """Rebuild damaged tables from the log; returns what was found before.
 
     Held under the home's lock, so a running server is refused. The log itself is verified first: from a damaged
     log nothing is rebuilt. All tables are replaced in one transaction; a rebuild that is killed leaves what was.

@@ -94,7 +94,7 @@ class Output:
             self.stream.flush()
 
     def note(self, text: str) -> None:
-        """An aside for people, on standard error, so that a pipe gets the result alone."""
+        """A note for people, on standard error, so that a pipe gets the result alone."""
         if not self.json:
             self.notes.write(paint(printable(text), "dim", self.notes) + "\n")
             self.notes.flush()

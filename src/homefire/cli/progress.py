@@ -123,13 +123,13 @@ def wait_until_learned(
     """
     run = follow(client, run_of(client, given), show=show)
     while (again := next_try(client, run, given["example_id"])) is not None:
-        say(f"{run['version']} did not pass its gate; the correction is taught again, more gently")
+        say(f"{run['version']} did not pass its gate; the correction is taught again at a lower rate")
         run = follow(client, again, show=show)
     return verdict(run, took_s=time.monotonic() - started_s)
 
 
 def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
-    """The run in which a refused correction is taught again, more gently; None when there is none."""
+    """The run in which a refused correction is taught again at a lower rate; None when there is none."""
     if run["state"] != "refused" or run["promoted"] or not run["gate_reasons"]:
         return None
     for _ in range(_NEXT_TRY_POLLS):

@@ -28,7 +28,8 @@ class ServerSettings(_Section):
     """The one port where everything is served."""
 
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on. Anything but loopback needs an API key."
+        default="127.0.0.1",
+        description="Address to listen on. Any other address than loopback needs an API key.",
     )
     port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     max_body_bytes: PositiveInt = Field(default=8 * MIB, description="Largest request body that is read.")

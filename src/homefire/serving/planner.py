@@ -2,7 +2,7 @@
 
 Events are methods and return effects, to be carried out in the order they are given. Everything an effect
 begins is answered by an event: `Prepare` by `prepared`, `Load` and `Wake` by `loaded`, `Sleep` by `slept`,
-`Evict` by `unloaded` (each but the last two also by `load_failed`), `Start` by `finished` or `cancelled`,
+`Evict` by `unloaded` (each except the last two also by `load_failed`), `Start` by `finished` or `cancelled`,
 `ParkTraining` by `training_parked` or `training_not_parked`, `ResumeTraining` by `training_started` or
 `training_ended`. Time comes in as seconds of any clock that does not jump.
 
@@ -58,7 +58,7 @@ Lane = Literal["interactive", "batch"]
 
 
 class Planner(MemoryPlan):
-    """The scheduling state and its moves. A model is named by a key; what is before an `@` in it is its name in words."""
+    """The scheduling state and its moves. A model is named by a key; what is before an `@` in it is its name."""
 
     def __init__(
         self, *, budget_bytes: int, max_models: int, max_waiting: int, max_overtakes: int = 8

@@ -130,7 +130,7 @@ class CorrectionChanges:
         return self._row(made.example_id)
 
     async def retry(self, example_id: str, *, principal: str) -> RunRow:
-        """Queue a run of this correction alone, more gently where it was refused alone before.
+        """Queue a run of this correction alone, at a lower rate where it was refused alone before.
 
         Raises NotFound, NotTrainable, and Conflict where it is on its way, live, or does not count any more.
         """

@@ -113,7 +113,7 @@ class CorrectionStates:
     def _after_a_run(self, example: ExampleRow, runs: Sequence[RunRow]) -> CorrectionView:
         retry = f"`homefire corrections retry {example.example_id[:12]}` teaches it"
         if not runs:
-            return self._make(example, "stranded", why="Its run began anew without it.", next=f"{retry}.")
+            return self._make(example, "stranded", why="Its run started over without it.", next=f"{retry}.")
         run = runs[0]
         version = self._store.versions.get(run.version) if run.version is not None else None
         if version is not None and version.version in self._lived:
@@ -124,7 +124,7 @@ class CorrectionStates:
             if self._auto and num_refused <= MAX_REFUSALS:
                 then = "It is taught again with the next correction."
             else:
-                then = f"It needs you: edit it, withdraw it, or {retry} once more."
+                then = f"Nothing more happens by itself: edit it, withdraw it, or {retry} once more."
             return self._make(
                 example, "refused", run=run, why=run.why, reasons=version.gate_reasons, next=then
             )

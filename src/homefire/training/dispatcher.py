@@ -1,4 +1,4 @@
-"""The loop that never forgets a run: collects what waits, takes the next run, writes how it ended.
+"""The queue of runs: collects waiting corrections, starts the next run, records how it ended.
 
 One run at a time, the most urgent first, the oldest among equals. Everything it knows is in the log: after a
 restart it queues again what was running, and the run goes on where its files say it was. What it cannot do
@@ -252,14 +252,14 @@ class Dispatcher:
                 examples = list(plan.examples)
             recipe = gentler(Recipe.from_dict(run.recipe), num_parameters)
             run_id, events = self._new_run(
-                examples, priority=run.priority, name="corrections, more gently", recipe=recipe, plan=plan
+                examples, priority=run.priority, name="corrections, at a lower rate", recipe=recipe, plan=plan
             )
-            return FollowUp(f"It is tried again, more gently, in run {run_id}.", events, run_id)
+            return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, run_id)
         if run.unteaches:
-            return FollowUp("What was to be un-taught is still known; withdraw it again to try once more.")
+            return FollowUp("The withdrawn correction is still known; withdraw it again to try once more.")
         if self._auto and num_refused <= MAX_REFUSALS:
             return FollowUp("It is tried again with the next corrections.")
-        return FollowUp("It needs you: edit, withdraw or retry the corrections.")
+        return FollowUp("Nothing more happens by itself: edit, withdraw or retry the corrections.")
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._is_stopping:
@@ -383,7 +383,7 @@ class Dispatcher:
 
 
 def _told(problem: BaseException) -> str:
-    """An error as a sentence for people; of one nobody foresaw its kind, too."""
+    """An error as a sentence for people; an unforeseen one also with its type."""
     if isinstance(problem, HomefireError):
         return str(problem)
     return f"{type(problem).__name__}: {problem}"

@@ -182,7 +182,7 @@ class RunLease:
             return Ending(state="failed", why=str(problem))
 
     async def ask(self, ask: Ask) -> None:
-        """Pass a person's wish on. Raises Conflict where it cannot be granted now."""
+        """Pass a person's request on. Raises Conflict where it cannot be granted now."""
         if self._completing is None:
             self.asked = ask
             if self._collecting_replay is not None:
@@ -222,7 +222,7 @@ class RunLease:
             if run.unteaches:
                 plan = plan_unteaching(context.store, context.live_parents().parent.name)
                 if plan is None or not self._carries_out(plan):
-                    why = "What is live changed, or what is to be un-taught: it is planned anew."
+                    why = "The live model or the withdrawn corrections changed: the run is planned again."
                     return Ending(state="skipped", why=why, again="rest")
             new = counting(self._dataset())
             if not new:

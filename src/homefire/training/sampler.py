@@ -1,6 +1,6 @@
 """Which rows are in which step, as a pure function of seed and position.
 
-There is nothing to save and nothing to restore but a position: step 1,000 is computed, not reached. New
+There is nothing to save or restore except a position: step 1,000 is computed, not reached. New
 examples go round in passes, each pass in its own order and with every example in it; replay rows likewise.
 A new example is alone or inside a conversation made of replay turns, so that what is learned holds in
 the middle of a chat as well as at its start. Costs a shuffle per pass; no torch, no clock, no I/O.

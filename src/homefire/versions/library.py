@@ -79,8 +79,8 @@ class Library:
     ) -> VersionRow:
         """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
 
-        Raises BadModel for a folder that is not a sound model, a StoreError for the disk; then there is no version, and what
-        was written so far is found again by content the next time.
+        Raises BadModel for a folder that is not a sound model, a StoreError for the disk. Then there is no
+        version, and what was written so far is found again by content the next time.
         """
         async with self._lock:
             known = self.of_run(lineage.run_id) if lineage.run_id is not None else None

@@ -126,6 +126,6 @@ def _next(version: str, *, passed: bool, is_live: bool, live: str) -> str:
     if passed:
         return f"{live} answers now. Promote {version} on the page of versions to use it."
     return (
-        f"{live} keeps answering; nothing you use has changed. What was not learned is tried again, more gently, "
+        f"{live} keeps answering; nothing you use has changed. What was not learned is tried again at a lower rate, "
         "and with your next corrections."
     )

@@ -31,7 +31,7 @@ MAX_HELD_CHARS = 200
 """A line longer than this is shown whatever it may become."""
 
 _HALF_MARK = re.compile(r"[\s>]*(?:[`~]+[^`\s]*|#{1,6}|[-+*_=:|]|[-*_=:|][-*_=:|\s]*|\d{1,9}[.)]?)?\s*")
-"""A line of nothing but what begins a block."""
+"""A line that has only the marks that begin a block."""
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ITEM = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)])\s")
 _STRONG = re.compile(r"(?<![\w*])\*\*(?![\s*])")
