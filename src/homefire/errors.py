@@ -157,7 +157,7 @@ class EngineOutOfMemory(EngineError):
 
 
 class EngineTimeout(EngineError):
-    """The engine gave no sign of life for longer than the stated time."""
+    """The engine did not respond for longer than the stated time."""
 
     code, http_status = "engine_timeout", 504
 

@@ -149,7 +149,7 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     if state in ("done", "refused") and version:
         raise NotLearned(
             f"Version {version} was trained but not promoted: {_reasons(run)}",
-            hint=f"`homefire versions show {version}` tells all; "
+            hint=f"`homefire versions show {version}` shows everything; "
             f"`homefire versions promote {version} --override --why …` promotes it all the same.",
             run_id=run["run_id"],
             version=version,

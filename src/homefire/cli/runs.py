@@ -164,7 +164,7 @@ def _open_run(call: Call) -> str:
 
     runs = call.client.get("/v1/queue")["runs"]
     if not runs:
-        raise NotFound("Nothing is being trained.", hint="`homefire runs list` shows what was.")
+        raise NotFound("Nothing is being trained.", hint="`homefire runs list` shows past runs.")
     return str(runs[0]["run_id"])
 
 

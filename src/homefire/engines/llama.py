@@ -213,7 +213,7 @@ class LlamaModel:
         """The refusal of a prompt that leaves no room for an answer."""
         limit = self.spec.context_length
         return ContextOverflow(
-            f"The prompt has {prompt_tokens} tokens; {self.spec.name} holds {limit}, the answer included.",
+            f"The prompt has {prompt_tokens} tokens; {self.spec.name} holds {limit}, including the answer.",
             hint="Shorten the conversation, or use a model with a longer context.",
             prompt_tokens=prompt_tokens,
             limit=limit,

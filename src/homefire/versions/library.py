@@ -79,7 +79,7 @@ class Library:
     ) -> VersionRow:
         """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
 
-        Raises BadModel for a folder that is not a sound model, a StoreError for the disk. Then there is no
+        Raises BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
         version, and what was written so far is found again by content the next time.
         """
         async with self._lock:

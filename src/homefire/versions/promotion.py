@@ -194,7 +194,7 @@ def _refused(version: str, *, judged: bool, reasons: tuple[str, ...]) -> Conflic
         )
     return Conflict(
         f"{version} did not pass its gate: {' '.join(reasons)}",
-        hint="Override the gate with a reason if you want it nevertheless.",
+        hint="Override the gate with a reason if you want it anyway.",
         version=version,
         reasons=list(reasons),
     )
