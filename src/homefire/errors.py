@@ -199,7 +199,7 @@ class StoreError(HomefireError):
 
 
 class StoreFull(StoreError):
-    """The disk is full: writes pause, nothing acknowledged is lost, reads go on."""
+    """The disk is full: writes pause, nothing acknowledged is lost, reads still work."""
 
     code, http_status = "disk_full", 507
 

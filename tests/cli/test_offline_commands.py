@@ -178,7 +178,7 @@ def test_doctor_rebuilds_a_damaged_table_and_says_what_differed(offline: Command
     assert result.code == 0
     assert "Table aliases, row live: target is not what the log tells." in result.out
     assert "Table dataset_examples lacks the row" in result.out
-    assert "Made anew from 5 events" in result.out
+    assert "Rebuilt from 5 events" in result.out
     assert store_check(offline("doctor", "--json"))["status"] == "pass"
     again = offline("doctor", "--rebuild", "--json")
     assert again.document == {"ok": True, "num_events": 5, "differed": []}

@@ -93,6 +93,6 @@ def test_a_version_that_is_live_although_it_was_refused() -> None:
     verdict = verdict_on({"t2": "no"})
     report = report_on(verdict, live="v007")
     assert report.outcome == (
-        "v007 did not pass its checks and was promoted all the same: 1 of 2 corrections was not learned."
+        "v007 did not pass its checks and was promoted anyway: 1 of 2 corrections was not learned."
     )
     assert "roll back" in report.next

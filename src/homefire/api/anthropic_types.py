@@ -186,7 +186,7 @@ class ModelCard(Struct, frozen=True):
 
 
 class ModelCards(Struct, frozen=True):
-    """A page of them; `last_id` is where the next one goes on."""
+    """A page of them; `last_id` is where the next one starts."""
 
     data: list[ModelCard]
     first_id: str | None

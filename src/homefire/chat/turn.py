@@ -5,7 +5,7 @@
 Promises:
 - what was asked is on disk before anything is generated, and stays there however the turn ends: a failed,
   stopped or interrupted turn can be asked again;
-- a turn belongs to the server: it goes on whoever watches. `run` cancels it when its reader leaves (unless the
+- a turn belongs to the server: it continues no matter who watches. `run` cancels it when its reader leaves (unless the
   request says otherwise), `begin` leaves that to the caller;
 - when Ended is seen, the answer is on disk; if it cannot be recorded the watchers get that error, never an
   Ended;
@@ -65,7 +65,7 @@ from homefire.world import World
 log = logging.getLogger(__name__)
 
 NUM_REMEMBERED = 256
-"""Turns that ended lately and can still be watched from any position."""
+"""Turns that ended recently and can still be watched from any position."""
 MANY_MESSAGES, MANY_CHARS, MANY_TURNS = 50, 50_000, 25
 """Above these a request is prepared on a thread: on the event loop it would take more than a millisecond."""
 INTERRUPTED = "The server stopped before this answer was finished."
@@ -97,7 +97,7 @@ class RunningTurn:
     """What it is recorded as if its task is cancelled."""
     has_begun: bool = False
     outcome: Outcome | None = None
-    """How it ended; None while it goes on."""
+    """How it ended; None while it runs."""
     ended: Ended | None = None
     """What it ended with, if it was answered."""
     task: asyncio.Task[None] | None = None

@@ -116,7 +116,7 @@ def edit(
 def withdraw(call: Call, correction: ExampleId, why: Why = None, yes: Yes = False) -> Any:
     """Take a correction back; what answers now is un-taught where it learned it."""
     found = call.client.get(_path(correction))
-    then = " What answers now is made anew without it." if found["live"] else ""
+    then = " What answers now is made again without it." if found["live"] else ""
     call.confirm(f"Withdraw “{found['question']}” → “{found['answer']}”?{then}", yes=yes)
     found = call.client.delete(_path(correction), {"why": why} if why else None)
     call.out.line("It is withdrawn." + (f" {found['next']}" if found["next"] else ""))

@@ -90,7 +90,7 @@ class Story:
         )
 
     def ask_before(self, client: Client) -> str:
-        """Who is there, what it can, and that it does not know what nobody told it."""
+        """What is running, what it can do, and that it does not know what it was never told."""
         report = self.report
         report.act("Ember answers: a tiny model, honest about what it does not know")
         self._exchange(client, "Who are you?", when="before")
@@ -280,7 +280,7 @@ class Story:
             time.sleep(0.01)
 
     def _learned(self, name: str, run: dict[str, Any], detail: str) -> None:
-        """The promise that a run ended with a promoted version; without one the story cannot go on."""
+        """The promise that a run ended with a promoted version; without one the demo cannot continue."""
         self.report.promise(name, is_promoted(run), detail)
         if not is_promoted(run):
             self.report.say(f"{run['state']}: {' '.join(run['gate_reasons']) or run['why']}")

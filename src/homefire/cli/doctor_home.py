@@ -177,7 +177,7 @@ def check_store(home: Home, *, full: bool) -> Check:
     return fail(
         "; ".join(str(problem) for problem in report.problems),
         why="What is stored is not what was written.",
-        todo="Do not delete anything. `homefire doctor --rebuild` makes the tables anew from the log; "
+        todo="Do not delete anything. `homefire doctor --rebuild` rebuilds the tables from the log; "
         "what it cannot repair comes from a backup.",
     )
 
@@ -225,7 +225,7 @@ def rebuild_tables(home: Home) -> CheckReport:
         after = store.check()
     if not after.is_sound:
         raise PromiseBroken(
-            f"The tables were made anew from {after.num_events} events, but this is still wrong: "
+            f"The tables were rebuilt from {after.num_events} events, but this is still wrong: "
             + " ".join(after.problems),
             hint="Do not delete anything. Restore a backup, or report it.",
             differed=list(before.problems),

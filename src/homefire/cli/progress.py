@@ -94,7 +94,7 @@ def run_of(client: Client, given: dict[str, Any]) -> str:
         reason = client.get("/v1/queue")["waiting_reason"]
         if reason:
             raise NotLearned(
-                f"The correction is written down, but it is not being trained: {reason}",
+                f"The correction is recorded, but it is not being trained: {reason}",
                 hint="`homefire runs start` trains what waits; `homefire queue list` shows it.",
                 example_id=given["example_id"],
             )
@@ -150,7 +150,7 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
         raise NotLearned(
             f"Version {version} was trained but not promoted: {_reasons(run)}",
             hint=f"`homefire versions show {version}` shows everything; "
-            f"`homefire versions promote {version} --override --why …` promotes it all the same.",
+            f"`homefire versions promote {version} --override --why …` promotes it anyway.",
             run_id=run["run_id"],
             version=version,
         )

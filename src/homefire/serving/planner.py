@@ -188,7 +188,7 @@ class Planner(MemoryPlan):
         return self._plan(now_s)
 
     def tick(self, now_s: float) -> Effects:
-        """Time has passed: requests over their deadline are refused, training may go on."""
+        """Time has passed: requests over their deadline are refused, training may continue."""
         effects: list[Effect] = []
         for request in [request for request in self._waiting if request.deadline_s <= now_s]:
             reason = in_words(request, self._models.values(), training=self._training)
@@ -244,7 +244,7 @@ class Planner(MemoryPlan):
         return self._plan(now_s)
 
     def unloaded(self, model: str, *, now_s: float) -> Effects:
-        """An evicted model is gone. Who asked for it meanwhile has it loaded anew."""
+        """An evicted model is gone. Who asked for it meanwhile has it loaded again."""
         known = self._in_state(model, "evicting")
         del self._models[model]
         effects: list[Effect] = []
@@ -258,11 +258,11 @@ class Planner(MemoryPlan):
         return (*effects, *self._plan(now_s))
 
     def unload(self, model: str, *, now_s: float) -> Effects:
-        """A model is to leave: who asked before is served first, who asks later has it loaded anew."""
+        """A model is to leave: who asked before is served first, who asks later has it loaded again."""
         return self._retire(model, before=self._num_submitted + 1, now_s=now_s)
 
     def broken(self, model: str, *, now_s: float) -> Effects:
-        """A loaded model does not work any more: nobody starts on it, and it is prepared and loaded anew."""
+        """A loaded model does not work any more: nobody starts on it, and it is prepared and loaded again."""
         return self._retire(model, before=0, now_s=now_s)
 
     def pinned(self, model: str, *, now_s: float) -> Effects:
@@ -300,7 +300,7 @@ class Planner(MemoryPlan):
         return self._plan(now_s)
 
     def training_not_parked(self, *, now_s: float) -> Effects:
-        """Training could not be parked; it is not asked again until it starts anew."""
+        """Training could not be parked; it is not asked again until it starts again."""
         self._training = "unparkable"
         return self._plan(now_s)
 
@@ -432,7 +432,7 @@ class Planner(MemoryPlan):
         return [Refuse(request.ticket, cause) for request in waiting]
 
     def _queue_is_full(self) -> QueueIsFull:
-        """Come back when those that wait have started: requests under way end at the rate they lately did."""
+        """Come back when those that wait have started: requests under way end at the rate they did recently."""
         num_waiting = len(self._waiting)
         mean_s = sum(self._durations_s) / len(self._durations_s) if self._durations_s else 1.0
         return QueueIsFull(

@@ -100,7 +100,7 @@ def _missing_manifests(connection: Connection, blobs: BlobStore) -> list[str]:
 
 
 def _compare_projections(home: Home, connection: Connection, log: EventLog) -> tuple[int, list[str]]:
-    """`(rows compared, differences)` between the live tables and the log folded anew."""
+    """`(rows compared, differences)` between the live tables and the log folded again."""
     with translated_os_errors(home.cache), tempfile.TemporaryDirectory(dir=home.cache) as folder:
         fresh = driver.connect(Path(folder) / "fresh.db", isolation_level=None)
         try:

@@ -1,7 +1,7 @@
 """From a worker's result to a version that is live, in phases that can each be killed and done again.
 
 publish → judge → promote → done. Each phase leaves its fact in the log (VersionPublished, GateJudged,
-AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run goes on with the first fact
+AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run continues with the first fact
 that is missing. A version that the gate refuses is kept, unpromoted, with the reasons; the run is then `refused`.
 A version is not promoted when live moved meanwhile or one of its corrections was withdrawn: then what still counts
 is taught again from what is live.

@@ -1,7 +1,7 @@
 """The queue of runs: collects waiting corrections, starts the next run, records how it ended.
 
 One run at a time, the most urgent first, the oldest among equals. Everything it knows is in the log: after a
-restart it queues again what was running, and the run goes on where its files say it was. What it cannot do
+restart it queues again what was running, and the run continues where its files say it was. What it cannot do
 now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
 
 One bad run never ends the loop: whatever goes wrong with a run makes that run `failed`, with the reason, and the
@@ -101,7 +101,7 @@ class Dispatcher:
         self._task.add_done_callback(self._notice_end)
 
     async def stop(self) -> None:
-        """Let a worker save and leave; its run goes on at the next start."""
+        """Let a worker save and leave; its run continues at the next start."""
         self._is_stopping = True
         self._stopping.set()
         self._bell.set()
@@ -359,7 +359,7 @@ class Dispatcher:
                 raise
             except Exception as problem:
                 logger.exception("Run %s failed", run.run_id)
-                ending = Ending(state="failed", why=f"It could not go on: {_told(problem)}")
+                ending = Ending(state="failed", why=f"It could not continue: {_told(problem)}")
             await self.move(msgspec.structs.replace(run, epoch=lease.epoch), ending)
         finally:
             self.lease = None

@@ -67,7 +67,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs took lately: seconds in each phase, and steps. Medians."""
+    """What runs took recently: seconds in each phase, and steps. Medians."""
 
     phase_s: Mapping[str, float]
     steps: float

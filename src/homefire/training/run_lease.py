@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 Do = Literal["pause", "stop", "skip", "withdraw"]
-"""`withdraw`: one of the run's corrections was taken back; the run ends, and the others are queued anew."""
+"""`withdraw`: one of the run's corrections was taken back; the run ends, and the others are queued again."""
 ASKED_STATE: dict[Do, RunState] = {
     "pause": "paused",
     "stop": "stopped",
@@ -203,7 +203,7 @@ class RunLease:
         self._completing.cancel()
 
     async def leave(self, timeout_s: float) -> None:
-        """The server stops: let the worker save and end, at most so long; the run will go on."""
+        """The server stops: let the worker save and end, at most so long; the run will continue."""
         self._is_leaving = True
         if self._process is not None and self._process.pid is not None:
             await self._tell(self._process, "pause", timeout_s=timeout_s)
@@ -213,7 +213,7 @@ class RunLease:
         """Fix rows and parent at the first lease and check the parent at each; an Ending: nothing to learn.
 
         A run that waits for a lease while live moves, or while one of its corrections is corrected again or
-        withdrawn, begins anew from what is live and counts now. One that has a result is only completed.
+        withdrawn, starts over from what is live and counts now. One that has a result is only completed.
         """
         context, run = self._context, self._run
         is_trained = has_result(self._run_dir) or context.library.of_run(run.run_id) is not None
@@ -269,9 +269,9 @@ class RunLease:
         await asyncio.to_thread(discard_preparation, self._run_dir)
         self._checkpoint_step = 0
         if origin.live_then != live:
-            self._why = f"live moved from {origin.live_then} to {live}: it begins anew"
+            self._why = f"live moved from {origin.live_then} to {live}: it starts over"
         else:
-            self._why = "its corrections changed: it begins anew"
+            self._why = "its corrections changed: it starts over"
 
     async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
         context = self._context
@@ -351,7 +351,7 @@ class RunLease:
         return self._ending(await self._process.run(self._on_event))
 
     def _ending(self, outcome: Outcome) -> Ending | None:
-        """What the worker's end means; None: it is done and the run goes on."""
+        """What the worker's end means; None: it is done and the run continues."""
         if outcome.kind == "done" and (self.asked is None or self.asked.do == "pause"):
             self.asked = None  # it was done before it could pause
             return None

@@ -2,7 +2,7 @@
 
 Two lists that share no question: those the gate asks before and after, and those whose answers are replayed in
 training. What is replayed says nothing about what is kept, so it must not be what is measured. Short and
-closed on purpose: a sound model's greedy answers to them hardly change by a little teaching, so a change
+closed on purpose: a healthy model's greedy answers to them hardly change by a little teaching, so a change
 means something. Nothing is assumed about the right answers; the parent's own are the reference.
 """
 

@@ -196,7 +196,7 @@ class Library:
                 raise CorruptData(
                     f"{manifest.version} was not written as it was read: {problems[0].name} is "
                     f"{problems[0].what}.",
-                    hint="Look at the disk (dmesg, SMART) before you go on.",
+                    hint="Look at the disk (dmesg, SMART) before you continue.",
                 )
             replace_directory(aside, self._home.versions / manifest.folder_name, self._world)
         except BaseException:

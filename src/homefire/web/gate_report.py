@@ -75,7 +75,7 @@ def _refused(version: str, scores: Mapping[str, Any], *, is_live: bool) -> str:
         causes.append(f"{counted(lost, 'answer')} that used to be right {_was(lost)} lost")
     if not scores:
         causes = ["it could not be checked"]
-    held_back = "did not pass its checks and was promoted all the same" if is_live else "was held back"
+    held_back = "did not pass its checks and was promoted anyway" if is_live else "was held back"
     return f"{version} {held_back}: {' and '.join(causes) or 'not every check held'}."
 
 
