@@ -44,8 +44,8 @@ MIN_SKILL_RATIO = 0.95
 NUM_ANSWERS_AFTER_SWAP = 20
 
 
-class CannotGoOn(Exception):
-    """A promise is broken on which the rest of the story rests."""
+class DemoEnded(Exception):
+    """A promise is broken that the rest of the demo depends on."""
 
 
 class Story:
@@ -71,7 +71,7 @@ class Story:
                 self.verify(client)
             self.notice_a_flipped_byte()
             self.stop()
-        except CannotGoOn:
+        except DemoEnded:
             self.report.say("The story ends here: what follows rests on what is broken.")
         finally:
             self.server.stop()
@@ -284,7 +284,7 @@ class Story:
         self.report.promise(name, is_promoted(run), detail)
         if not is_promoted(run):
             self.report.say(f"{run['state']}: {' '.join(run['gate_reasons']) or run['why']}")
-            raise CannotGoOn
+            raise DemoEnded
 
     def _keep_version(self, client: Client, version: str) -> None:
         row = client.get(f"/v1/versions/{version}")

@@ -134,7 +134,7 @@ def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterat
             yield f"Table {table.name} has a row {_name(is_row[:num_keys])} that no event made."
             is_row = live_rows.fetchone()
         elif is_row is None or should[:num_keys] < is_row[:num_keys]:
-            yield f"Table {table.name} lacks the row {_name(should[:num_keys])} that the log tells of."
+            yield f"Table {table.name} lacks the row {_name(should[:num_keys])} that the log has."
             should = fresh_rows.fetchone()
         else:
             wrong = [
@@ -143,7 +143,7 @@ def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterat
             if wrong:
                 yield (
                     f"Table {table.name}, row {_name(is_row[:num_keys])}: {', '.join(wrong)} "
-                    "is not what the log tells."
+                    "differs from the log."
                 )
             is_row, should = live_rows.fetchone(), fresh_rows.fetchone()
 

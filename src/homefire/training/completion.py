@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 WHO = "training"
-Again = Literal["gentler", "rest"]
-"""What becomes of a run's corrections: the same ones with a gentler recipe, or what still counts of them from what
+Again = Literal["retry", "rest"]
+"""What becomes of a run's corrections: the same ones at a lower rate, or what still counts of them from what
 is live by then."""
 
 
@@ -178,7 +178,7 @@ class Completion:
             why = f"{name} was taught {_named(withdrawn)}, withdrawn meanwhile: it does not go live."
             return _Decision(state="stopped", why=why, again="rest")
         if version.gate_passed is not True:
-            return _Decision(state="refused", why=outcome_of(version), again="gentler")
+            return _Decision(state="refused", why=outcome_of(version), again="retry")
         if not self._settings.gate.auto_promote:
             return _Decision(
                 why=f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."

@@ -29,9 +29,9 @@ from homefire.training.ledger import (
     MAX_REFUSALS,
     counting,
     examples_of,
-    gentler,
     learned_by,
     num_refused_tries,
+    recipe_for_retry,
     refused,
 )
 from homefire.training.preparation import recipe_from_settings
@@ -215,8 +215,8 @@ class Dispatcher:
             if run.unteaches and ending.again == "rest":
                 return self._unteach_again(parents.parent.name)
             examples = counting(examples_of(self._context.store, run))
-            if ending.again == "gentler":
-                return self._more_gently(run, examples, num_parameters=parents.parent.num_parameters)
+            if ending.again == "retry":
+                return self._retry_at_lower_rate(run, examples, num_parameters=parents.parent.num_parameters)
             known = {example.example_id for example in learned_by(self._context.store, parents.parent.name)}
             examples = [example for example in examples if example.example_id not in known]
             if not examples:
@@ -239,7 +239,9 @@ class Dispatcher:
         run_id, events = self.new_unteaching(plan)
         return FollowUp(f"It continues in run {run_id}.", events, run_id)
 
-    def _more_gently(self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int) -> FollowUp:
+    def _retry_at_lower_rate(
+        self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int
+    ) -> FollowUp:
         num_refused = num_refused_tries(self._context.store, run) + 1
         if not examples:
             return FollowUp("Its corrections were corrected again or withdrawn meanwhile.")
@@ -250,7 +252,7 @@ class Dispatcher:
                 if plan is None or not plan.examples:
                     return FollowUp("What was to be un-taught changed: withdraw it again.")
                 examples = list(plan.examples)
-            recipe = gentler(Recipe.from_dict(run.recipe), num_parameters)
+            recipe = recipe_for_retry(Recipe.from_dict(run.recipe), num_parameters)
             run_id, events = self._new_run(
                 examples, priority=run.priority, name="corrections, at a lower rate", recipe=recipe, plan=plan
             )

@@ -122,7 +122,7 @@ class Sampler:
             drawn.append((turn, _shuffled(size, f"{self.seed}:{kind}:{turn}")[place]))
         return drawn
 
-    def _stands_in_chat(self, turn: int, index: int) -> bool:
+    def _is_in_chat(self, turn: int, index: int) -> bool:
         """In fixed proportion over the passes of one example, and over the examples of one pass."""
         share = self.recipe.in_chat_share
         phase = turn + index * 0.618
@@ -130,7 +130,7 @@ class Sampler:
 
     def _place(self, kind: Kind, index: int, turn: int) -> Placement:
         """The position of example `index` in pass number `turn`."""
-        if not self._stands_in_chat(turn, index):
+        if not self._is_in_chat(turn, index):
             return Placement(kind, index)
         rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
         num_before = rng.randint(1, MAX_TURNS_BEFORE)
