@@ -142,8 +142,8 @@ def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterat
             ]
             if wrong:
                 yield (
-                    f"Table {table.name}, row {_name(is_row[:num_keys])}: {', '.join(wrong)} "
-                    "differs from the log."
+                    f"Table {table.name}, row {_name(is_row[:num_keys])} differs from the log "
+                    f"in {', '.join(wrong)}."
                 )
             is_row, should = live_rows.fetchone(), fresh_rows.fetchone()
 

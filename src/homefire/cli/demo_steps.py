@@ -1,7 +1,5 @@
-"""The acts of the demo. Everything is done through the public API, as any client could do it.
-
-Two things that need access to the machine: kill the trainer, and flip a byte in a copy of the
-home.
+"""The steps of the demo. All is done through the public API, as any client could do it, except two things that need
+access to the machine: killing the trainer, and flipping a byte in a copy of the home.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ class DemoEnded(Exception):
     """A promise is broken that the rest of the demo depends on."""
 
 
-class Story:
+class DemoSteps:
     """The circle, act by act, on one server in one temporary home."""
 
     def __init__(self, report: Report, root: Path) -> None:
@@ -58,7 +56,7 @@ class Story:
         self._probes = read_probes(ember_path() / "probes.jsonl", limit=NUM_SKILL_PROBES)
         self._skill_before = 0.0
 
-    def tell(self) -> None:
+    def run(self) -> None:
         """All acts, in order. The server is stopped in any case."""
         try:
             self.start()
@@ -72,7 +70,7 @@ class Story:
             self.notice_a_flipped_byte()
             self.stop()
         except DemoEnded:
-            self.report.say("The story ends here: what follows rests on what is broken.")
+            self.report.say("The demo ends here: the remaining steps depend on what is broken.")
         finally:
             self.server.stop()
 
