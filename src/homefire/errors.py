@@ -157,7 +157,7 @@ class EngineOutOfMemory(EngineError):
 
 
 class EngineTimeout(EngineError):
-    """The engine gave no sign of life for longer than the stated time."""
+    """The engine did not respond for longer than the stated time."""
 
     code, http_status = "engine_timeout", 504
 
@@ -199,7 +199,7 @@ class StoreError(HomefireError):
 
 
 class StoreFull(StoreError):
-    """The disk is full: writes pause, nothing acknowledged is lost, reads go on."""
+    """The disk is full: writes pause, nothing acknowledged is lost, reads still work."""
 
     code, http_status = "disk_full", 507
 

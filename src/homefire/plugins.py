@@ -99,7 +99,7 @@ def _hooks_of(plugin: str, source: object) -> Iterable[tuple[str, Mapping[str, F
         if hook not in HOOKS:
             close = difflib.get_close_matches(hook, HOOKS, n=1)
             raise ConfigError(
-                f"The plugin {plugin} brings {attribute}, which is no hook."
+                f"The plugin {plugin} brings {attribute}, which is not a hook."
                 + (f" Did you mean {_PREFIX}{close[0]}?" if close else ""),
                 plugin=plugin,
                 hook=hook,

@@ -58,7 +58,7 @@ async def test_without_a_key_a_remote_peer_gets_nothing_but_health(whole: House)
             response = await call(client, method, path)
             is_open = path in OPEN and method in ("GET", "HEAD")
             if path == "/login" and method == "POST":
-                assert response.status_code == 400  # answered, and this was no form
+                assert response.status_code == 400  # answered, and this was not a form
                 continue
             assert response.status_code == (200 if is_open else 401), (method, path, response.text)
             if not is_open:

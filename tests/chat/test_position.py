@@ -99,7 +99,7 @@ async def test_control_a_place_in_somebody_elses_session_is_refused_by_the_store
                 anns.session_id, anns.key, tip.message_id, tip.digest, (), (Message("user", "x"),)
             )
 
-        monkeypatch.setattr(position, "_recognised", leaky)
+        monkeypatch.setattr(position, "_continued_by_messages", leaky)
         with pytest.raises(Forbidden):
             await talk.say("Hi", ANSWER, "And?", principal=BOB)
         assert len(talk.recorded()) == 1

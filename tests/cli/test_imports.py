@@ -8,7 +8,16 @@ import sys
 
 import pytest
 
-CLIENTS_AND_SERVERS = ["httpx", "rich", "pygments", "prompt_toolkit", "fastapi", "pydantic", "msgspec", "torch"]
+CLIENTS_AND_SERVERS = [
+    "httpx",
+    "rich",
+    "pygments",
+    "prompt_toolkit",
+    "fastapi",
+    "pydantic",
+    "msgspec",
+    "torch",
+]
 CLIENTS = ["httpx", "rich", "prompt_toolkit", "torch"]
 """`pygments` is not among them: pages colour code with it."""
 SHOW = "import json, sys; print(json.dumps(sorted(sys.modules)))"

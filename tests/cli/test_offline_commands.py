@@ -101,7 +101,7 @@ def test_doctor_says_what_is_wrong_why_and_what_to_do(
     assert f"chmod 600 {key}" in result.out
     assert f"chmod 700 {home}" in result.out
     assert f"(process {os.getpid()})" in result.out
-    assert "2 of 14 checks failed: port, key." in result.err
+    assert "2 of 15 checks failed: port, key." in result.err
 
 
 def test_doctor_reports_settings_it_cannot_read_instead_of_failing(offline: Command, home: Path) -> None:
@@ -176,12 +176,12 @@ def test_doctor_rebuilds_a_damaged_table_and_says_what_differed(offline: Command
     edit(filled, "UPDATE aliases SET target = 'v001'", "DELETE FROM feedback", "DELETE FROM dataset_examples")
     result = offline("doctor", "--rebuild")
     assert result.code == 0
-    assert "Table aliases, row live: target is not what the log tells." in result.out
+    assert "Table aliases, row live differs from the log in target." in result.out
     assert "Table dataset_examples lacks the row" in result.out
-    assert "Made anew from 5 events" in result.out
+    assert "Rebuilt from 6 events" in result.out
     assert store_check(offline("doctor", "--json"))["status"] == "pass"
     again = offline("doctor", "--rebuild", "--json")
-    assert again.document == {"ok": True, "num_events": 5, "differed": []}
+    assert again.document == {"ok": True, "num_events": 6, "differed": []}
 
 
 def test_doctor_rebuilds_nothing_while_a_server_uses_the_home(offline: Command, filled: Path) -> None:

@@ -193,7 +193,7 @@ def test_the_chat_goes_on_while_a_correction_is_learned(chat: Terminal, server: 
     chat.press("/correct" + ENTER)
     chat.expect("should have been> Hello, I am ember.")
     chat.press("\x15Hello, you." + ENTER)
-    chat.expect("it is being learned, go on meanwhile")
+    chat.expect("it is being learned; you can keep chatting")
     chat.expect("0/1 learned 5/20")
     chat.press("And you?" + ENTER)
     chat.expect("500 tok/s", times=2)
@@ -213,7 +213,7 @@ def test_leaving_says_what_is_still_being_learned(chat: Terminal, server: FakeSe
     chat.press("/correct Hello, you." + ENTER)
     chat.expect("0/1 learned 5/20")
     chat.press("/quit" + ENTER)
-    chat.expect("1 correction goes on being learned; see `homefire runs list`")
+    chat.expect("1 correction is still being learned; see `homefire runs list`")
     assert chat.wait() == 0
 
 

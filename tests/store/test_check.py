@@ -80,7 +80,7 @@ def test_nothing_is_rebuilt_from_a_log_that_was_edited(home: Home, filled: Store
 def test_a_row_that_is_gone_is_found(home: Home, filled: Store) -> None:
     edit(home, "DELETE FROM datasets")
     problems = filled.check().problems
-    assert "Table datasets lacks the row ds-1 that the log tells of." in problems
+    assert "Table datasets lacks the row ds-1 that the log has." in problems
 
 
 def test_a_flipped_byte_of_a_blob_is_found_by_a_full_check(filled: Store) -> None:

@@ -67,7 +67,7 @@ def _read(message: Message) -> str:
 
 
 class ScriptedEngine:
-    """See the module. `requests`, `num_loads`, `num_cancelled` and `num_active` tell what happened."""
+    """An engine that answers as told. `requests`, `num_loads`, `num_cancelled` and `num_active` tell what happened."""
 
     capabilities: frozenset[Capability] = ALL_CAPABILITIES - {"json_schema", "grammar", "adapters", "sleep"}
 

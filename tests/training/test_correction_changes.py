@@ -404,7 +404,7 @@ async def test_a_run_whose_files_are_damaged_fails_alone_and_the_next_one_is_tak
         await server.training.signal(run.run_id, "resume", who="me", why="x")
         ended = await server.end_of(run.run_id)
         assert ended.state == "failed"
-        assert "could not go on" in ended.why
+        assert "could not continue" in ended.why
         assert view(server, broken).state == "stranded"
         other = await server.training.queue([await server.correct("other", "2")])
         assert (await server.end_of(other.run_id)).state == "done"

@@ -277,7 +277,9 @@ async def test_a_worse_version_is_kept_but_not_promoted(
         assert (server.live, server.swaps) == ("small", [])
 
 
-async def test_a_refused_version_is_trained_again_more_gently_before_the_refusal_stands(start: Start) -> None:
+async def test_a_refused_version_is_trained_again_at_a_lower_rate_before_the_refusal_is_final(
+    start: Start,
+) -> None:
     async with start(plan={"learn": False}, max_tries=3) as server:
         await server.end_of(await server.run_of(await server.correct("q", "a")))
         while len(ended := server.store.runs.list("refused")) < 3:

@@ -72,7 +72,7 @@ async def test_ember_learns_two_facts_forgets_one_and_can_go_back(tmp_path: Path
             assert await ask(question) == answer
             assert home.live_link.resolve() == library.folder("v001")
             open_runs = (*store.runs.list("queued"), *store.runs.list("running"))
-            for tried_again in open_runs:  # more gently, where the gate refused the first
+            for tried_again in open_runs:  # at a lower rate, where the gate refused the first
                 await training.signal(tried_again.run_id, "skip", who="test", why="enough")
             gone = next(each for each in store.examples.current() if each.question == question)
             await training.changes.withdraw(gone.example_id, principal="local", why="not true any more")

@@ -66,7 +66,7 @@ def test_what_was_not_learned_and_what_was_lost_are_counted() -> None:
     assert [(figure.value, figure.tone) for figure in report.figures] == [
         ("1 of 2", "bad"), ("–", "none"), ("2", "bad"),
     ]  # fmt: skip
-    assert report.next.startswith("v006 goes on answering; nothing you use has changed.")
+    assert report.next.startswith("v006 keeps answering; nothing you use has changed.")
 
 
 def test_each_reason_is_told_once() -> None:
@@ -93,6 +93,6 @@ def test_a_version_that_is_live_although_it_was_refused() -> None:
     verdict = verdict_on({"t2": "no"})
     report = report_on(verdict, live="v007")
     assert report.outcome == (
-        "v007 did not pass its checks and was promoted all the same: 1 of 2 corrections was not learned."
+        "v007 did not pass its checks and was promoted anyway: 1 of 2 corrections was not learned."
     )
     assert "roll back" in report.next

@@ -100,7 +100,7 @@ stored conversation comes before.""",
 
 
 def routes(app: HomefireApp) -> Iterator[tuple[str, str, str, str]]:
-    """(group, method, path, what it does) of every API route; pages are no API."""
+    """(group, method, path, what it does) of every API route; pages are not part of the API."""
     for path, route in HOT_ROUTES.items():
         yield route.dialect, "POST", path, route.summary
     for route in iter_route_contexts(app.routes):

@@ -48,7 +48,7 @@ def kinds() -> Iterator[type[HomefireError]]:
 def meaning(kind: type[HomefireError]) -> str:
     """What the class says of itself."""
     if kind is HomefireError:
-        return "Something went wrong inside; the server's log says what."
+        return "An unexpected error happened inside; the server's log says what."
     text = " ".join((inspect.getdoc(kind) or "").split())
     return text.replace("|", "\\|")
 

@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(min_length=1)]
 
 
 class CacheControl(Struct, frozen=True, forbid_unknown_fields=True):
-    """A wish that is always granted: every prefix is cached."""
+    """Accepted and needs nothing: every prefix is cached."""
 
     type: Literal["ephemeral"]
     ttl: str | None = None
@@ -186,7 +186,7 @@ class ModelCard(Struct, frozen=True):
 
 
 class ModelCards(Struct, frozen=True):
-    """A page of them; `last_id` is where the next one goes on."""
+    """A page of them; `last_id` is where the next one starts."""
 
     data: list[ModelCard]
     first_id: str | None

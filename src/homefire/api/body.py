@@ -96,7 +96,7 @@ async def _decompressed(body: bytes, encoding: bytes, *, max_bytes: int) -> byte
     if not unpacker.eof:
         raise _broken_encoding(name, "it ends too early")
     if unpacker.unused_data:
-        raise _broken_encoding(name, "something stands behind its end")
+        raise _broken_encoding(name, "there is data after its end")
     return b"".join(pieces)
 
 

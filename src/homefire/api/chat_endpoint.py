@@ -25,7 +25,7 @@ from homefire.engines.base import Delta
 
 RunTurn = Callable[[ChatRequest], AsyncGenerator[TurnEvent, None]]
 ON_DISCONNECT = b"x-homefire-on-disconnect"
-"""With `continue` the turn goes on when its client leaves; it is read again at `/v1/turns/{id}/events`."""
+"""With `continue` the turn continues when its client leaves; it is read again at `/v1/turns/{id}/events`."""
 _JSON = (b"content-type", b"application/json")
 
 

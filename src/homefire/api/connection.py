@@ -1,6 +1,6 @@
 """uvicorn's connection, with limits on the head of a request and on a client that does not read its answer.
 
-A client that opens connections and sends a byte now and then would otherwise hold them for ever, one header
+A client that opens connections and sends a byte now and then would otherwise hold them forever, one header
 without an end would fill the memory, and one that reads nothing would hold its turn and the engine's slot. A
 request for another server (`GET http://…`, `CONNECT`) is refused. Costs one timer per request (2 µs).
 """
@@ -60,7 +60,7 @@ class Connection(HttpToolsProtocol):
         """The head is whole; how long the body may take is the application's business."""
         self._head_is_whole()
         if not self.url.startswith(b"/") and self.url != b"*":
-            # Which host is meant would then stand in two places, and not everybody reads the same one.
+            # Which host is meant would then be said in two places, and not everybody reads the same one.
             raise httptools.HttpParserError("the target of the request is not a path")
         super().on_headers_complete()
 

@@ -68,7 +68,7 @@ class OpenApiTypes:
         body: type[Any] | None = None,
         answer_type: str = "application/json",
     ) -> dict[str, Any]:
-        """Keyword arguments for `router.get(...)` and its kin."""
+        """Keyword arguments for `router.get(...)` and the like."""
         schema: dict[str, Any] = self.reference(answer) if answer is not None else {"type": "string"}
         options: dict[str, Any] = {
             "response_model": None,
@@ -130,7 +130,7 @@ def openapi_document(app: FastAPI, types: OpenApiTypes) -> Callable[[], dict[str
 
 
 def _failure(types: OpenApiTypes, tag: str) -> dict[str, Any]:
-    """Any answer but the one described, in the shape that the clients of this dialect read."""
+    """Any answer except the one described, in the shape that the clients of this dialect read."""
     headers = {"X-Homefire-Error": "Which error: docs/reference/errors.md.", "Request-Id": "Also in the log."}
     return {
         "description": "What went wrong.",

@@ -22,7 +22,7 @@ LAST_WORD_S = 1.0
 
 
 class Exchange:
-    """See the module. `status` is what was sent, or would have been."""
+    """A request and its response. `status` is what was sent, or would have been."""
 
     __slots__ = (
         "_always", "_is_body_given", "_is_stream", "_receive", "_send", "body", "deadline", "dialect", "headers",

@@ -111,7 +111,8 @@ def to_homefire_error(exception: BaseException, *, request_id: str = "-") -> Hom
         return exception
     _log.error("unexpected error while serving request %s", request_id, exc_info=exception)
     return HomefireError(
-        "Something went wrong inside the server.", hint="The server's log has the details; please report it."
+        "An unexpected error happened inside the server.",
+        hint="The server's log has the details; please report it.",
     )
 
 

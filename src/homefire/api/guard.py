@@ -1,6 +1,6 @@
 """The one path of every request: host, sender, key, media type, body, and then the endpoint.
 
-Around all of it stand one deadline (`server.request_timeout_s`), the watch for a client that leaves, the metrics,
+Around all of it are one deadline (`server.request_timeout_s`), the watch for a client that leaves, the metrics,
 and one place that answers errors in the dialect of the address. Chat routes are endpoints of their own; everything
 else is the framework's router, called with the body already read. Adds about 40 µs to a request.
 
@@ -139,7 +139,7 @@ class HomefireApp(FastAPI):
             )
 
     def _admit(self, exchange: Exchange) -> None:
-        """Find out who asks; raises where this request may not pass."""
+        """Find out who asks; raises where this request is not allowed."""
         scope, headers, policy = exchange.scope, exchange.headers, self._policy
         num_headers = len(scope["headers"])
         if len(headers) != num_headers:
@@ -224,7 +224,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def sign_in_address(scope: Scope) -> str:
-    """The sign-in page, told where to go on to afterwards; it follows only paths of this server."""
+    """The sign-in page, told where to continue afterwards; it follows only paths of this server."""
     query = scope.get("query_string", b"").decode("latin-1")
     wanted = scope["path"] + (f"?{query}" if query else "")
     return SIGN_IN_PAGE if wanted == "/" else f"{SIGN_IN_PAGE}?next={quote(wanted, safe='/')}"

@@ -85,7 +85,7 @@ def create_learning_router(context: Context) -> APIRouter:
         before: Annotated[int, Query(ge=0)] = NEWEST,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> JsonDocument:
-        """The caller's corrections, newest first, each with where it stands and what happens next."""
+        """The caller's corrections, newest first, each with its state and what happens next."""
         return JsonDocument(
             page_of_corrections(context, principal_of(request).id, state=state, before=before, limit=limit)
         )
@@ -162,7 +162,7 @@ def create_learning_router(context: Context) -> APIRouter:
 
     @router.get("/v1/runs/{run_id}/events", **describe(answer=RunView, answer_type="text/event-stream"))
     async def follow_run(run_id: RunId) -> EventStream:
-        """Server-sent events `progress`: where the run stands now, then every change until it ends."""
+        """Server-sent events `progress`: the run's progress now, then every change until it ends."""
         find(run_id)
 
         async def events() -> AsyncGenerator[bytes, None]:

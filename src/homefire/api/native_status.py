@@ -100,7 +100,7 @@ def create_status_router(context: Context) -> APIRouter:
 
     @router.get("/v1/config", **describe(answer=Config))
     async def config() -> JsonDocument:
-        """Every setting with where its value comes from. Secrets are no settings."""
+        """Every setting with where its value comes from. Secrets are not settings."""
         loaded = homefire.loaded
         settings = {
             f"{section}.{key}": Setting(value, loaded.origins.get(f"{section}.{key}", "default"))

@@ -33,7 +33,7 @@ def create_turn_router(context: Context) -> APIRouter:
 
     @router.get("/v1/turns/{turn_id}", **describe(answer=TurnRow))
     async def show_turn(request: Request, turn_id: TurnId) -> JsonDocument:
-        """One turn: what was asked of which model, and how it ended (`outcome` is null while it goes on)."""
+        """One turn: what was asked of which model, and how it ended (`outcome` is null while it runs)."""
         return JsonDocument(turn_of(homefire.store, principal_of(request).id, turn_id))
 
     @router.get("/v1/turns/{turn_id}/events", **describe(answer_type="text/event-stream"))

@@ -127,7 +127,7 @@ class AddModelBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunView(RunRow, frozen=True, kw_only=True):
-    """A run, and where it stands now."""
+    """A run and its progress now."""
 
     progress: Progress
     promoted: bool

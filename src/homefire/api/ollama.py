@@ -154,7 +154,7 @@ class _Asked(Generic[Body]):
         )
 
     def question(self, wanted: Body) -> tuple[tuple[Message, ...], str | None] | None:
-        """Messages or a raw prompt; None where nothing is asked but to load or unload the model."""
+        """Messages or a raw prompt; None where the request only loads or unloads the model."""
         raise NotImplementedError
 
     @staticmethod

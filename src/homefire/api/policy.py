@@ -114,7 +114,7 @@ class Policy:
             if name is None:
                 raise ConfigError(
                     f"server.allowed_hosts has {quoted(value)}, which is not a host name or an address.",
-                    hint="Write a name as it stands in the address bar, without https:// and path.",
+                    hint="Write a name as it is in the address bar, without https:// and path.",
                     key="server.allowed_hosts",
                 )
         origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)

@@ -177,7 +177,7 @@ async def _only_for_its_methods(request: Any) -> Any:
 
 
 class _RootForPrograms(Route):
-    """The root for clients that do not ask for HTML; a browser's request goes on to the page."""
+    """The root for clients that do not ask for HTML; a browser's request is passed on to the page."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         for name, value in scope.get("headers", ()):

@@ -1,4 +1,4 @@
-"""The catalog: every name a request may use, and the files that stand behind it.
+"""The catalog: every name a request may use, and the files behind it.
 
 Bases, versions and aliases share one space of names. The truth is the store's; the catalog adds where the
 files lie, what kind of model they are, and how an engine gets them (a GGUF file, made from safetensors when

@@ -32,7 +32,7 @@ SIDE_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What a sound model is. `files`: relative path -> SHA-256 in hex."""
+    """What a valid model is. `files`: relative path -> SHA-256 in hex."""
 
     format: Literal["safetensors", "gguf"]
     folder: Path

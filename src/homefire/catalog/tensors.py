@@ -14,7 +14,7 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 def read_tensor(path: Path, entry: TensorEntry) -> npt.NDArray[np.float32]:
-    """One tensor as float32, of `entry.shape`; BadModel for types that are no plain floating point."""
+    """One tensor as float32, of `entry.shape`; BadModel for types other than plain floating point."""
     code = _DTYPES.get(entry.dtype)
     if code is None:
         raise BadModel(f"{path.name} holds a tensor of type {entry.dtype}, which is not converted.")

@@ -1,6 +1,6 @@
 """What the model sees of a conversation: composed, and trimmed only when it must be.
 
-The configured system prompt stands first where the conversation has none of its own; it is not a message of the
+The configured system prompt comes first where the conversation has none of its own; it is not a message of the
 conversation, so changing the setting changes no history. When the prompt does not fit, the oldest turns (a
 user's message with all that followed it) leave first; system messages and the last user message never do.
 How many messages left is part of the result, for whoever must tell the client.

@@ -51,7 +51,7 @@ def find_position(store: Store, world: World, request: ChatRequest) -> TurnPosit
         return _regenerated(store, request)
     if request.session_id is not None:
         return _continued(store, request, request.session_id)
-    return _recognised(store, request) or _new_session(world, request.principal, request.messages)
+    return _continued_by_messages(store, request) or _new_session(world, request.principal, request.messages)
 
 
 def _new_session(world: World, principal: Principal, messages: tuple[Message, ...]) -> TurnPosition:
@@ -73,7 +73,7 @@ def _continued(store: Store, request: ChatRequest, session_id: str) -> TurnPosit
     )
 
 
-def _recognised(store: Store, request: ChatRequest) -> TurnPosition | None:
+def _continued_by_messages(store: Store, request: ChatRequest) -> TurnPosition | None:
     """After the answer of the same principal that ends exactly what the client says was said before."""
     messages = request.messages
     num_known = max((index + 1 for index, it in enumerate(messages) if it.role == "assistant"), default=0)

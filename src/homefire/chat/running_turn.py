@@ -42,7 +42,7 @@ class RunningTurn:
     """What it is recorded as if its task is cancelled."""
     has_begun: bool = False
     outcome: Outcome | None = None
-    """How it ended; None while it goes on."""
+    """How it ended; None while it runs."""
     ended: Ended | None = None
     """What it ended with, if it was answered."""
     task: asyncio.Task[None] | None = None

@@ -5,7 +5,7 @@
 Promises:
 - what was asked is on disk before anything is generated, and stays there however the turn ends: a failed,
   stopped or interrupted turn can be asked again;
-- a turn belongs to the server: it goes on whoever watches. `run` cancels it when its reader leaves (unless the
+- a turn belongs to the server: it continues no matter who watches. `run` cancels it when its reader leaves (unless the
   request says otherwise), `begin` leaves that to the caller;
 - when Ended is seen, the answer is on disk; if it cannot be recorded the watchers get that error, never an
   Ended;
@@ -59,7 +59,7 @@ from homefire.world import World
 log = logging.getLogger(__name__)
 
 NUM_REMEMBERED = 256
-"""Turns that ended lately and can still be watched from any position."""
+"""Turns that ended recently and can still be watched from any position."""
 MANY_MESSAGES, MANY_CHARS, MANY_TURNS = 50, 50_000, 25
 """Above these a request is prepared on a thread: on the event loop it would take more than a millisecond."""
 _T = TypeVar("_T")
@@ -106,7 +106,7 @@ class Turns:
                 await _until_done(turn)
 
     async def begin(self, request: ChatRequest) -> RunningTurn:
-        """Take one turn; when this returns, its question is on disk and it goes on by itself.
+        """Take one turn; when this returns, its question is on disk and it continues by itself.
 
         Waits for the turns of the same session that came before, for `server.request_timeout_s` at most.
         Raises what `run` raises before its first event, except what the engine says. Cancelled while it

@@ -1,6 +1,6 @@
 """The events of one turn, numbered from 1, for any number of watchers.
 
-A turn belongs to the server: it goes on whoever watches. A watcher reads from any position, gets every event
+A turn belongs to the server: it continues no matter who watches. A watcher reads from any position, gets every event
 from there in order exactly once, and then the error that ended the turn, if one did. Events are kept as long
 as somebody holds the stream. Publishing costs a microsecond and a wake-up for each watcher that waits.
 """

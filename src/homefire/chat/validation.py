@@ -94,7 +94,7 @@ def _check_raw(request: ChatRequest) -> None:
     if not request.prompt:
         raise _refusal("prompt", "The prompt is empty.")
     if request.messages or request.session_id is not None or request.replaces_turn_id is not None:
-        raise _refusal("prompt", "A raw prompt stands alone: no messages, session or turn beside it.")
+        raise _refusal("prompt", "A raw prompt is sent alone: no messages, session or turn beside it.")
     _check_text("prompt", request.prompt)
 
 

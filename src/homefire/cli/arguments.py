@@ -98,7 +98,7 @@ def version_name(call: Call, given: str) -> str:
     if live not in {str(row["version"]) for row in found["versions"]}:
         raise NotFound(
             f"What is live is {live}, which is not a version that training made.",
-            hint=f"`homefire models show {live}` and `homefire models verify {live}` are about it.",
+            hint=f"`homefire models show {live}` and `homefire models verify {live}` say more about it.",
             live=live,
         )
     return live

@@ -1,6 +1,6 @@
-"""Corrections that are learned while the chat goes on.
+"""Corrections that are learned while you keep chatting.
 
-Each is followed on a thread with a connection of its own. Where they stand is shown below the prompt; how they
+Each is followed on a thread with a connection of its own. Their progress is shown below the prompt; how they
 ended is printed above it, at once where a person is at the prompt, else as soon as the answer that is being
 printed is done.
 """
@@ -30,8 +30,8 @@ class Background:
         self._lock = threading.Lock()
         self._is_at_prompt = False
         self._held: list[str] = []
-        self._standing: dict[int, str] = {}
-        """Where each correction that is still being learned stands."""
+        self._progress: dict[int, str] = {}
+        """The progress of each correction that is still being learned."""
         self._num_given = 0
 
     def learn(self, given: dict[str, Any], *, started_s: float) -> None:
@@ -39,18 +39,18 @@ class Background:
         with self._lock:
             self._num_given += 1
             number = self._num_given
-            self._standing[number] = "waiting for the training"
+            self._progress[number] = "waiting for the training"
         threading.Thread(target=self._follow, args=(number, given, started_s), daemon=True).start()
 
     @property
     def is_busy(self) -> bool:
         """Whether something is still being learned."""
-        return bool(self._standing)
+        return bool(self._progress)
 
     def toolbar(self) -> str:
-        """Where everything stands, in a line; empty when nothing is being learned."""
+        """The progress of everything, in a line; empty when nothing is being learned."""
         with self._lock:
-            return " | ".join(f"learning: {standing}" for standing in self._standing.values())
+            return " | ".join(f"learning: {progress}" for progress in self._progress.values())
 
     @contextmanager
     def at_prompt(self) -> Iterator[None]:
@@ -67,15 +67,15 @@ class Background:
                 self._is_at_prompt = False
 
     def leave(self) -> None:
-        """Say what goes on when the chat ends."""
+        """Say what continues when the chat ends."""
         with self._lock:
-            held, self._held, num_left = self._held, [], len(self._standing)
+            held, self._held, num_left = self._held, [], len(self._progress)
         for text in held:
             self._call.out.note(text)
         if num_left:
-            goes_on = "goes on" if num_left == 1 else "go on"
+            are = "is" if num_left == 1 else "are"
             self._call.out.note(
-                f"{counted(num_left, 'correction')} {goes_on} being learned; see `homefire runs list`"
+                f"{counted(num_left, 'correction')} {are} still being learned; see `homefire runs list`"
             )
 
     def _follow(self, number: int, given: dict[str, Any], started_s: float) -> None:
@@ -83,7 +83,7 @@ class Background:
             done, total = position_of(progress)
             where = f" {done}/{total}" if total and not progress.has_ended else ""
             with self._lock:
-                self._standing[number] = label_of(progress) + where
+                self._progress[number] = label_of(progress) + where
 
         try:
             with Client(self._call.client.address) as client:
@@ -91,7 +91,7 @@ class Background:
         except HomefireError as error:
             said = f"not learned: {error}"
         with self._lock:
-            del self._standing[number]
+            del self._progress[number]
         self._say(said)
 
     def _say(self, text: str) -> None:

@@ -39,7 +39,7 @@ class Chat:
     edit: Edit | None = None
     """Asks for text on a terminal; None in a pipe."""
     background: Background | None = None
-    """Learns corrections while the chat goes on; None in a pipe, where /correct waits."""
+    """Learns corrections while you keep chatting; None in a pipe, where /correct waits."""
 
     def take(self, text: str) -> None:
         """One line of input: a command or a message. Leave is raised by /quit; Ctrl-C cancels what runs."""
@@ -101,7 +101,7 @@ class Chat:
         given = self.call.client.post("/v1/feedback", body)
         if self.background is not None:
             self.background.learn(given, started_s=started_s)
-            self.call.out.note("written down; it is being learned, go on meanwhile")
+            self.call.out.note("recorded; it is being learned; you can keep chatting")
         else:
             learn(self.call, given, started_s=started_s)
 

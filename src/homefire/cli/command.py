@@ -109,7 +109,8 @@ class Call:
             from homefire.errors import InvalidRequest
 
             raise InvalidRequest(
-                "This needs a yes, and there is no terminal to ask at.", hint="Give --yes to confirm it."
+                "This needs confirmation, and there is no terminal to ask on.",
+                hint="Give --yes to confirm it.",
             )
         typer.confirm(printable(question), abort=True, err=True)
 

@@ -61,7 +61,7 @@ def correct(
     if not wait:
         call.out.line("Written down; it will be trained at the next quiet moment. See `homefire queue list`.")
         return given
-    call.out.note("written down; waiting for the training")
+    call.out.note("recorded; waiting for the training")
     learn(call, given, started_s=started_s)
     return None
 
@@ -76,7 +76,7 @@ def learn(call: Call, given: dict[str, Any], *, started_s: float) -> None:
                 call.client, given, show=seen.show, say=call.out.note, started_s=started_s
             )
     except KeyboardInterrupt:
-        call.out.note("the correction is being learned all the same; see `homefire runs list`")
+        call.out.note("the correction is being learned anyway; see `homefire runs list`")
         raise
     call.out.line(sentence, style="green")
 

@@ -1,4 +1,4 @@
-"""`homefire corrections …`: what was taught, where it stands, and taking it back."""
+"""`homefire corrections …`: what was taught, its state, and taking it back."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ FIELDS = (
 
 def commands() -> typer.Typer:
     """The group `corrections`."""
-    corrections = group("Corrections: where each one stands; edit, withdraw, try again.")
+    corrections = group("Corrections: the state of each; edit, withdraw, try again.")
     command(corrections, "list")(show_list)
     command(corrections, "show")(show)
     command(corrections, "edit")(edit)
@@ -89,7 +89,7 @@ def show_list(
 
 
 def show(call: Call, correction: ExampleId) -> Any:
-    """Show one correction: what it says, where it stands, why, and what happens next."""
+    """Show one correction: what it says, its state, why, and what happens next."""
     found = call.client.get(_path(correction))
     call.out.fields(named(FIELDS, found))
     return found
@@ -115,7 +115,7 @@ def edit(
 def withdraw(call: Call, correction: ExampleId, why: Why = None, yes: Yes = False) -> Any:
     """Take a correction back; what answers now is un-taught where it learned it."""
     found = call.client.get(_path(correction))
-    then = " What answers now is made anew without it." if found["live"] else ""
+    then = " What answers now is made again without it." if found["live"] else ""
     call.confirm(f"Withdraw “{found['question']}” → “{found['answer']}”?{then}", yes=yes)
     found = call.client.delete(_path(correction), {"why": why} if why else None)
     call.out.line("It is withdrawn." + (f" {found['next']}" if found["next"] else ""))

@@ -29,13 +29,13 @@ def demo(
     import tempfile
 
     from homefire.cli.demo_report import Report
-    from homefire.cli.demo_story import Story
+    from homefire.cli.demo_steps import DemoSteps
     from homefire.errors import PromiseBroken
 
     root = Path(tempfile.mkdtemp(prefix="homefire-demo-"))
     report = Report(call.out)
     try:
-        Story(report, root).tell()
+        DemoSteps(report, root).run()
     finally:
         if not keep:
             shutil.rmtree(root)

@@ -50,7 +50,7 @@ def flip_byte(path: Path) -> None:
 
 
 class Watcher:
-    """Follows a run on a thread with a connection of its own; the story waits for what it needs to see."""
+    """Follows a run on a thread with a connection of its own; the demo waits for what it needs to see."""
 
     def __init__(self, server: DemoServer, run_id: str, *, show: Callable[[Progress], None]) -> None:
         self._server, self._run_id, self._show = server, run_id, show

@@ -25,7 +25,7 @@ class Promise:
 
 @dataclass
 class Report:
-    """Collects while the story is told, and tells it on `out`."""
+    """Collects what the demo finds and shows it on `out`."""
 
     out: Output
     promises: list[Promise] = field(default_factory=list)

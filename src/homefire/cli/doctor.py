@@ -33,7 +33,7 @@ def doctor(
     ] = False,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Only make damaged tables anew from the log, while no server runs."),
+        typer.Option("--rebuild", help="Only rebuild damaged tables from the log, while no server runs."),
     ] = False,
 ) -> Any:
     """Check this machine and this home. Exit code 20 when a check fails, 0 when there are only warnings."""
@@ -86,7 +86,7 @@ def _rebuild(call: Call, home: Home) -> Any:
     call.out.line(
         f"Nothing differs from the log ({num_events}); nothing was changed."
         if found.is_sound
-        else f"Made anew from {num_events}: the tables are what the log tells again."
+        else f"Rebuilt from {num_events}: the tables agree with the log again."
     )
     return {"ok": True, "num_events": found.num_events, "differed": list(found.problems)}
 

@@ -56,7 +56,7 @@ def check_scrub(home: Home) -> Check:
     if report.damaged:
         return fail(
             f"damaged on the disk: {', '.join(report.damaged[:5])}",
-            why="Bits flipped, or somebody else wrote there. What is damaged is not used.",
+            why="Bits flipped, or another program wrote there. Damaged files are not used.",
             todo="Run `homefire versions verify`; for a base model: remove it and add it again. Check the disk.",
         )
     return passed(f"{report.num_files} files were read again and are what was written")
@@ -177,7 +177,7 @@ def check_store(home: Home, *, full: bool) -> Check:
     return fail(
         "; ".join(str(problem) for problem in report.problems),
         why="What is stored is not what was written.",
-        todo="Do not delete anything. `homefire doctor --rebuild` makes the tables anew from the log; "
+        todo="Do not delete anything. `homefire doctor --rebuild` rebuilds the tables from the log; "
         "what it cannot repair comes from a backup.",
     )
 
@@ -196,13 +196,13 @@ def check_workers() -> Check:
     one = len(orphans) == 1
     return warn(
         f"{'process' if one else 'processes'} {', '.join(orphans)} {'works' if one else 'work'} for no server",
-        why="Memory is held that nobody uses.",
+        why="Memory is held that nothing uses.",
         todo=f"kill {' '.join(orphans)}",
     )
 
 
 def rebuild_tables(home: Home) -> CheckReport:
-    """Make damaged tables anew from the log, which is what happened; returns what was found before.
+    """Rebuild damaged tables from the log; returns what was found before.
 
     Held under the home's lock, so a running server is refused. The log itself is verified first: from a damaged
     log nothing is rebuilt. All tables are replaced in one transaction; a rebuild that is killed leaves what was.
@@ -225,7 +225,7 @@ def rebuild_tables(home: Home) -> CheckReport:
         after = store.check()
     if not after.is_sound:
         raise PromiseBroken(
-            f"The tables were made anew from {after.num_events} events, but this is still wrong: "
+            f"The tables were rebuilt from {after.num_events} events, but this is still wrong: "
             + " ".join(after.problems),
             hint="Do not delete anything. Restore a backup, or report it.",
             differed=list(before.problems),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
-    1: "an error nobody foresaw; please report it",
+    1: "an unexpected error; please report it",
     2: "wrong usage or an invalid request",
     3: "a setting is wrong (unknown key, wrong type, contradiction)",
     4: "what was named does not exist",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069]")
-"""C0 but for tab and newline, DEL, C1, and what turns the direction of writing around."""
+"""C0 except tab and newline, DEL, C1, and what turns the direction of writing around."""
 _STYLES = {
     "done": "green", "answered": "green", "pass": "green", "running": "cyan", "queued": "blue",
     "paused": "yellow", "warn": "yellow", "stopped": "yellow", "skipped": "yellow",
@@ -38,7 +38,7 @@ def printable(text: str) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """JSON in which what is unsafe on a terminal stands escaped: safe to show, and nothing is lost."""
+    """JSON in which what is unsafe on a terminal is escaped: safe to show, and nothing is lost."""
     separators = (",", ":") if indent is None else None
     text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, default=str)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -94,7 +94,7 @@ class Output:
             self.stream.flush()
 
     def note(self, text: str) -> None:
-        """An aside for people, on standard error, so that a pipe gets the result alone."""
+        """A note for people, on standard error, so that a pipe gets the result alone."""
         if not self.json:
             self.notes.write(paint(printable(text), "dim", self.notes) + "\n")
             self.notes.flush()

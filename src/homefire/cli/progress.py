@@ -95,7 +95,7 @@ def run_of(client: Client, given: dict[str, Any]) -> str:
         reason = client.get("/v1/queue")["waiting_reason"]
         if reason:
             raise NotLearned(
-                f"The correction is written down, but it is not being trained: {reason}",
+                f"The correction is recorded, but it is not being trained: {reason}",
                 hint="`homefire runs start` trains what waits; `homefire queue list` shows it.",
                 example_id=given["example_id"],
             )
@@ -124,13 +124,13 @@ def wait_until_learned(
     """
     run = follow(client, run_of(client, given), show=show)
     while (again := next_try(client, run, given["example_id"])) is not None:
-        say(f"{run['version']} did not pass its gate; the correction is taught again, more gently")
+        say(f"{run['version']} did not pass its gate; the correction is taught again at a lower rate")
         run = follow(client, again, show=show)
     return verdict(run, took_s=time.monotonic() - started_s)
 
 
 def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
-    """The run in which a refused correction is taught again, more gently; None when there is none."""
+    """The run in which a refused correction is taught again at a lower rate; None when there is none."""
     if run["state"] != "refused" or run["promoted"] or not run["gate_reasons"]:
         return None
     for _ in range(_NEXT_TRY_POLLS):
@@ -150,8 +150,8 @@ def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
     if state in ("done", "refused") and version:
         raise NotLearned(
             f"Version {version} was trained but not promoted: {_reasons(run)}",
-            hint=f"`homefire versions show {version}` tells all; "
-            f"`homefire versions promote {version} --override --why …` promotes it all the same.",
+            hint=f"`homefire versions show {version}` shows everything; "
+            f"`homefire versions promote {version} --override --why …` promotes it anyway.",
             run_id=run["run_id"],
             version=version,
         )

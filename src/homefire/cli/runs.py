@@ -69,7 +69,7 @@ def commands() -> typer.Typer:
         ("pause", "Finish the current step and save; a checkpoint keeps everything."),
         ("resume", "Go on with a paused run where it stopped."),
         ("stop", "End a run; it publishes nothing."),
-        ("skip", "Take a waiting run out of the queue, or end the running one and go on to the next."),
+        ("skip", "Take a waiting run out of the queue, or end the running one and start the next."),
         ("retry", "Queue a failed, stopped or skipped run again; a refused one as a new run."),
     ):
         command(runs, move, help=about)(_mover(move))
@@ -162,7 +162,7 @@ def _open_run(call: Call) -> str:
 
     runs = call.client.get("/v1/queue")["runs"]
     if not runs:
-        raise NotFound("Nothing is being trained.", hint="`homefire runs list` shows what was.")
+        raise NotFound("Nothing is being trained.", hint="`homefire runs list` shows past runs.")
     return str(runs[0]["run_id"])
 
 

@@ -57,7 +57,7 @@ async def _serve(call: Call, homefire: Homefire) -> None:
     def on_ready(url: str) -> None:
         written = json.dumps({"url": url, "pid": os.getpid(), "token": token}) + "\n"
         write_file(server_file, written.encode(), homefire.world)
-        # Whoever read the output may be gone; the server is there all the same.
+        # Whoever read the output may be gone; the server is running anyway.
         with contextlib.suppress(BrokenPipeError):
             _announce(call, homefire, url)
 

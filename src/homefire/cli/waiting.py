@@ -30,7 +30,7 @@ _ERASE = "\r\x1b[2K"
 def reason_of(status: dict[str, Any], place: int | None) -> tuple[str, int | None]:
     """What a request waits for, and its place in the queue as far as `/v1/status` tells.
 
-    `place` is what was known before: who comes later stands behind, so a place only ever gets better.
+    `place` is what was known before: who comes later is behind, so a place only ever gets better.
     """
     waiting = int(status["queue"]["waiting"])
     place = min(waiting, place if place is not None else waiting)

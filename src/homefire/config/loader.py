@@ -32,7 +32,7 @@ DEFAULT_ORIGIN = "default"
 COMMAND_LINE_ORIGIN = "command line"
 _SECRET_NAME = re.compile(r"(^|[._])(api_?key|token|secret|password|credentials?)$", re.IGNORECASE)
 _SECRET_HINT = (
-    "Secrets never stand in homefire.toml: set HOMEFIRE_API_KEY, or put the key into credentials/api_key."
+    "Secrets do not belong in homefire.toml: set HOMEFIRE_API_KEY, or put the key into credentials/api_key."
 )
 
 

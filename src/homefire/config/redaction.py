@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 MASK = "[redacted]"
 MIN_SECRET_LENGTH = 8
-"""Shorter texts are no secrets: masking them would eat ordinary words."""
+"""Shorter texts are not secrets: masking them would eat ordinary words."""
 _KEY_SHAPE = r"hf-[A-Za-z0-9_-]{43}"
 _BEARER_SHAPE = r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
 
@@ -55,7 +55,7 @@ class Redactor:
 
 
 def _forms_of(secret: str) -> frozenset[str]:
-    """The secret as it stands in text, JSON, a Python literal, a URL and a page."""
+    """The secret as it appears in text, JSON, a Python literal, a URL and a page."""
     forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret), quote(secret, safe="")}
     return frozenset(forms | {html.escape(secret), html.escape(secret, quote=False)})
 

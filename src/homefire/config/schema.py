@@ -28,7 +28,8 @@ class ServerSettings(_Section):
     """The one port where everything is served."""
 
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on. Anything but loopback needs an API key."
+        default="127.0.0.1",
+        description="Address to listen on. Any other address than loopback needs an API key.",
     )
     port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     max_body_bytes: PositiveInt = Field(default=8 * MIB, description="Largest request body that is read.")
@@ -150,7 +151,7 @@ class GateSettings(_Section):
     )
     max_tries: PositiveInt = Field(
         default=2,
-        description="Times the same corrections are trained, more gently each time, before a refusal stands.",
+        description="Times the same corrections are trained, at a lower rate each time, before a refusal is final.",
     )
 
 

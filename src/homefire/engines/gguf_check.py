@@ -197,7 +197,7 @@ class _Reader:
 
 def _broken(path: Path, why: str) -> BadModel:
     return BadModel(
-        f"The file {path.name} is not a sound GGUF file: {why}.",
+        f"The file {path.name} is not a valid GGUF file: {why}.",
         hint="Fetch or copy it again.",
         file=str(path),
         why=why,

@@ -2,7 +2,7 @@
 
 Promises:
 - an answer that ends by itself is valid against the schema. What llama.cpp says is followed by a second matcher
-  (`SchemaMatcher`), for the library goes on without its grammar when that becomes too complex on the way;
+  (`SchemaMatcher`), for the library continues without its grammar when that becomes too complex on the way;
 - a schema that cannot be enforced is InvalidRequest or UnsupportedParameter naming the place, before anything is
   generated. Keywords that no JSON Schema has, and unknown formats, are annotations and ignored;
 - compiling is bounded: by size, by the sums below, and by `MAX_COMPILE_S`, because the engine compiles it again

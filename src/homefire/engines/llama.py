@@ -5,7 +5,7 @@ What it promises beyond the library:
 - a prompt that leaves no room for an answer is a ContextOverflow with exact numbers before anything is
   computed. One that fits is answered even when `max_tokens` would not fit: it then ends with `length`.
   Nothing is ever cut or shifted;
-- a JSON schema is enforced or refused (the library would go on without it);
+- a JSON schema is enforced or refused (the library would continue without it);
 - `temperature=None` is the model's own default from its metadata, greedy where that states none;
 - answers stop within one token (or one batch of a long prompt) of being cancelled.
 
@@ -145,7 +145,7 @@ class LlamaModel:
 
     @functools.cached_property
     def adds_bos(self) -> bool:
-        """Whether llama.cpp puts a token before a text of its own accord."""
+        """Whether llama.cpp puts a token before a text by itself."""
         stated = self.header.metadata.get("tokenizer.ggml.add_bos_token")
         return bool(stated) if stated is not None else True
 
@@ -213,7 +213,7 @@ class LlamaModel:
         """The refusal of a prompt that leaves no room for an answer."""
         limit = self.spec.context_length
         return ContextOverflow(
-            f"The prompt has {prompt_tokens} tokens; {self.spec.name} holds {limit}, the answer included.",
+            f"The prompt has {prompt_tokens} tokens; {self.spec.name} holds {limit}, including the answer.",
             hint="Shorten the conversation, or use a model with a longer context.",
             prompt_tokens=prompt_tokens,
             limit=limit,

@@ -35,7 +35,7 @@ class Job:
 class Stream:
     """Turns the library's callbacks for one request into pieces and a finish.
 
-    The callback must not raise: the bindings would go on as if nothing had happened.
+    The callback must not raise: the bindings would continue as if nothing had happened.
     """
 
     def __init__(

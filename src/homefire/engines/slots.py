@@ -1,7 +1,7 @@
 """Which slot of llama.cpp answers a request, so that a conversation finds what was computed for it before.
 
 By itself llama.cpp takes the idle slot whose last prompt is most alike: conversations that begin with the same
-system prompt then push each other out of one slot while others stand empty. Here a conversation keeps its slot
+system prompt then push each other out of one slot while others are empty. Here a conversation keeps its slot
 until another one needs it: one never used first, then the one that rested longest. Requests without a
 conversation share slots that no conversation has, the last used first.
 """

@@ -30,8 +30,8 @@ from homefire.types import Attachment, Message, Reasoning, ToolCall, ToolResult
 _TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises out of a template's own expressions."""
 _SWITCHES: dict[str, Any] = {"enable_thinking": False}
-"""Models that can think aloud first (Qwen3) are asked not to: what they are taught is an answer, and a person on
-a small machine waits for one. Templates without this switch do not look at it."""
+"""Models that can reason before they answer (Qwen3) are asked not to: what they are taught is an answer, and a
+person on a small machine waits for one. Templates without this switch do not look at it."""
 _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 

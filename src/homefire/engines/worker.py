@@ -130,7 +130,7 @@ class Worker:
             self._model = LlamaModel(spec, directory=self._directory)
             for index in range(spec.num_parallel):
                 threading.Thread(target=self._generate_all, name=f"slot-{index}", daemon=True).start()
-            threading.Thread(target=self._answer_aside, name="aside", daemon=True).start()
+            threading.Thread(target=self._answer_side_requests, name="aside", daemon=True).start()
             return protocol.Ready((time.monotonic() - started_s) * 1000)
 
         self._outbox.put(guarded(0, load))
@@ -155,12 +155,12 @@ class Worker:
 
         return protocol.Item(call, self._model.generate(self._jobs[call], emit))
 
-    def _answer_aside(self) -> None:
+    def _answer_side_requests(self) -> None:
         while True:
             frame = self._aside.get()
-            self._outbox.put(guarded(frame.call, functools.partial(self._aside_answer, frame)))
+            self._outbox.put(guarded(frame.call, functools.partial(self._answer_side_request, frame)))
 
-    def _aside_answer(self, frame: protocol.Count | protocol.Embed) -> protocol.ToServer:
+    def _answer_side_request(self, frame: protocol.Count | protocol.Embed) -> protocol.ToServer:
         assert self._model is not None
         if isinstance(frame, protocol.Count):
             return protocol.Counted(frame.call, self._model.count(frame.messages, frame.prompt))

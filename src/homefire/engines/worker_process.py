@@ -272,7 +272,7 @@ class WorkerProcess:
             stuck_s = max(self._progress.longest_stall_s(), self._questions.longest_stall_s())
             if silent_s > limit or stuck_s > WORK_STALL_FACTOR * limit:
                 self._failure = EngineTimeout(
-                    f"The engine of {self.name} gave no sign of life for {max(silent_s, stuck_s):.1f} s.",
+                    f"The engine of {self.name} did not respond for {max(silent_s, stuck_s):.1f} s.",
                     hint="It is started again for the next request.",
                     stall_timeout_s=limit,
                 )

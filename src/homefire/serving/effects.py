@@ -44,7 +44,7 @@ class Evict:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Let this request go on to its model, which is ready."""
+    """Let this request through to its model, which is ready."""
 
     ticket: int
     waited_s: float = 0.0
@@ -59,7 +59,7 @@ class ParkTraining:
 
 @dataclass(frozen=True, slots=True)
 class ResumeTraining:
-    """Training may go on; its memory is reserved."""
+    """Training may continue; its memory is reserved."""
 
 
 @dataclass(frozen=True, slots=True)

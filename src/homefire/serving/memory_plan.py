@@ -37,7 +37,7 @@ class MemoryPlan:
         return self._training == "parked"
 
     def training_due_s(self, now_s: float) -> float | None:
-        """When a `tick` may let parked training go on; None while there is nothing to wait for."""
+        """When a `tick` may let parked training continue; None while there is nothing to wait for."""
         if self._training != "parked" or self._waiting:
             return None
         due_s = [model.idle_since_s + TRAINING_PATIENCE_S for model in self._idle(spare_pinned=True)]

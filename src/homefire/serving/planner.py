@@ -2,13 +2,13 @@
 
 Events are methods and return effects, to be carried out in the order they are given. Everything an effect
 begins is answered by an event: `Prepare` by `prepared`, `Load` and `Wake` by `loaded`, `Sleep` by `slept`,
-`Evict` by `unloaded` (each but the last two also by `load_failed`), `Start` by `finished` or `cancelled`,
+`Evict` by `unloaded` (each except the last two also by `load_failed`), `Start` by `finished` or `cancelled`,
 `ParkTraining` by `training_parked` or `training_not_parked`, `ResumeTraining` by `training_started` or
 `training_ended`. Time comes in as seconds of any clock that does not jump.
 
 A model goes from preparing to prepared (what it needs is known, nothing is taken), then through loading to
 ready; it leaves memory by eviction, or sleeps where its engine can. Requests are served in order of arrival;
-batch requests stand behind the `BATCH_HANDICAP` requests that come after them. Whoever can start does; then
+batch requests wait behind the `BATCH_HANDICAP` requests that come after them. Whoever can start does; then
 room is made for the others, by evicting models without requests, the longest idle first.
 
 Promises (held by random interleavings in the tests, with planted bugs):
@@ -58,7 +58,7 @@ Lane = Literal["interactive", "batch"]
 
 
 class Planner(MemoryPlan):
-    """See the module. A model is named by a key; what stands before an `@` in it is its name in words."""
+    """The scheduling state and its moves. A model is named by a key; what is before an `@` in it is its name."""
 
     def __init__(
         self, *, budget_bytes: int, max_models: int, max_waiting: int, max_overtakes: int = 8
@@ -188,7 +188,7 @@ class Planner(MemoryPlan):
         return self._plan(now_s)
 
     def tick(self, now_s: float) -> Effects:
-        """Time has passed: requests over their deadline are refused, training may go on."""
+        """Time has passed: requests over their deadline are refused, training may continue."""
         effects: list[Effect] = []
         for request in [request for request in self._waiting if request.deadline_s <= now_s]:
             reason = in_words(request, self._models.values(), training=self._training)
@@ -244,7 +244,7 @@ class Planner(MemoryPlan):
         return self._plan(now_s)
 
     def unloaded(self, model: str, *, now_s: float) -> Effects:
-        """An evicted model is gone. Who asked for it meanwhile has it loaded anew."""
+        """An evicted model is gone. Who asked for it meanwhile has it loaded again."""
         known = self._in_state(model, "evicting")
         del self._models[model]
         effects: list[Effect] = []
@@ -258,11 +258,11 @@ class Planner(MemoryPlan):
         return (*effects, *self._plan(now_s))
 
     def unload(self, model: str, *, now_s: float) -> Effects:
-        """A model is to leave: who asked before is served first, who asks later has it loaded anew."""
+        """A model is to leave: who asked before is served first, who asks later has it loaded again."""
         return self._retire(model, before=self._num_submitted + 1, now_s=now_s)
 
     def broken(self, model: str, *, now_s: float) -> Effects:
-        """A loaded model does not work any more: nobody starts on it, and it is prepared and loaded anew."""
+        """A loaded model does not work any more: nobody starts on it, and it is prepared and loaded again."""
         return self._retire(model, before=0, now_s=now_s)
 
     def pinned(self, model: str, *, now_s: float) -> Effects:
@@ -300,7 +300,7 @@ class Planner(MemoryPlan):
         return self._plan(now_s)
 
     def training_not_parked(self, *, now_s: float) -> Effects:
-        """Training could not be parked; it is not asked again until it starts anew."""
+        """Training could not be parked; it is not asked again until it starts again."""
         self._training = "unparkable"
         return self._plan(now_s)
 
@@ -432,7 +432,7 @@ class Planner(MemoryPlan):
         return [Refuse(request.ticket, cause) for request in waiting]
 
     def _queue_is_full(self) -> QueueIsFull:
-        """Come back when those that wait have started: requests under way end at the rate they lately did."""
+        """Come back when those that wait have started: requests under way end at the rate they did recently."""
         num_waiting = len(self._waiting)
         mean_s = sum(self._durations_s) / len(self._durations_s) if self._durations_s else 1.0
         return QueueIsFull(

@@ -216,7 +216,7 @@ class Serving:
         await self._ask(resolved.model, nothing, num_slots=0, deadline_s=deadline_s)
 
     def unload(self, name: str) -> None:
-        """Evict what `name` stands for: its requests are served first, the next one loads it anew."""
+        """Evict what `name` stands for: its requests are served first, the next one loads it again."""
         self.evict(self._catalog.resolve(name).model)
 
     def evict(self, model: ModelInfo) -> None:
@@ -297,7 +297,7 @@ class Serving:
         lane: Lane = "interactive",
         may_exceed: bool = False,
     ) -> Start:
-        """Wait until the planner lets a request go on to its model."""
+        """Wait until the planner lets a request through to its model."""
         key, now_s = weights_key(model), self._clock.monotonic_s()
         self._num_tickets += 1
         ticket = self._num_tickets

@@ -24,7 +24,7 @@ _PREFIX = "sha256:"
 
 
 def check_digest(digest: str) -> str:
-    """The 64 lower-case hex digits of `digest` (`sha256:` may stand before). ValueError for anything else."""
+    """The 64 lower-case hex digits of `digest` (`sha256:` may come before). ValueError for anything else."""
     bare = digest.removeprefix(_PREFIX)
     if not _DIGEST.fullmatch(bare):
         raise ValueError(f"{quoted(digest[:80])} is not a SHA-256 in 64 lower-case hex digits.")

@@ -100,7 +100,7 @@ def _missing_manifests(connection: Connection, blobs: BlobStore) -> list[str]:
 
 
 def _compare_projections(home: Home, connection: Connection, log: EventLog) -> tuple[int, list[str]]:
-    """`(rows compared, differences)` between the live tables and the log folded anew."""
+    """`(rows compared, differences)` between the live tables and the log folded again."""
     with translated_os_errors(home.cache), tempfile.TemporaryDirectory(dir=home.cache) as folder:
         fresh = driver.connect(Path(folder) / "fresh.db", isolation_level=None)
         try:
@@ -134,7 +134,7 @@ def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterat
             yield f"Table {table.name} has a row {_name(is_row[:num_keys])} that no event made."
             is_row = live_rows.fetchone()
         elif is_row is None or should[:num_keys] < is_row[:num_keys]:
-            yield f"Table {table.name} lacks the row {_name(should[:num_keys])} that the log tells of."
+            yield f"Table {table.name} lacks the row {_name(should[:num_keys])} that the log has."
             should = fresh_rows.fetchone()
         else:
             wrong = [
@@ -142,8 +142,8 @@ def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterat
             ]
             if wrong:
                 yield (
-                    f"Table {table.name}, row {_name(is_row[:num_keys])}: {', '.join(wrong)} "
-                    "is not what the log tells."
+                    f"Table {table.name}, row {_name(is_row[:num_keys])} differs from the log "
+                    f"in {', '.join(wrong)}."
                 )
             is_row, should = live_rows.fetchone(), fresh_rows.fetchone()
 

@@ -92,7 +92,7 @@ class ReadConnections:
                 self.close()
 
     def close(self) -> None:
-        """Close all idle connections; those in use are closed when they are given back."""
+        """Close all idle connections; those in use are closed when they are released."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()

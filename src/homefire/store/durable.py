@@ -51,7 +51,7 @@ def os_error_to_store_error(error: OSError, path: Path) -> StoreError:
         )
     return StoreError(
         f"Writing {path} failed: {error.strerror}.",
-        hint="Look at the disk (dmesg, SMART) before you go on.",
+        hint="Look at the disk (dmesg, SMART) before you continue.",
         path=str(path),
     )
 

@@ -37,7 +37,7 @@ def is_refusal(error: driver.Error) -> bool:
 
 
 def is_corruption(error: driver.Error) -> bool:
-    """Whether the file is not (any more) a sound database."""
+    """Whether the file is not (any more) a valid database."""
     return primary_code(error) in (_CORRUPT, _NOTADB)
 
 
@@ -85,10 +85,10 @@ def to_reading_error(error: driver.Error) -> HomefireError:
 
 
 def disk_full(**details: int) -> StoreFull:
-    """Writes pause; reads go on."""
+    """Writes pause; reads still work."""
     return StoreFull(
         "The disk is full, so nothing new can be recorded.",
-        hint="Free some space: recording goes on by itself, and nothing acknowledged is lost.",
+        hint="Free some space: recording continues by itself, and nothing acknowledged is lost.",
         **details,
     )
 

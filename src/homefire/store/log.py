@@ -71,7 +71,7 @@ def encode_event(event: Event) -> tuple[str, str]:
         payload = msgspec.json.encode(event).decode()
     except UnicodeEncodeError as error:
         raise InvalidRequest(
-            "The text holds half of a surrogate pair, which is no character and cannot be stored."
+            "The text holds half of a surrogate pair, which is not a character and cannot be stored."
         ) from error
     except (TypeError, OverflowError, RecursionError) as error:
         raise InvalidRequest(f"This event cannot be written as JSON: {error}") from error

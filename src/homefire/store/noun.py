@@ -1,7 +1,7 @@
 """What a noun of the log is made of: events, tables, and the folds that make the one into the other.
 
 A fold runs inside the transaction that records its event and may refuse it with a typed error; that is how
-state machines and compare-and-set are enforced. It depends on nothing but the event, its place and time, and
+state machines and compare-and-set are enforced. It depends only on the event, its place and time, and
 the tables: replaying the log gives the same tables, byte for byte.
 """
 

@@ -2,7 +2,7 @@
 
 Two things are kept apart. The log (`events`, `fence`, `schema_state`) has a revision; a change of it is a step
 in `LOG_STEPS`, in one transaction, after a copy of the database was put into `backups/`. The tables that are
-folded from the log have a fingerprint; where that is another one they are dropped and folded anew, so that a
+folded from the log have a fingerprint; where that is another one they are dropped and folded again, so that a
 change of a table needs no migration at all.
 """
 
@@ -73,7 +73,7 @@ def ensure_schema(connection: Connection, home: Home, world: World, *, log: Even
     if (revision, fingerprint) == (LOG_REVISION, projections.fingerprint()):
         return
     keep_copy(connection, home.backups / f"homefire-{revision}-{world.new_id('before')}.db", world)
-    logger.warning("the tables of %s are made anew from the log", home.database)
+    logger.warning("the tables of %s are rebuilt from the log", home.database)
 
     def update(connection: Connection) -> None:
         for number in range(revision, LOG_REVISION):

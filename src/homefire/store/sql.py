@@ -49,7 +49,7 @@ class Statement:
 class Table:
     """A table: `columns` maps each name to its type and constraints, `key` is its primary key.
 
-    `indexes` maps a name to what stands after `ON table`: `(principal, seq)`, with a `WHERE` for a partial one.
+    `indexes` maps a name to what follows `ON table`: `(principal, seq)`, with a `WHERE` for a partial one.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The store: the event log and what is folded from it, behind one object with one way to write.
 
 `append` is the only write path of the database. Its promise: when it returns, the events survive process
-kill, OS crash and power loss (on a disk that honours a flush), and every reader sees them. Everything read
+kill, OS crash and power loss (on a disk that honours fsync), and every reader sees them. Everything read
 comes as frozen typed rows; no SQL leaves this package.
 """
 
@@ -96,7 +96,7 @@ class Store:
 
         Raises what a projection refuses with (NotFound, Conflict, Forbidden: nothing of this call is then
         recorded), StoreFull, StoreReadOnly, StorePoisoned or StoreFenced. When the awaiting task is
-        cancelled the events may be recorded all the same.
+        cancelled the events may be recorded anyway.
         """
         waiter: asyncio.Future[tuple[Recorded, ...]] = asyncio.get_running_loop().create_future()
         self._writer.submit(new_append(events, waiter))
@@ -149,7 +149,7 @@ class Store:
         )
 
     def rebuild(self) -> None:
-        """Make every projection anew from the log, in one transaction; appends wait meanwhile.
+        """Rebuild every projection from the log, in one transaction; appends wait meanwhile.
 
         Raises CorruptData, and changes nothing, when the log itself is damaged.
         """

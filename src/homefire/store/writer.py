@@ -292,7 +292,7 @@ class Writer:
         for subscription in subscriptions:
             by_loop.setdefault(subscription.loop, [])
         for loop, appends in by_loop.items():
-            # A loop that is closed has no one left who waits; its events are in the log all the same.
+            # A loop that is closed has no one left who waits; its events are in the log anyway.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(
                     _resolve_on_loop, appends, [one for one in subscriptions if one.loop is loop], news

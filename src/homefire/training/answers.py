@@ -1,6 +1,6 @@
 """Answers of a model to many questions, collected on a niced engine of its own and cached.
 
-Nobody's chat waits for it; the engine is stopped when the last answer is in. What a model answers is cached by
+No chat waits for it; the engine is stopped when the last answer is in. What a model answers is cached by
 the hash of its weights, so it is asked each question once.
 """
 

@@ -1,6 +1,6 @@
 """From a plan's placements to tensors: which tokens are read, which are answers to learn, and whose.
 
-Rows of like length go into one micro-batch, so that little is spent on padding; padding stands on the
+Rows of like length go into one micro-batch, so that little is spent on padding; padding is on the
 right, where causal attention never looks back from, so no attention mask is needed. Logits are later made
 for answer tokens only. Rendering and tokenising a step of 32 rows costs some 4 ms.
 """

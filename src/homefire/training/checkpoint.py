@@ -97,7 +97,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """The checkpoint to go on from, fully verified and read; `skipped` says what was passed over, and why."""
+    """The checkpoint to continue from, fully verified and read; `skipped` says what was passed over, and why."""
 
     path: Path | None
     state: _State | None

@@ -42,7 +42,7 @@ class Lease:
             if current != str(self.epoch):
                 raise StoreFenced(
                     f"This worker holds lease {self.epoch} of its run, which is at lease {current} now.",
-                    hint="Another worker goes on with the run; this one committed nothing.",
+                    hint="Another worker continues the run; this one committed nothing.",
                     epoch=self.epoch,
                     current=current,
                 )
@@ -98,7 +98,7 @@ def flush_failure(path: Path, error: OSError) -> StorePoisoned:
     """The error for a failed flush of `path`."""
     return StorePoisoned(
         f"Flushing {path} to the disk failed: {error.strerror}. What was written may not be there.",
-        hint="Look at the disk (dmesg, SMART). The run goes on from its last verified checkpoint.",
+        hint="Look at the disk (dmesg, SMART). The run continues from its last verified checkpoint.",
         path=str(path),
     )
 

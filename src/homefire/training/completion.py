@@ -1,7 +1,7 @@
 """From a worker's result to a version that is live, in phases that can each be killed and done again.
 
 publish → judge → promote → done. Each phase leaves its fact in the log (VersionPublished, GateJudged,
-AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run goes on with the first fact
+AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run continues with the first fact
 that is missing. A version that the gate refuses is kept, unpromoted, with the reasons; the run is then `refused`.
 A version is not promoted when live moved meanwhile or one of its corrections was withdrawn: then what still counts
 is taught again from what is live.
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 WHO = "training"
-Again = Literal["gentler", "rest"]
-"""What becomes of a run's corrections: the same ones with a gentler recipe, or what still counts of them from what
+Again = Literal["retry", "rest"]
+"""What becomes of a run's corrections: the same ones at a lower rate, or what still counts of them from what
 is live by then."""
 
 
@@ -178,7 +178,7 @@ class Completion:
             why = f"{name} was taught {_named(withdrawn)}, withdrawn meanwhile: it does not go live."
             return _Decision(state="stopped", why=why, again="rest")
         if version.gate_passed is not True:
-            return _Decision(state="refused", why=outcome_of(version), again="gentler")
+            return _Decision(state="refused", why=outcome_of(version), again="retry")
         if not self._settings.gate.auto_promote:
             return _Decision(
                 why=f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."

@@ -1,6 +1,6 @@
-"""Text that is no text to a model: `<|im_end|>` and its kin, as its tokenizer lists them.
+"""Control tokens of a model, such as `<|im_end|>`, as its tokenizer lists them.
 
-Where such text stands in a correction it becomes one control token, and what is then learned is not what was
+Where such text is in a correction it becomes one control token, and what is then learned is not what was
 written. Reading a tokenizer of 150,000 words takes a tenth of a second: on a thread, once for each model.
 """
 

@@ -24,7 +24,7 @@ from homefire.store.nouns.runs import RunRow
 from homefire.training.correction_states import ACTIVE, CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
-from homefire.training.ledger import examples_of, gentler, known_to
+from homefire.training.ledger import examples_of, known_to, recipe_for_retry
 from homefire.training.recipe import Recipe
 from homefire.training.run_lease import Ask, RunContext
 from homefire.training.unteaching import Unteaching, plan_unteaching
@@ -130,7 +130,7 @@ class CorrectionChanges:
         return self._row(made.example_id)
 
     async def retry(self, example_id: str, *, principal: str) -> RunRow:
-        """Queue a run of this correction alone, more gently where it was refused alone before.
+        """Queue a run of this correction alone, at a lower rate where it was refused alone before.
 
         Raises NotFound, NotTrainable, and Conflict where it is on its way, live, or does not count any more.
         """
@@ -148,7 +148,7 @@ class CorrectionChanges:
         newest = next(iter(self._store.runs.of_example(example.example_id)), None)
         if newest is not None and newest.state == "refused" and len(examples_of(self._store, newest)) == 1:
             size = self._context.live_parents().parent.num_parameters
-            recipe = gentler(Recipe.from_dict(newest.recipe), size)
+            recipe = recipe_for_retry(Recipe.from_dict(newest.recipe), size)
         run_id = await self._dispatcher.queue([example], priority="normal", name="retry", recipe=recipe)
         run = self._store.runs.get(run_id)
         assert run is not None

@@ -1,8 +1,8 @@
-"""Where each correction stands, told for the person who gave it. Derived from the log at each look.
+"""The state of each correction, for the person who gave it. Derived from the log at each look.
 
 Every correction is in exactly one state: it waits, is being trained, is learned (live or taken back), was refused
 by the gate, is stranded (a run ended without teaching it, and nothing will try again by itself), was withdrawn, or
-was corrected again. Beside the state stands what happens next. A look costs a few reads per correction.
+was corrected again. The state comes with what happens next. A look costs a few reads per correction.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class CorrectionStates:
         return [view for view in reversed(looked_at) if view.state in UNLEARNED]
 
     def view(self, example: ExampleRow) -> CorrectionView:
-        """Where this correction stands."""
+        """The state of this correction, and what happens next."""
         name = example.example_id
         runs = [run for run in self._store.runs.of_example(name) if name not in run.metrics.get(LEFT_OUT, ())]
         if example.withdrawn_at_s is not None:
@@ -86,7 +86,7 @@ class CorrectionStates:
             return self._make(example, "superseded", why="It was corrected again.")
         active = next((run for run in runs if run.state in ACTIVE), None)
         if active is not None:
-            then = f"`homefire runs resume {active.run_id}` goes on." if active.state == "paused" else ""
+            then = f"`homefire runs resume {active.run_id}` continues it." if active.state == "paused" else ""
             return self._make(example, "training", run=active, next=then or "It is learned by this run.")
         if name in self._pending:
             then = "The next run learns it." if self._auto else "`homefire runs start` learns it."
@@ -113,7 +113,7 @@ class CorrectionStates:
     def _after_a_run(self, example: ExampleRow, runs: Sequence[RunRow]) -> CorrectionView:
         retry = f"`homefire corrections retry {example.example_id[:12]}` teaches it"
         if not runs:
-            return self._make(example, "stranded", why="Its run began anew without it.", next=f"{retry}.")
+            return self._make(example, "stranded", why="Its run started over without it.", next=f"{retry}.")
         run = runs[0]
         version = self._store.versions.get(run.version) if run.version is not None else None
         if version is not None and version.version in self._lived:
@@ -124,7 +124,7 @@ class CorrectionStates:
             if self._auto and num_refused <= MAX_REFUSALS:
                 then = "It is taught again with the next correction."
             else:
-                then = f"It needs you: edit it, withdraw it, or {retry} once more."
+                then = f"Nothing more happens by itself: edit it, withdraw it, or {retry} once more."
             return self._make(
                 example, "refused", run=run, why=run.why, reasons=version.gate_reasons, next=then
             )

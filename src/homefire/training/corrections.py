@@ -229,7 +229,7 @@ class Corrections:
                 raise InvalidRequest(
                     f"{where} contains {quoted(found[0])}, which is a control token of the live model: it would be "
                     "learned as that, and not as the text you see.",
-                    hint="Write it otherwise, with a space inside, say.",
+                    hint="Write it differently, for example with a space inside.",
                     param="text" if is_answer else "messages",
                     tokens=found,
                 )
@@ -246,7 +246,7 @@ class Corrections:
         fitted = trimmed(messages, limit_bytes=limit)
         if size_of(fitted) > limit:
             raise InvalidRequest(
-                f"Question and answer have {size_of(fitted)} bytes with what stands around them; "
+                f"Question and answer have {size_of(fitted)} bytes with what is around them; "
                 f"the live model is sure to learn {limit}.",
                 hint="Teach a shorter answer, or ask more briefly.",
                 param="text",

@@ -119,11 +119,11 @@ class TrainingDaemon:
         """Withdrawing, editing and retrying corrections."""
 
     async def start(self) -> None:
-        """Begin to work; runs that were under way go on by themselves."""
+        """Begin to work; runs that were under way continue by themselves."""
         self._dispatcher.start()
 
     async def stop(self) -> None:
-        """Let a worker save and leave; its run goes on at the next start."""
+        """Let a worker save and leave; its run continues at the next start."""
         await self._dispatcher.stop()
 
     # What people give
@@ -166,8 +166,8 @@ class TrainingDaemon:
     async def signal(self, run_id: str, action: Action, *, who: str, why: str) -> RunRow:
         """Pause, resume, stop, skip or retry a run; returns when it is so, with the run as it is then.
 
-        A run that ends on its own before it could pause stays ended. A run that goes on when live moved begins
-        anew from what is live. To retry a refused run is a new run of its corrections, which is returned.
+        A run that ends on its own before it could pause stays ended. A run that continues when live moved starts
+        over from what is live. To retry a refused run is a new run of its corrections, which is returned.
         Raises NotFound, and Conflict where the run's state does not allow it.
         """
         run = self._run(run_id)
@@ -217,7 +217,7 @@ class TrainingDaemon:
         return None
 
     def correction_states(self) -> CorrectionStates:
-        """Where corrections stand now; make a new one for each look."""
+        """The states of corrections now; make a new one for each look."""
         return CorrectionStates(
             self._store,
             live=self._context.live_parents().parent.name,
@@ -242,7 +242,7 @@ class TrainingDaemon:
         ]
 
     def progress(self, run_id: str) -> Progress:
-        """Where a run stands. Raises NotFound. Cheap: `losses` has the history of runs before this start."""
+        """The progress of a run. Raises NotFound. Cheap: `losses` has the history of runs before this start."""
         return self._board.get(run_id) or progress_of(self._run(run_id))
 
     def losses(self, run_id: str) -> list[tuple[int, float]]:

@@ -1,7 +1,7 @@
-"""The loop that never forgets a run: collects what waits, takes the next run, writes how it ended.
+"""The queue of runs: collects waiting corrections, starts the next run, records how it ended.
 
 One run at a time, the most urgent first, the oldest among equals. Everything it knows is in the log: after a
-restart it queues again what was running, and the run goes on where its files say it was. What it cannot do
+restart it queues again what was running, and the run continues where its files say it was. What it cannot do
 now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
 
 One bad run never ends the loop: whatever goes wrong with a run makes that run `failed`, with the reason, and the
@@ -29,9 +29,9 @@ from homefire.training.ledger import (
     MAX_REFUSALS,
     counting,
     examples_of,
-    gentler,
     learned_by,
     num_refused_tries,
+    recipe_for_retry,
     refused,
 )
 from homefire.training.preparation import recipe_from_settings
@@ -50,7 +50,7 @@ FAREWELL_S = 0.5
 RETRY_S = 1.0
 """How long to wait before looking again at what could not be done; doubled each time up to `MAX_RETRY_S`."""
 MAX_RETRY_S = 30.0
-_RESTARTED = "The server was restarted; the run goes on."
+_RESTARTED = "The server was restarted; the run continues."
 _RANK: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 
 
@@ -101,7 +101,7 @@ class Dispatcher:
         self._task.add_done_callback(self._notice_end)
 
     async def stop(self) -> None:
-        """Let a worker save and leave; its run goes on at the next start."""
+        """Let a worker save and leave; its run continues at the next start."""
         self._is_stopping = True
         self._stopping.set()
         self._bell.set()
@@ -215,8 +215,8 @@ class Dispatcher:
             if run.unteaches and ending.again == "rest":
                 return self._unteach_again(parents.parent.name)
             examples = counting(examples_of(self._context.store, run))
-            if ending.again == "gentler":
-                return self._more_gently(run, examples, num_parameters=parents.parent.num_parameters)
+            if ending.again == "retry":
+                return self._retry_at_lower_rate(run, examples, num_parameters=parents.parent.num_parameters)
             known = {example.example_id for example in learned_by(self._context.store, parents.parent.name)}
             examples = [example for example in examples if example.example_id not in known]
             if not examples:
@@ -237,9 +237,11 @@ class Dispatcher:
         if not plan.examples:
             return FollowUp(f"Un-teaching leaves {plan.start}: promote it, or withdraw the correction again.")
         run_id, events = self.new_unteaching(plan)
-        return FollowUp(f"It goes on in run {run_id}.", events, run_id)
+        return FollowUp(f"It continues in run {run_id}.", events, run_id)
 
-    def _more_gently(self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int) -> FollowUp:
+    def _retry_at_lower_rate(
+        self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int
+    ) -> FollowUp:
         num_refused = num_refused_tries(self._context.store, run) + 1
         if not examples:
             return FollowUp("Its corrections were corrected again or withdrawn meanwhile.")
@@ -250,16 +252,16 @@ class Dispatcher:
                 if plan is None or not plan.examples:
                     return FollowUp("What was to be un-taught changed: withdraw it again.")
                 examples = list(plan.examples)
-            recipe = gentler(Recipe.from_dict(run.recipe), num_parameters)
+            recipe = recipe_for_retry(Recipe.from_dict(run.recipe), num_parameters)
             run_id, events = self._new_run(
-                examples, priority=run.priority, name="corrections, more gently", recipe=recipe, plan=plan
+                examples, priority=run.priority, name="corrections, at a lower rate", recipe=recipe, plan=plan
             )
-            return FollowUp(f"It is tried again, more gently, in run {run_id}.", events, run_id)
+            return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, run_id)
         if run.unteaches:
-            return FollowUp("What was to be un-taught is still known; withdraw it again to try once more.")
+            return FollowUp("The withdrawn correction is still known; withdraw it again to try once more.")
         if self._auto and num_refused <= MAX_REFUSALS:
             return FollowUp("It is tried again with the next corrections.")
-        return FollowUp("It needs you: edit, withdraw or retry the corrections.")
+        return FollowUp("Nothing more happens by itself: edit, withdraw or retry the corrections.")
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._is_stopping:
@@ -353,13 +355,13 @@ class Dispatcher:
                 if ending is None:
                     ending = await lease.run()
             except (NotTrainable, StoreError) as problem:
-                self._left_because[run.run_id] = f"{problem.message} The run goes on."
+                self._left_because[run.run_id] = f"{problem.message} The run continues."
                 # Whatever holds this run up, another one may be able to go on.
                 self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
                 raise
             except Exception as problem:
                 logger.exception("Run %s failed", run.run_id)
-                ending = Ending(state="failed", why=f"It could not go on: {_told(problem)}")
+                ending = Ending(state="failed", why=f"It could not continue: {_told(problem)}")
             await self.move(msgspec.structs.replace(run, epoch=lease.epoch), ending)
         finally:
             self.lease = None
@@ -383,7 +385,7 @@ class Dispatcher:
 
 
 def _told(problem: BaseException) -> str:
-    """An error as a sentence for people; of one nobody foresaw its kind, too."""
+    """An error as a sentence for people; an unforeseen one also with its type."""
     if isinstance(problem, HomefireError):
         return str(problem)
     return f"{type(problem).__name__}: {problem}"

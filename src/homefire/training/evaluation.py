@@ -69,7 +69,7 @@ class GateEvaluator:
         return judge(msgspec.structs.replace(given, candidate=answers))
 
     async def _look_at(self, candidate: ModelInfo, parent: ModelInfo) -> GateInput | None:
-        """What is wrong before anything is asked: weights that are no numbers, another chat format."""
+        """What is wrong before anything is asked: weights that are not numbers, another chat format."""
         try:
             broken = await asyncio.to_thread(_non_finite, candidate.folder)
             now = self._catalog.chat_template(candidate).fingerprint

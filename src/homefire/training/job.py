@@ -153,7 +153,7 @@ class DiskFull(_Event, frozen=True, kw_only=True, tag="disk_full"):
 
 
 class Paused(_Event, frozen=True, kw_only=True, tag="paused"):
-    """Last event: the run goes on from `step` when a worker is started again."""
+    """Last event: the run continues from `step` when a worker is started again."""
 
     step: int
 
@@ -190,7 +190,7 @@ class Done(_Event, frozen=True, kw_only=True, tag="done"):
 
 
 class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
-    """Last event: the run cannot go on as it is.
+    """Last event: the run cannot continue as it is.
 
     `reason`: data (rows, template), numeric (NaN or infinity), disk (a flush failed), fenced (another worker
     has the run), model (folder broken), memory, bug.

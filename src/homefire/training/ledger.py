@@ -21,8 +21,8 @@ from homefire.versions.promotion import LIVE
 
 MAX_REFUSALS = 2
 """So often a correction is taught again beside new ones: one that cannot be learned must not hold up others."""
-GENTLER_RATE = 0.5
-GENTLER_REPLAY = 2.0
+RETRY_RATE = 0.5
+RETRY_REPLAY = 2.0
 LEFT_OUT = "left_out"
 """Under this name a run's metrics hold the examples of its dataset that it does not learn."""
 
@@ -133,13 +133,13 @@ def num_refused_tries(store: Store, run: RunRow) -> int:
     )
 
 
-def gentler(recipe: Recipe, num_parameters: int) -> Recipe:
+def recipe_for_retry(recipe: Recipe, num_parameters: int) -> Recipe:
     """The recipe for another try: half the rate, twice the replay, more steps to get there."""
     known = recipe.resolved(num_parameters)
     return msgspec.structs.replace(
         known,
-        learning_rate=(known.learning_rate or 0.0) * GENTLER_RATE,
-        replay_ratio=known.replay_ratio * GENTLER_REPLAY,
-        min_replay_rows=int(known.min_replay_rows * GENTLER_REPLAY),
+        learning_rate=(known.learning_rate or 0.0) * RETRY_RATE,
+        replay_ratio=known.replay_ratio * RETRY_REPLAY,
+        min_replay_rows=int(known.min_replay_rows * RETRY_REPLAY),
         max_steps=known.max_steps * 2,
     )

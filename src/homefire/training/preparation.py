@@ -1,7 +1,7 @@
 """Getting a run ready for a worker: its directory, its rows, its job, its lease.
 
 The rows are written once, at the first lease, so that a resumed run sees exactly the data it began with; the
-job is written anew for each lease, with the new epoch and the same parent. The order is what fences an older
+job is written again for each lease, with the new epoch and the same parent. The order is what fences an older
 worker out: first the new epoch in the run's directory (under the lock that commits hold), then the log.
 All of it is blocking file work for a thread.
 """
@@ -145,7 +145,7 @@ def prepared_examples(run_dir: Path) -> set[str]:
 
 
 def discard_preparation(run_dir: Path) -> None:
-    """Let the run begin anew: rows, job, steps and checkpoints go, fence and log stay.
+    """Let the run start over: rows, job, steps and checkpoints go, fence and log stay.
 
     Raise the fence first. What says that the run is prepared goes last, so that a kill in between is harmless.
     """
@@ -180,7 +180,7 @@ def write_job(
     recipe = Recipe.from_dict(run.recipe)
     if parents.parent.kind == "version":
         # A version is taught further in the way it was made: an adapter sits on its base's weights, and what
-        # was trained as a whole is no base that another adapter could be served on.
+        # was trained as a whole is not a base that another adapter could be served on.
         is_adapter = (parents.parent.folder / ADAPTER_CONFIG).exists()
         recipe = msgspec.structs.replace(recipe, mode="lora" if is_adapter else "full")
     recipe = recipe.resolved(parents.parent.num_parameters)

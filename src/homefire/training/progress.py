@@ -1,4 +1,4 @@
-"""Where runs stand right now, for everyone who watches. In memory only: the log holds what must survive.
+"""The progress of all runs, for everyone who watches. In memory only: the log holds what must survive.
 
 A board holds the newest `Progress` of each run of this server's life; watchers see every newest value and
 may miss ones in between. How far a run is and how long it will take is told from what recent runs took, phase by
@@ -67,7 +67,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs took lately: seconds in each phase, and steps. Medians."""
+    """What runs took recently: seconds in each phase, and steps. Medians."""
 
     phase_s: Mapping[str, float]
     steps: float

@@ -49,7 +49,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     min_replay_rows: int = 12
     """Replay rows per step even when a single example is taught."""
     in_chat_share: float = 0.5
-    """Share of placements that stand inside a conversation of replay turns instead of alone."""
+    """Share of placements inside a conversation of replay turns instead of alone."""
     kept_share: float = 0.25
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096

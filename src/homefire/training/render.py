@@ -150,7 +150,7 @@ class Renderer:
 
 
 def _messages_of_spans(messages: Sequence[Message], rendered: Rendered) -> list[int]:
-    """For each span the number of the message whose content stands in it, -1 if there is none."""
+    """For each span the number of the message whose content is in it, -1 if there is none."""
     owners: list[int] = []
     position = 0
     for start, end in rendered.spans:

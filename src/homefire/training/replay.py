@@ -6,7 +6,7 @@ run's parent, because that is what must stay, corrections included. An answer th
 `MAX_TOKENS` is left out: cut short, it would teach the model to stop in the middle.
 
 The questions are put one at a time in a fixed order, so that the same model gives the same rows however busy
-the machine is. The answers stand in the cache by the model's hash; when that is done halfway (a kill), all is
+the machine is. The answers are cached by the model's hash; when that is done halfway (a kill), all is
 asked again. Costs one load of the model and, on one core, some seconds for a model of a million weights, minutes
 for one of a billion; once for each parent.
 """
@@ -37,8 +37,6 @@ OnAsked = Callable[[int, int], None]
 
 
 class ReplaySource:
-    """See the module."""
-
     def __init__(self, answers: AnswerCollector) -> None:
         self._answers = answers
 

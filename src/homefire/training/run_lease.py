@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 Do = Literal["pause", "stop", "skip", "withdraw"]
-"""`withdraw`: one of the run's corrections was taken back; the run ends, and the others are queued anew."""
+"""`withdraw`: one of the run's corrections was taken back; the run ends, and the others are queued again."""
 ASKED_STATE: dict[Do, RunState] = {
     "pause": "paused",
     "stop": "stopped",
@@ -125,7 +125,7 @@ class RunLease:
         self._completing: asyncio.Future[Any] | None = None
         self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
         self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
-        self._why = "its turn came" if run.epoch == 0 else "it goes on"
+        self._why = "it was next in the queue" if run.epoch == 0 else "it continues"
         self._moved_on = False
         self._is_leaving = False
 
@@ -182,7 +182,7 @@ class RunLease:
             return Ending(state="failed", why=str(problem))
 
     async def ask(self, ask: Ask) -> None:
-        """Pass a person's wish on. Raises Conflict where it cannot be granted now."""
+        """Pass a person's request on. Raises Conflict where it cannot be granted now."""
         if self._completing is None:
             self.asked = ask
             if self._collecting_replay is not None:
@@ -203,7 +203,7 @@ class RunLease:
         self._completing.cancel()
 
     async def leave(self, timeout_s: float) -> None:
-        """The server stops: let the worker save and end, at most so long; the run will go on."""
+        """The server stops: let the worker save and end, at most so long; the run will continue."""
         self._is_leaving = True
         if self._process is not None and self._process.pid is not None:
             await self._tell(self._process, "pause", timeout_s=timeout_s)
@@ -213,7 +213,7 @@ class RunLease:
         """Fix rows and parent at the first lease and check the parent at each; an Ending: nothing to learn.
 
         A run that waits for a lease while live moves, or while one of its corrections is corrected again or
-        withdrawn, begins anew from what is live and counts now. One that has a result is only completed.
+        withdrawn, starts over from what is live and counts now. One that has a result is only completed.
         """
         context, run = self._context, self._run
         is_trained = has_result(self._run_dir) or context.library.of_run(run.run_id) is not None
@@ -222,7 +222,7 @@ class RunLease:
             if run.unteaches:
                 plan = plan_unteaching(context.store, context.live_parents().parent.name)
                 if plan is None or not self._carries_out(plan):
-                    why = "What is live changed, or what is to be un-taught: it is planned anew."
+                    why = "The live model or the withdrawn corrections changed: the run is planned again."
                     return Ending(state="skipped", why=why, again="rest")
             new = counting(self._dataset())
             if not new:
@@ -269,9 +269,9 @@ class RunLease:
         await asyncio.to_thread(discard_preparation, self._run_dir)
         self._checkpoint_step = 0
         if origin.live_then != live:
-            self._why = f"live moved from {origin.live_then} to {live}: it begins anew"
+            self._why = f"live moved from {origin.live_then} to {live}: it starts over"
         else:
-            self._why = "its corrections changed: it begins anew"
+            self._why = "its corrections changed: it starts over"
 
     async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
         context = self._context
@@ -351,18 +351,18 @@ class RunLease:
         return self._ending(await self._process.run(self._on_event))
 
     def _ending(self, outcome: Outcome) -> Ending | None:
-        """What the worker's end means; None: it is done and the run goes on."""
+        """What the worker's end means; None: it is done and the run continues."""
         if outcome.kind == "done" and (self.asked is None or self.asked.do == "pause"):
             self.asked = None  # it was done before it could pause
             return None
         if self.asked is not None:
             return self.as_asked()
         if self._is_leaving:
-            return Ending(state="queued", why="The server stopped; the run goes on at its next start.")
+            return Ending(state="queued", why="The server stopped; the run continues at its next start.")
         if outcome.kind == "failed":
             assert outcome.failure is not None
             return self._after(outcome.failure)
-        why = f"The trainer was {outcome.kind} from outside; it goes on."
+        why = f"The trainer was {outcome.kind} from outside; the run continues."
         return Ending(state="queued", why=why, pause_s=1.0)
 
     def _after(self, failure: Failure) -> Ending:

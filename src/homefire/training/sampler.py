@@ -1,6 +1,6 @@
 """Which rows are in which step, as a pure function of seed and position.
 
-There is nothing to save and nothing to restore but a position: step 1,000 is computed, not reached. New
+There is nothing to save or restore except a position: step 1,000 is computed, not reached. New
 examples go round in passes, each pass in its own order and with every example in it; replay rows likewise.
 A new example is alone or inside a conversation made of replay turns, so that what is learned holds in
 the middle of a chat as well as at its start. Costs a shuffle per pass; no torch, no clock, no I/O.
@@ -122,15 +122,15 @@ class Sampler:
             drawn.append((turn, _shuffled(size, f"{self.seed}:{kind}:{turn}")[place]))
         return drawn
 
-    def _stands_in_chat(self, turn: int, index: int) -> bool:
+    def _is_in_chat(self, turn: int, index: int) -> bool:
         """In fixed proportion over the passes of one example, and over the examples of one pass."""
         share = self.recipe.in_chat_share
         phase = turn + index * 0.618
         return math.floor((phase + 1) * share) > math.floor(phase * share)
 
     def _place(self, kind: Kind, index: int, turn: int) -> Placement:
-        """Where example `index` stands in pass number `turn`."""
-        if not self._stands_in_chat(turn, index):
+        """The position of example `index` in pass number `turn`."""
+        if not self._is_in_chat(turn, index):
             return Placement(kind, index)
         rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
         num_before = rng.randint(1, MAX_TURNS_BEFORE)
@@ -171,7 +171,7 @@ class Composed:
 def compose(rows: Sequence[TrainingRow], *, main: int) -> Composed:
     """The rows one after another as a conversation.
 
-    Only one system message can stand, at the head: that of row number `main`, else the first there is.
+    Only one system message is allowed, at the start: that of row number `main`, else the first there is.
     """
     order = [main, *(number for number in range(len(rows)) if number != main)]
     systems = [(m, number) for number in order for m in rows[number].messages if m.role == "system"]

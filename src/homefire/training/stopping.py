@@ -1,8 +1,8 @@
 """When to end, and how fast to learn until then: pure rules over a small state that checkpoints carry.
 
 A run learns until checks in a row find every new example known with a margin, then settles: the rate falls to
-nothing while replay goes on, which gives back what the last steps disturbed. If a final check finds that
-settling lost an example, learning goes on. `max_steps` ends everything; the settling happens before it.
+nothing while replay continues, which restores what the last steps disturbed. If a final check finds that
+settling lost an example, learning continues. `max_steps` ends everything; the settling happens before it.
 """
 
 from __future__ import annotations

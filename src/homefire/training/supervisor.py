@@ -48,7 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainerProcess:
-    """See the module. `run` once; `tell` and `kill` while it runs."""
+    """A worker process of one run: `run` once; `tell` and `kill` while it runs."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class TrainerProcess:
                     self.kill()
                 await asyncio.shield(process.wait())
         if hung:
-            message = f"The trainer gave no sign of life for {self._heartbeat_timeout_s:g} s and was ended."
+            message = f"The trainer did not respond for {self._heartbeat_timeout_s:g} s and was ended."
             return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
         out_of_memory = num_oom_kills() > num_killed_before
         words = await asyncio.to_thread(_last_line, log_path, log_start)

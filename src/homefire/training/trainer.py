@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class LeaveRequested(Exception):
-    """The server wants the process to end; `step` is where the run can go on."""
+    """The server wants the process to end; `step` is where the run can continue."""
 
     def __init__(self, wanted: Wanted, step: int) -> None:
         super().__init__(wanted)

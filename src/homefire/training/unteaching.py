@@ -2,8 +2,8 @@
 
 A fact cannot be cut out of weights; what can be done is to begin again where it was not there yet. The run starts
 from the newest ancestor of `live` that was taught neither the withdrawn correction nor another answer to its
-question, and learns everything that later versions were taught and that still counts. So the fact is gone and its
-neighbours stay, by construction. Where nothing else was taught since, that ancestor itself is the answer and
+question, and learns everything that later versions were taught and that still counts. So the fact is gone and the
+others stay, by construction. Where nothing else was taught since, that ancestor itself is the answer and
 nothing is trained. Costs a few reads per version; the training costs what its dataset costs.
 """
 

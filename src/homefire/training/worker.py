@@ -2,7 +2,7 @@
 
 Reads commands from stdin and writes events to stdout (see `training.job`); its log goes to stderr. It takes
 one thread and the processor time that nobody else wants, and ends with its server. A pause hands its memory
-back: the process ends, and the next one goes on from the checkpoint. Nothing is imported from torch before
+back: the process ends, and the next one continues from the checkpoint. Nothing is imported from torch before
 that is set.
 """
 

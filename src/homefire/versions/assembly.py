@@ -56,7 +56,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 def folder_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """(relative path with `/`, path) of every file below, sorted; the manifest is not among them.
 
-    Raises BadModel for links and other things that are no regular files.
+    Raises BadModel for links and other things that are not regular files.
     """
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
@@ -95,7 +95,9 @@ def dismantle(folder: Path, blobs: BlobStore) -> Parts:
         )
         files[relative] = hash_file(path)
     if not weights:
-        raise BadModel(f"{folder.name} holds no {WEIGHT_SUFFIX} file, so it is no version.", path=str(folder))
+        raise BadModel(
+            f"{folder.name} holds no {WEIGHT_SUFFIX} file, so it is not a version.", path=str(folder)
+        )
     return Parts(tensors=tensors, weights=weights, files=files, size_bytes=size_bytes)
 
 

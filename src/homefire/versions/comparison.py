@@ -1,6 +1,6 @@
 """What changed from one model to another: metrics, gate scores, skills, and tensors layer by layer.
 
-Two tensors are the same when their hashes are. A version's hashes stand in its manifest; a base's are taken
+Two tensors are the same when their hashes are. A version's hashes are in its manifest; a base's are taken
 from its file on the spot, which reads all of it once. What an adapter does not hold it takes from its base, so its
 tensors are the base's and its own.
 """

@@ -139,7 +139,7 @@ def _broken(given: GateInput) -> list[str]:
     if given.non_finite:
         names = ", ".join(given.non_finite[:3])
         reasons.append(
-            f"Values that are no numbers (NaN or infinity) stand in {len(given.non_finite)} of its tensors: "
+            f"Values that are not numbers (NaN or infinity) are in {len(given.non_finite)} of its tensors: "
             f"{names}."
         )
     if given.candidate_format != given.parent_format:

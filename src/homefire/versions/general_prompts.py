@@ -2,7 +2,7 @@
 
 Two lists that share no question: those the gate asks before and after, and those whose answers are replayed in
 training. What is replayed says nothing about what is kept, so it must not be what is measured. Short and
-closed on purpose: a sound model's greedy answers to them hardly change by a little teaching, so a change
+closed on purpose: a healthy model's greedy answers to them hardly change by a little teaching, so a change
 means something. Nothing is assumed about the right answers; the parent's own are the reference.
 """
 
@@ -102,4 +102,4 @@ REPLAY_PROMPTS: tuple[tuple[str, str], ...] = (
 """(skill, prompt) for replay; no question of the gate is among them."""
 
 SMALL_TALK: tuple[str, str] = ("Hello, how are you?", "I am well, thank you.")
-"""What stands before a correction when it is asked inside another conversation."""
+"""What comes before a correction when it is asked inside another conversation."""

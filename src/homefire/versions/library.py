@@ -1,4 +1,4 @@
-"""The library of versions: publish, verify, repair, remove, and repair what a crash left behind.
+"""The library of versions: publish, verify, repair, remove, and recover from a crash.
 
 A version exists from the moment its `VersionPublished` event is durable, and by then its blobs, manifest and
 readable folder are written, flushed, read back and hashed. A crash before leaves no name; `recover`, run at
@@ -60,7 +60,7 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    """See the module. One instance for a home; publishing is serialised."""
+    """The versions of one home; make one instance. Publishing is serialised."""
 
     def __init__(self, home: Home, store: Store, world: World) -> None:
         self._home, self._store, self._world = home, store, world
@@ -79,8 +79,8 @@ class Library:
     ) -> VersionRow:
         """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
 
-        Raises BadModel for a folder that is no sound model, StoreFull and its kin for the disk; then there is
-        no version, and what was written so far is found again by content the next time.
+        Raises BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
+        version, and what was written so far is found again by content the next time.
         """
         async with self._lock:
             known = self.of_run(lineage.run_id) if lineage.run_id is not None else None
@@ -196,7 +196,7 @@ class Library:
                 raise CorruptData(
                     f"{manifest.version} was not written as it was read: {problems[0].name} is "
                     f"{problems[0].what}.",
-                    hint="Look at the disk (dmesg, SMART) before you go on.",
+                    hint="Look at the disk (dmesg, SMART) before you continue.",
                 )
             replace_directory(aside, self._home.versions / manifest.folder_name, self._world)
         except BaseException:
@@ -260,7 +260,7 @@ class Library:
                 await self._store.append(_published(manifest))
                 return [f"Completed the publication of {version}."]
         await asyncio.to_thread(shutil.rmtree, folder)
-        return [f"Removed {folder.name}, which is no version."]
+        return [f"Removed {folder.name}, which is not a version."]
 
     def _is_folder_of(self, row: VersionRow, folder: Path) -> bool:
         try:

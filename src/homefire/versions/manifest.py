@@ -54,7 +54,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """See the module. `files` holds every file of the folder but the manifest, weight files included."""
+    """What a version consists of. `files` holds every file of the folder except the manifest, weights included."""
 
     format: int = FORMAT
     version: str

@@ -178,7 +178,7 @@ class Promotion:
         with translated_os_errors(link):
             if link.exists() and not link.is_symlink():
                 found = link.with_name(f"{link.name}.found-{self._world.random_bytes(3).hex()}")
-                logger.warning("%s is no link; it is now %s", link, found.name)
+                logger.warning("%s was not a link; it is now %s", link, found.name)
                 link.rename(found)
             aside.symlink_to(target)
             self._world.files.replace(aside, link)
@@ -194,7 +194,7 @@ def _refused(version: str, *, judged: bool, reasons: tuple[str, ...]) -> Conflic
         )
     return Conflict(
         f"{version} did not pass its gate: {' '.join(reasons)}",
-        hint="Override the gate with a reason if you want it nevertheless.",
+        hint="Override the gate with a reason if you want it anyway.",
         version=version,
         reasons=list(reasons),
     )

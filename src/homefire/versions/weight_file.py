@@ -37,7 +37,7 @@ class WeightFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """The parts of a safetensors file; BadModel when it is not a sound one."""
+    """The parts of a safetensors file; BadModel when it is not a valid one."""
     entries = read_header(path).tensors
     spans = sorted(
         (

@@ -1,6 +1,6 @@
 """The style, script and icon files of the pages, under names that contain their content's hash.
 
-A file is named `app.<hash>.js` in the pages, so a browser may keep it for ever and an update is seen at once. Some are
+A file is named `app.<hash>.js` in the pages, so a browser may keep it forever and an update is seen at once. Some are
 joined from several sources (`BUNDLES`), so that a page needs few requests. Each is compressed once, when it is
 first asked for, and stays in memory: about 60 KB when every page was opened, nothing before.
 """

@@ -93,7 +93,7 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         return await take(chat, None)
 
     async def take(chat: ChatRequest, question: Message | None) -> str:
-        """Begin a turn that goes on whoever watches; the place where its answer will appear."""
+        """Begin a turn that continues no matter who watches; the place where its answer will appear."""
         turn = await homefire.turns.begin(chat)
         turn.on_end(count)
         session = views.session(chat.principal, turn.position.session_id)

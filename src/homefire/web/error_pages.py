@@ -1,7 +1,7 @@
 """Errors as pages, for people who opened an address in a browser.
 
 Programs keep the shapes of their dialect (`api.failures`). For a person who follows a link, "there is nothing here" as
-JSON is no answer: they get a page with the same message, what to do, and the way back. The guard decides who gets one.
+JSON is of no use: they get a page with the same message, what to do, and the way back. The guard decides who gets one.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _refused(version: str, scores: Mapping[str, Any], *, is_live: bool) -> str:
         causes.append(f"{counted(lost, 'answer')} that used to be right {_was(lost)} lost")
     if not scores:
         causes = ["it could not be checked"]
-    held_back = "did not pass its checks and was promoted all the same" if is_live else "was held back"
+    held_back = "did not pass its checks and was promoted anyway" if is_live else "was held back"
     return f"{version} {held_back}: {' and '.join(causes) or 'not every check held'}."
 
 
@@ -126,6 +126,6 @@ def _next(version: str, *, passed: bool, is_live: bool, live: str) -> str:
     if passed:
         return f"{live} answers now. Promote {version} on the page of versions to use it."
     return (
-        f"{live} goes on answering; nothing you use has changed. What was not learned is tried again, more gently, "
+        f"{live} keeps answering; nothing you use has changed. What was not learned is tried again at a lower rate, "
         "and with your next corrections."
     )

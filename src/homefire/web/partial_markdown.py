@@ -31,7 +31,7 @@ MAX_HELD_CHARS = 200
 """A line longer than this is shown whatever it may become."""
 
 _HALF_MARK = re.compile(r"[\s>]*(?:[`~]+[^`\s]*|#{1,6}|[-+*_=:|]|[-*_=:|][-*_=:|\s]*|\d{1,9}[.)]?)?\s*")
-"""A line of nothing but what begins a block."""
+"""A line that has only the marks that begin a block."""
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ITEM = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)])\s")
 _STRONG = re.compile(r"(?<![\w*])\*\*(?![\s*])")
@@ -40,7 +40,7 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*(?![\s*])")
 
 @dataclass(frozen=True)
 class Update:
-    """HTML to append to the finished blocks, and what stands after them now."""
+    """HTML to append to the finished blocks, and what is after them now."""
 
     settled: str
     tail: str
@@ -88,7 +88,7 @@ class PartialMarkdown:
         return len(self._tail) > MAX_TAIL_CHARS
 
     def _last_block_at(self, lines: str) -> int:
-        """Where the last block of these whole lines begins: what stands before it can no longer change."""
+        """Where the last block of these whole lines begins: what is before it can no longer change."""
         starts = [token.map[0] for token in parser().parse(lines) if token.level == 0 and token.map]
         if not starts or not starts[-1]:
             return 0

@@ -23,7 +23,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
-"""Whatever an answer may contain, a page reaches nothing but this server."""
+"""Whatever an answer may contain, a page reaches only this server."""
 NUM_KEPT_ANSWERS = 256
 MAX_KEPT_CHARS = 10_000
 

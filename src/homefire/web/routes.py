@@ -1,4 +1,4 @@
-"""All pages together, with the headers that keep a page from reaching anywhere but here."""
+"""All pages together, with the headers that keep a page from reaching any other server."""
 
 from __future__ import annotations
 

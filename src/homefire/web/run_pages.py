@@ -65,7 +65,7 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
 
     @router.post("/web/runs/{run_id}/{action}")
     async def act(run_id: str, action: Action) -> str:
-        """Pause, resume, stop, skip or retry; answers with where the run stands then."""
+        """Pause, resume, stop, skip or retry; answers with the run's new state."""
         await homefire.training.signal(
             find(run_id).run_id, action, who="web", why=f"{action} pressed on the page"
         )

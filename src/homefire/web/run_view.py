@@ -1,4 +1,4 @@
-"""Where a run stands, for its page and for the chat: a sentence, its stages, and how far the present one is.
+"""The progress of a run, for its page and for the chat: a sentence, its stages, and how far the present one is.
 
 Pure. The bar belongs to one stage, not to the whole: training ends as soon as everything is learned, so a bar over all
 of it would either jump or lie.
@@ -50,7 +50,7 @@ def percent_of_stage(progress: Progress) -> float | None:
 
 
 def describe(row: RunRow, progress: Progress) -> str:
-    """Where a run stands, as a sentence."""
+    """The progress of a run as a sentence."""
     if row.state == "running":
         return _describe_phase(progress)
     if row.state == "queued":

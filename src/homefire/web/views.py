@@ -51,7 +51,7 @@ class Views:
         return turn_of(self._store, principal.id, turn_id)
 
     def messages(self, session: SessionRow) -> list[dict[str, Any]]:
-        """The conversation as it stands: up to its newest answer, or to the question that has none (yet)."""
+        """The conversation as it is now: up to its newest answer, or to the question that has none (yet)."""
         turns = self._store.turns.list(session.session_id)
         newest, path = turns[-1] if turns else None, self._store.messages.path
         rows = path(session.tip_message_id) if session.tip_message_id is not None else []
@@ -81,7 +81,7 @@ class Views:
         return {**self._message(row, turn, is_fresh), "is_fresh": is_fresh}
 
     def _without_answer(self, turn: TurnRow, *, is_running: bool = False) -> dict[str, Any]:
-        """What stands in the place of an answer that is being written, or that did not come."""
+        """What is shown in place of an answer that is being written, or that did not come."""
         written = self._store.messages.path(turn.answer_message_id) if turn.answer_message_id else []
         return {
             "role": "assistant",
@@ -127,7 +127,7 @@ class Views:
         }
 
     def run(self, row: RunRow) -> dict[str, Any]:
-        """A run with a sentence about where it stands."""
+        """A run with a sentence about its progress."""
         progress = self._homefire.training.progress(row.run_id)
         version = self._store.versions.get(row.version) if row.version else None
         return {

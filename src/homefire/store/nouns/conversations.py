@@ -284,7 +284,7 @@ NOUN = Noun((_sessions, _messages, _turns), {TurnAsked: _asked, TurnEnded: _ende
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One conversation. `tip_message_id` is its newest answer, from which it goes on; None before the first."""
+    """One conversation. `tip_message_id` is its newest answer, from which it continues; None before the first."""
 
     session_id: str
     key: str

@@ -74,7 +74,7 @@ _supersede = Statement(
 
 
 def prompt_digest(messages: tuple[Message, ...]) -> str:
-    """SHA-256 (hex) over role and content of all messages but the last: two examples with the same one
+    """SHA-256 (hex) over role and content of all messages except the last: two examples with the same one
     answer the same question."""
     return hashlib.sha256(msgspec.json.encode(messages[:-1], order="deterministic")).hexdigest()
 
@@ -124,7 +124,7 @@ NOUN = Noun((_examples,), {ExampleCreated: _created, CorrectionWithdrawn: _withd
 
 
 class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One training row. `prompt_digest` is over all messages but the last; the newest example of a prompt
+    """One training row. `prompt_digest` is over all messages except the last; the newest example of a prompt
     supersedes the older ones. `seq` is where it was (last) taught: a page marker."""
 
     example_id: str

@@ -1,7 +1,5 @@
-"""The acts of the demo. Everything is done through the public API, as any client could do it.
-
-Two things only a neighbour on the same machine can do: kill the trainer, and flip a byte in a copy of the
-home.
+"""The steps of the demo. All is done through the public API, as any client could do it, except two things that need
+access to the machine: killing the trainer, and flipping a byte in a copy of the home.
 """
 
 from __future__ import annotations
@@ -44,11 +42,11 @@ MIN_SKILL_RATIO = 0.95
 NUM_ANSWERS_AFTER_SWAP = 20
 
 
-class CannotGoOn(Exception):
-    """A promise is broken on which the rest of the story rests."""
+class DemoEnded(Exception):
+    """A promise is broken that the rest of the demo depends on."""
 
 
-class Story:
+class DemoSteps:
     """The circle, act by act, on one server in one temporary home."""
 
     def __init__(self, report: Report, root: Path) -> None:
@@ -58,7 +56,7 @@ class Story:
         self._probes = read_probes(ember_path() / "probes.jsonl", limit=NUM_SKILL_PROBES)
         self._skill_before = 0.0
 
-    def tell(self) -> None:
+    def run(self) -> None:
         """All acts, in order. The server is stopped in any case."""
         try:
             self.start()
@@ -71,8 +69,8 @@ class Story:
                 self.verify(client)
             self.notice_a_flipped_byte()
             self.stop()
-        except CannotGoOn:
-            self.report.say("The story ends here: what follows rests on what is broken.")
+        except DemoEnded:
+            self.report.say("The demo ends here: the remaining steps depend on what is broken.")
         finally:
             self.server.stop()
 
@@ -90,7 +88,7 @@ class Story:
         )
 
     def ask_before(self, client: Client) -> str:
-        """Who is there, what it can, and that it does not know what nobody told it."""
+        """What is running, what it can do, and that it does not know what it was never told."""
         report = self.report
         report.act("Ember answers: a tiny model, honest about what it does not know")
         self._exchange(client, "Who are you?", when="before")
@@ -280,11 +278,11 @@ class Story:
             time.sleep(0.01)
 
     def _learned(self, name: str, run: dict[str, Any], detail: str) -> None:
-        """The promise that a run ended with a promoted version; without one the story cannot go on."""
+        """The promise that a run ended with a promoted version; without one the demo cannot continue."""
         self.report.promise(name, is_promoted(run), detail)
         if not is_promoted(run):
             self.report.say(f"{run['state']}: {' '.join(run['gate_reasons']) or run['why']}")
-            raise CannotGoOn
+            raise DemoEnded
 
     def _keep_version(self, client: Client, version: str) -> None:
         row = client.get(f"/v1/versions/{version}")
