@@ -238,7 +238,7 @@ def _protected(given: GateInput, protected: Sequence[Probe], scores: dict[str, A
         fallen = counts["before"] - counts["now"]
         if fallen > max(1, int(limits.max_skill_loss * counts["before"])):
             reasons.append(
-                f"The skill {skill!r} fell from {counts['before']} to {counts['now']} of {counts['num']}."
+                f"The skill “{skill}” fell from {counts['before']} to {counts['now']} of {counts['num']}."
             )
     if given.anchor is not None:
         reasons.extend(_anchored(given, protected, scores))
@@ -300,7 +300,7 @@ def _said(answer: ProbeAnswer) -> str:
 
 def _quote(text: str) -> str:
     line = " ".join(text.split())
-    return repr(line if len(line) <= 80 else line[:77] + "…")
+    return f"“{line if len(line) <= 80 else line[:77] + '…'}”"
 
 
 def _listed(items: Sequence[str], sentence: str) -> list[str]:
