@@ -40,6 +40,5 @@ def waiting_sentence(waiting: WaitingRequest | None) -> str:
     """What a person reads while nothing was written yet."""
     if waiting is None:
         return "Waiting for the model…"
-    reason = waiting.reason[:1].upper() + waiting.reason[1:]
-    place = f"; {waiting.position - 1} before it" if waiting.position > 1 else ""
-    return f"{reason}{place}…"
+    place = f"Number {waiting.position} in the queue: " if waiting.position > 1 else "Please wait: "
+    return f"{place}{waiting.reason}."
