@@ -16,7 +16,7 @@ _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
 _ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
 # The pages' templates read them.
-_ = (_.tone,)
+_ = (_.tone, _.actions)
 _ = (_.next_before, _.num_messages_before, _.run_state)
 
 # A run's progress is written to its journal and passed on as it is.

@@ -50,7 +50,6 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "POST /web/runs/{run_id}/{action}", "GET /versions",
             "POST /web/versions/rollback", "POST /web/versions/{name}/promote",
             "POST /web/versions/{name}/verify", "POST /web/ask",
-            "GET /web/examples/{example_id}/learning",
         ],
         "home",
     ),
@@ -65,11 +64,15 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /v1/turns/{turn_id}", "GET /v1/turns/{turn_id}/events", "POST /v1/turns/{turn_id}/cancel",
             "GET /v1/corrections/{example_id}", "PATCH /v1/corrections/{example_id}",
             "DELETE /v1/corrections/{example_id}", "POST /v1/corrections/{example_id}/retry",
+            "GET /web/turns/{turn_id}", "GET /web/corrections/{example_id}",
+            "GET /web/corrections/{example_id}/edit", "GET /web/corrections/{example_id}/learning",
+            "POST /web/corrections/{example_id}/edit", "POST /web/corrections/{example_id}/retry",
+            "POST /web/corrections/{example_id}/withdraw",
         ],
         "own",
     ),
     # A list of one's own things.
-    "list": dict.fromkeys(["GET /v1/sessions", "GET /v1/corrections"], "list"),
+    "list": dict.fromkeys(["GET /v1/sessions", "GET /v1/corrections", "GET /corrections"], "list"),
     # For the owner of the home alone.
     "owner": dict.fromkeys(["GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}"], "owner"),
 }  # fmt: skip
@@ -84,7 +87,7 @@ class Homes:
     session_id: str
     turn_id: str
     example_ids: dict[str, str]
-    """By method: what one of them does to a correction is not in another's way."""
+    """By method, or the last part of the path: what one does to a correction is not in another's way."""
     other_key: str
 
     def client(self, who: str) -> httpx.AsyncClient:
@@ -103,7 +106,7 @@ async def open_homes(root: Path) -> Homes:
     async with house.client(REMOTE, headers={"x-api-key": house.key}) as client:
         turn = (await client.post("/v1/chat", json={"message": SECRET})).json()
         examples = {}
-        for method in ("GET", "PATCH", "DELETE", "POST"):
+        for method in ("GET", "PATCH", "DELETE", "POST", "edit", "withdraw"):
             taught = {"prompt": f"{SECRET} {method}", "answer": "x"}
             examples[method] = (await client.post("/v1/corrections", json=taught)).json()["example_id"]
     return Homes(house, turn["session_id"], turn["turn_id"], examples, other)
@@ -120,7 +123,8 @@ def routes(app: Any) -> Iterator[tuple[str, str]]:
 
 def asked_for(homes: Homes, method: str, path: str) -> list[dict[str, Any]]:
     """The requests that name somebody's own things at this route, as arguments of `client.request`."""
-    example_id = homes.example_ids.get(method, "")
+    action = path.rpartition("/")[2] if method == "POST" else method
+    example_id = homes.example_ids.get(action) or homes.example_ids[method]
     url = path.format(session_id=homes.session_id, turn_id=homes.turn_id, example_id=example_id)
     if path == "/v1/chat":
         return [
@@ -138,7 +142,7 @@ def asked_for(homes: Homes, method: str, path: str) -> list[dict[str, Any]]:
     if method == "POST" and path.startswith("/v1/"):
         return [{"url": url, "json": {}}]
     if method == "POST":
-        form = {"verdict": "good", "text": "theirs"}
+        form = {"verdict": "good", "text": "theirs", "question": "theirs", "answer": "theirs"}
         return [{"url": url, "data": form, "headers": {"hx-request": "true"}}]
     return [{"url": url}]
 
@@ -197,7 +201,7 @@ async def test_the_owner_reaches_all_of_it(tmp_path: Path) -> None:
                 for request in asked_for(homes, method, path):
                     answer = await client.request(method, **request)
                     # Only a refused correction can be tried again; that it is not one is said to its owner.
-                    expected = (409,) if path.endswith("/retry") else (200, 204)
+                    expected = (409,) if path.endswith("/retry") else (200, 204, 307)
                     assert answer.status_code in expected, (method, path, answer.text)
     await close_house(homes.house)
 
@@ -213,7 +217,6 @@ def _anybodys_turn(store: Any, principal: str, turn_id: str) -> Any:
 PLANTS: list[tuple[Any, str, Callable[..., Any]]] = [
     (native_sessions, "session_of", _anybodys_session),
     (position, "session_of", _anybodys_session),
-    (position, "turn_of", _anybodys_turn),
     (turn, "turn_of", _anybodys_turn),
     (native_turns, "turn_of", _anybodys_turn),
     (corrections, "turn_of", _anybodys_turn),
