@@ -1,9 +1,9 @@
-"""A slow reading of everything that is kept, on a schedule, so that bits that flipped on the disk are found.
+"""Reads all stored files again, slowly and on a schedule, so that bits that flipped on the disk are found.
 
 Each pass hashes every file of models and versions, the converted files in the cache and all blobs, from the disk
 and not from memory, at a limited rate and the lowest priority, on a thread of its own. What it finds is logged,
 kept in `cache/scrub.json`, shown in the status and by `homefire doctor`; a damaged file is hashed again before its
-next use, which repairs it (versions, converted files) or refuses it. A pass that was interrupted goes on where it
+next use, which repairs it (versions, converted files) or refuses it. A pass that was interrupted continues where it
 was. A failure of the scrub itself is logged, shown, and tried again after an hour.
 """
 

@@ -1,6 +1,6 @@
 """What the demo found: promises kept or broken, with their figures.
 
-For people it is told as it happens, for programs at the end.
+People see it as it happens, programs at the end.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Report:
         """The promises that did not hold."""
         return [promise for promise in self.promises if not promise.ok]
 
-    def act(self, title: str) -> None:
-        """Begin the next act."""
+    def step(self, title: str) -> None:
+        """Begin the next step."""
         self._num_acts += 1
         self.out.line()
         self.out.line(f"{self._num_acts}. {title}", style="bold")

@@ -1,9 +1,8 @@
 """The trainer worker: `python -m homefire.training.worker RUN_DIR` trains one run and then ends.
 
 Reads commands from stdin and writes events to stdout (see `training.job`); its log goes to stderr. It takes
-one thread and the processor time that nobody else wants, and ends with its server. A pause hands its memory
-back: the process ends, and the next one continues from the checkpoint. Nothing is imported from torch before
-that is set.
+one thread and the processor time that nobody else wants, and ends with its server. A pause frees its memory:
+the process ends, and the next one continues from the checkpoint. Nothing is imported from torch before that is set.
 """
 
 from __future__ import annotations
