@@ -32,7 +32,7 @@ class Report:
     answers: list[dict[str, str]] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
     versions: list[dict[str, str]] = field(default_factory=list)
-    _num_acts: int = 0
+    _num_steps: int = 0
     _started_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -42,12 +42,12 @@ class Report:
 
     def step(self, title: str) -> None:
         """Begin the next step."""
-        self._num_acts += 1
+        self._num_steps += 1
         self.out.line()
-        self.out.line(f"{self._num_acts}. {title}", style="bold")
+        self.out.line(f"{self._num_steps}. {title}", style="bold")
 
     def say(self, text: str) -> None:
-        """Narrate."""
+        """A line of explanation."""
         self.out.line(f"{INDENT}{text}")
 
     def exchange(self, question: str, answer: str, *, model: str, when: str) -> None:
