@@ -114,7 +114,7 @@ class Scrub:
         """One pass, or the rest of one that was interrupted."""
         stop = threading.Event()
         self._is_running = True
-        with ThreadPoolExecutor(1, "scrub", initializer=_step_back) as thread:
+        with ThreadPoolExecutor(1, "scrub", initializer=_lower_priority) as thread:
             try:
                 await asyncio.get_running_loop().run_in_executor(thread, self._read_all, stop)
             finally:
@@ -200,7 +200,7 @@ class _SlowFile(FileIO):
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Of this thread alone: priorities belong to threads on Linux."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)

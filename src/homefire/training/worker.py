@@ -28,7 +28,7 @@ from homefire.errors import (
 from homefire.machine.parent import die_with_parent
 from homefire.training.control import Control
 from homefire.training.job import ExitCode, Failed, Job, Paused, Skipped, Stopped, read_job
-from homefire.training.process_limits import limit_threads, stay_offline, step_back
+from homefire.training.process_limits import limit_threads, lower_priority, stay_offline
 from homefire.world import World
 
 Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     except (OSError, msgspec.DecodeError) as error:
         control.emit(_failed("bug", HomefireError(f"The run's job cannot be read: {error}.")))
         return ExitCode.FAILED
-    step_back(job.nice)
+    lower_priority(job.nice)
     limit_threads(job.num_threads)
     stay_offline()
     control.beat("loading the libraries")
