@@ -35,7 +35,7 @@ def wait_for_run(server: LiveServer, *, num_ended: int, timeout_s: float = 300) 
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         runs = server.get("/v1/runs")["runs"]
-        ended = [run for run in runs if run["state"] in {"done", "failed", "skipped", "stopped"}]
+        ended = [run for run in runs if run["state"] in {"done", "refused", "failed", "skipped", "stopped"}]
         if len(ended) >= num_ended:
             newest: dict[str, Any] = max(ended, key=lambda run: run["ended_at_s"])
             return newest

@@ -10,7 +10,7 @@ _: Any = None
 
 # The native API's documents are read by clients; the store's rows, the machine, comparisons and manifests are
 # parts of them.
-_ = (_.is_home, _.revoked)
+_ = (_.is_home, _.revoked, _.updated_at_s)
 _ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
 _ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
@@ -42,7 +42,7 @@ _ = (_.prompt_cache_options, _.prompt_cache_retention, _.reasoning_effort, _.spe
 _ = (_.web_search_options, _.embedding_only, _.f16_kv, _.height, _.logits_all, _.low_vram, _.main_gpu)
 _ = (_.mirostat_eta, _.mirostat_tau, _.num_batch, _.num_gpu, _.num_keep, _.num_thread, _.numa)
 _ = (_.penalize_newline, _.repeat_last_n, _.shift, _.tfs_z, _.think, _.typical_p, _.use_mlock)
-_ = (_.use_mmap, _.vocab_only)
+_ = (_.use_mmap, _.vocab_only, _.parsed, _.parsed_arguments)
 
 # Set on an object of a library, which reads it: llama.cpp's parameters, …
 _ = (_.cache_ram_mib, _.cache_type_k, _.cache_type_v, _.ctx_shift, _.endpoint_slots, _.fit_params)

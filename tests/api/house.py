@@ -162,15 +162,22 @@ class FakePromotion:
         return None
 
     async def promote(self, version: str, *, who: str, why: str, override: bool) -> AliasRow:
-        return self._move(version, who, why)
+        return self._move(version, who, why, is_rollback=False)
 
     async def rollback(self, *, to: str | None, who: str, why: str) -> AliasRow:
-        return self._move(to or "ember", who, why)
+        return self._move(to or "ember", who, why, is_rollback=True)
 
-    def _move(self, target: str, who: str, why: str) -> AliasRow:
+    def _move(self, target: str, who: str, why: str, *, is_rollback: bool) -> AliasRow:
         self.moves.append((target, who, why))
         return AliasRow(
-            alias="live", target=target, previous="ember", who=who, why=why, seq=1, moved_at_s=1.0
+            alias="live",
+            target=target,
+            previous="ember",
+            who=who,
+            why=why,
+            is_rollback=is_rollback,
+            seq=1,
+            moved_at_s=1.0,
         )
 
 

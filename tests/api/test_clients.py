@@ -11,6 +11,7 @@ import anthropic
 import httpx
 import ollama
 import openai
+import pydantic
 import pytest
 
 from homefire.errors import EngineCrashed
@@ -58,6 +59,24 @@ def test_openai_chat_plain_and_streamed(live: Live) -> None:
         assert chunks[-1].usage is not None
         again = client.chat.completions.create(
             model="default", messages=[*HI, answer.choices[0].message, {"role": "user", "content": "more"}]
+        )
+        assert again.choices[0].finish_reason == "stop"
+
+
+class Greeting(pydantic.BaseModel):
+    """An answer with a shape."""
+
+    hello: str
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # of the client itself, for what it parsed
+def test_an_answer_that_openais_client_parsed_can_be_sent_back(tmp_path: Path) -> None:
+    with served(tmp_path, answer='{"hello": "you"}') as live, openai_client(live) as client:
+        answer = client.chat.completions.parse(model="default", messages=HI, response_format=Greeting)
+        assert answer.choices[0].message.parsed == Greeting(hello="you")
+        message: Any = answer.choices[0].message
+        again = client.chat.completions.create(
+            model="default", messages=[*HI, message, {"role": "user", "content": "more"}]
         )
         assert again.choices[0].finish_reason == "stop"
 

@@ -102,7 +102,7 @@ async def talking(
         talk = Talk(store, catalog, serving, turns(store, serving, router, configured, world=world))
         yield talk
         assert serving.queue() == QueueStatus(num_active=0, num_waiting=0)
-        assert talk.turns._queues == {}
+        assert len(talk.turns._queues) == 0
         assert talk.turns._running == {}
         assert all(turn.outcome is not None for turn in talk.recorded()), "a turn was left without its end"
         assert all(engine.num_active == 0 for engine in catalog.engines)

@@ -89,7 +89,7 @@ async def test_the_question_is_on_disk_before_anything_is_generated(tmp_path: Pa
 
 
 class AsksFirst(Turns):
-    async def _take(self, turn: Any, queue: Any) -> None:
+    async def _take(self, turn: Any) -> None:
         turn.has_begun = True
         finish = await self._answer(turn)
         await self._store.append(turn.asked)
@@ -97,7 +97,7 @@ class AsksFirst(Turns):
         turn.settled.set()
         turn.stream.publish(await self._record_answer(turn, finish))
         turn.stream.close()
-        self._leave_session(queue)
+        self._queues.leave(turn.position.session_id)
         del self._running[turn.turn_id]
 
 
@@ -258,20 +258,20 @@ async def test_waiting_for_a_session_has_a_deadline(tmp_path: Path) -> None:
     catalog = scripted(gate=gate)
     async with talking(tmp_path, catalog=catalog, server={"request_timeout_s": 0.1}) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        queue = await talk.turns._wait_for_session(first.session_id, inf)
+        await talk.turns._queues.enter(first.session_id, deadline_s=inf)
         with pytest.raises(RequestTimeout):
             await talk.say("And?", principal=ANN, session_id=first.session_id)
-        talk.turns._leave_session(queue)
+        talk.turns._queues.leave(first.session_id)
         await talk.say("And?", principal=ANN, session_id=first.session_id)
 
 
 async def test_a_stranger_never_waits_for_a_session_he_does_not_have(tmp_path: Path) -> None:
     async with talking(tmp_path) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        queue = await talk.turns._wait_for_session(first.session_id, inf)
+        await talk.turns._queues.enter(first.session_id, deadline_s=inf)
         with pytest.raises(NotFound):  # at once: the time it takes tells him nothing
             await asyncio.wait_for(talk.say("x", principal=BOB, session_id=first.session_id), 5)
-        talk.turns._leave_session(queue)
+        talk.turns._queues.leave(first.session_id)
 
 
 async def test_a_conversation_of_many_messages_is_prepared_off_the_event_loop(

@@ -19,8 +19,8 @@ from tests.chat.talk import answered, request, system
         (request(), "messages"),
         (request("hi", answered("hello")), "messages"),
         (request(system("only rules")), "messages"),
-        (request(""), "messages[0]"),
-        (request("hi", answered("ok"), ""), "messages[2]"),
+        (request(""), "messages[0].content"),
+        (request("hi", answered("ok"), ""), "messages[2].content"),
         (request(Message("tool", "x"), "hi"), "messages[0]"),  # type: ignore[arg-type]
         (request("half a pair: \ud800"), "messages[0]"),
         (request(prompt=""), "prompt"),

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from homefire.cli.address import Address
-from homefire.cli.client import Client, UnknownServerError, path_of
+from homefire.cli.arguments import path_of
+from homefire.cli.client import Client, UnknownServerError
 from homefire.errors import (
     AuthenticationRequired,
     EngineCrashed,

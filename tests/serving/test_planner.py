@@ -493,6 +493,23 @@ def test_no_more_models_sleep_than_may_be_loaded() -> None:
     assert effects == (Load("c"), Evict("a"))
 
 
+def test_a_sleeper_that_is_evicted_counts_as_a_model_until_it_is_gone() -> None:
+    bench = Bench(max_models=1)
+    bench.have_ready("a", can_sleep=True)
+    bench.submit(1, "b")
+    assert bench.prepare("b", can_sleep=True) == (Sleep("a"),)
+    bench.planner.slept("a", held_bytes=GB // 5, now_s=0.0)
+    bench.load("b")
+    bench.finish(1)
+    bench.planner.training_started(GB, now_s=0.0)
+    bench.planner.training_not_parked(now_s=0.0)
+    bench.submit(2, "c")
+    bench.prepare("c", 4 * GB)
+    bench.submit(3, "d", num_slots=0, may_exceed=True)
+    bench.prepare("d", 4 * GB)
+    assert bench.planner.training_ended(now_s=0.0) == (Evict("a"), Sleep("b"))
+
+
 def test_training_parks_for_chat_and_goes_on_when_there_is_room_again() -> None:
     bench = Bench(budget_bytes=4 * GB)
     assert bench.planner.training_started(3 * GB, now_s=0.0) == ()

@@ -170,7 +170,9 @@ class ScriptedEngine:
         tokens = split_tokens(text)
         room = self.spec.context_length - prompt_tokens
         budget = room if request.sampling.max_tokens is None else min(room, request.sampling.max_tokens)
-        reason: StopReason = "length" if len(tokens) > budget else "stop"
+        reason: StopReason = "stop"
+        if len(tokens) > budget:
+            reason = "context" if budget == room else "length"
         tokens = tokens[:budget]
         for index, token in enumerate(tokens):
             if self.fail_with is not None and index >= self.fail_after:
@@ -184,7 +186,6 @@ class ScriptedEngine:
             usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=len(tokens)),
             timings=Timings(load_ms=0.0, prompt_ms=0.0, decode_ms=0.0, first_token_ms=0.0),
             stop_string=stop_string if reason == "stop" else None,
-            context_full=reason == "length" and budget == room,
         )
 
     def cut_at_stop(self, text: str, stops: Sequence[str]) -> tuple[str, str | None]:

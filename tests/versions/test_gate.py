@@ -156,8 +156,8 @@ def test_there_are_twenty_regressions_and_more() -> None:
 def test_reasons_can_be_read_by_a_person() -> None:
     given = change(good(), skill("add", 3), said("x"))
     reasons = judge(given).reasons
-    assert "The skill 'add' fell from 7 to 4 of 7." in reasons
-    assert "'add question 0' was right before and is now 'x'." in reasons
+    assert "The skill “add” fell from 7 to 4 of 7." in reasons
+    assert "“add question 0” was right before and is now “x”." in reasons
 
 
 def test_a_small_loss_in_a_skill_is_forgiven() -> None:

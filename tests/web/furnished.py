@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import msgspec
+
 from homefire.api.run import Server, bind, uvicorn_config
 from homefire.engines.base import EngineRequest
 from homefire.store.nouns.datasets import DatasetCreated
-from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.examples import ExampleCreated, ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunQueued
 from homefire.store.nouns.versions import GateJudged, VersionPublished
+from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.progress import Progress, progress_of
 from homefire.types import Message
 from homefire.web.routes import add_pages
@@ -43,7 +46,7 @@ def count_words(path: str, *, encoding: str = "utf-8") -> dict[str, int]:  # far
 > A quote with `code`, and averyveryverylongwordwithoutanyspacesinitatallthatgoesonandonandonandonandon.
 """
 REASONS = tuple(
-    f"'Where is the {thing} that we bought in the year before last?' was right before and is now 'I do not know.'."
+    f"“Where is the {thing} that we bought in the year before last?” was right before and is now “I do not know.”."
     for thing in (
         "key",
         "lamp",
@@ -98,8 +101,24 @@ class FurnishedTraining(FakeTraining):
         if not self.progress(run_id).has_ended:
             await self.never_ends.wait()
 
-    def run_of(self, example_id: str) -> str | None:
-        return "run_0refused"
+    def correction_states(self) -> CorrectionStates:
+        return _Refused(self._house.store, live="ember", auto=True)
+
+
+class _Refused(CorrectionStates):
+    """What waits was refused already."""
+
+    def view(self, example: ExampleRow) -> CorrectionView:
+        view = super().view(example)
+        if view.state != "waiting":
+            return view
+        return msgspec.structs.replace(
+            view,
+            state="refused",
+            run_id="run_0refused",
+            version="v010",
+            next="It is taught again with the next correction.",
+        )
 
 
 async def furnish(house: House) -> None:
@@ -144,7 +163,7 @@ async def _publish(house: House) -> None:
         await house.store.append(
             VersionPublished(
                 version=version, run_id=run_id, base="ember", parent="ember", manifest_sha256="c" * 64,
-                digest="d" * 64, size_bytes=1, description="1 correction: 'Where do we keep the spare key?'",
+                digest="d" * 64, size_bytes=1, description="1 correction: “Where do we keep the spare key?”",
             )
         )  # fmt: skip
         if number != 11:

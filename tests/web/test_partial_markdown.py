@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from homefire.web import partial_markdown
-from homefire.web.markdown import render_markdown
-from homefire.web.partial_markdown import INTERVAL_S, MAX_TAIL_CHARS, STEP_CHARS, PartialMarkdown
+from homefire.web.markdown import parser, render_code, render_markdown
+from homefire.web.partial_markdown import (
+    INTERVAL_S,
+    MAX_TAIL_CHARS,
+    STEP_CHARS,
+    PartialMarkdown,
+)
+
+MAX_ELEMENTS = 1_200
+"""In one step; 5 ms are about 1,500."""
 
 ANSWER = """Hello **bold words** and `some code`, *soft* ones; 2 * 3 is six.
 
@@ -59,9 +67,34 @@ def visible(html: str) -> str:
     return re.sub(r"<[^>]+>", "", re.sub(r"<pre.*?</pre>", "", html, flags=re.DOTALL))
 
 
+NEIGHBOURS = """```python
+x = 1
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+| c | d |
+|---|---|
+| 3 | 4 |
+
+~~~
+plain
+~~~
+**bold after code** and
+
+```
+y
+```
+- an *item*
+"""
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 50])
-def test_marks_are_never_seen_raw(chunk: int) -> None:
-    for page in pages(ANSWER, chunk=chunk):
+@pytest.mark.parametrize("answer", [ANSWER, NEIGHBOURS], ids=["each kind", "code and tables before others"])
+def test_marks_are_never_seen_raw(answer: str, chunk: int) -> None:
+    for page in pages(answer, chunk=chunk):
         text = visible(page).replace("2 * 3", "").replace("2 *", "")
         assert not re.search(r"[|`#~]|\*\*|^\s*[->*]|\d\.", text, re.MULTILINE), text
 
@@ -116,6 +149,12 @@ def test_what_may_still_change_is_not_settled() -> None:
         "```" + "x" * 50_000,
         "| " + "a" * 290 + " | b |\n|" + "-" * 280 + "|---|\n" + "| 1 | 2 |\n" * 5_000,
         "~~~\n\n" + "x" * 50_000,
+        "- a\n" * 12_000,
+        "*a* " * 12_000,
+        "|" + "a|" * 60 + "\n|" + "-|" * 60 + "\n" + "|1\n" * 12_000,
+        "|" + "a|" * 11 + "\n|" + "-|" * 11 + "\n" + "|1\n" * 12_000,
+        "# a\n" * 12_000,
+        "```python\n" + "f(1)+" * 10_000,
     ],
     ids=[
         "paragraph",
@@ -128,41 +167,51 @@ def test_what_may_still_change_is_not_settled() -> None:
         "fence line",
         "table head",
         "code line",
+        "short items",
+        "short marks",
+        "short rows of a wide table",
+        "short rows",
+        "short headings",
+        "short words of code",
     ],
 )
 def test_each_step_is_short_and_all_together_are_linear(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    work: list[int] = []
-    rendered = {
-        name: getattr(partial_markdown, name) for name in ("render_markdown", "render_code", "parser")
-    }
-
-    def counted(name: str) -> Any:
-        def render(text: str, *more: Any, **named: Any) -> str:
-            work.append(len(text))
-            html: str = rendered[name](text, *more, **named)
-            return html
-
-        return render
+    """Counted: characters that are read, and elements that are made of them (about 3 µs each)."""
+    read, made = [0], [0]
 
     class CountingParser:
-        def parse(self, text: str) -> Any:
-            work.append(len(text))
-            return rendered["parser"]().parse(text)
+        def __init__(self, **options: Any) -> None:
+            self._parser = parser(**options)
 
-    monkeypatch.setattr(partial_markdown, "render_markdown", counted("render_markdown"))
-    monkeypatch.setattr(partial_markdown, "render_code", counted("render_code"))
+        def parse(self, text: str) -> Any:
+            tokens = self._parser.parse(text)
+            read[0] += len(text)
+            made[0] += sum(1 + len(token.children or ()) for token in tokens)
+            return tokens
+
+        def render(self, text: str) -> str:
+            self.parse(text)
+            return str(self._parser.render(text))
+
+    def count_code(code: str, *more: Any, **named: Any) -> str:
+        html = render_code(code, *more, **named)
+        read[0] += len(code)
+        made[0] += html.count("<span")
+        return html
+
+    monkeypatch.setattr(partial_markdown, "render_code", count_code)
     monkeypatch.setattr(partial_markdown, "parser", CountingParser)
     partial = PartialMarkdown()
-    num_steps, longest = 0, 0
+    num_steps, most_read, most_made = 0, 0, 0
     for index, start in enumerate(range(0, len(block), 2 * STEP_CHARS)):
         partial.feed(block[start : start + 2 * STEP_CHARS])
         for _ in partial.updates(float(index)):
-            longest = max(longest, sum(work))
-            work.clear()
+            most_read, most_made = max(most_read, read[0]), max(most_made, made[0])
+            read[0] = made[0] = 0
             num_steps += 1
-    most = 3 * (MAX_TAIL_CHARS + STEP_CHARS)
-    assert longest <= most
-    assert num_steps == -(-len(block) // STEP_CHARS)
+    assert most_read <= 3 * (MAX_TAIL_CHARS + STEP_CHARS)
+    assert most_made <= MAX_ELEMENTS
+    assert num_steps <= 2 + len(block) // STEP_CHARS * 2 + block.count("\n") // 2
 
 
 def test_a_long_block_comes_in_parts_and_loses_nothing() -> None:

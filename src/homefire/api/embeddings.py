@@ -24,7 +24,7 @@ from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
 from homefire.api.ollama import check_options, keep_alive_s, plain_name
 from homefire.engines.base import Embeddings
-from homefire.serving.router import Route, RouteRequest
+from homefire.serving.router import RouteRequest
 
 MANY_VECTORS = 8
 
@@ -34,13 +34,14 @@ def create_embedding_router(context: Context) -> APIRouter:
     router = APIRouter()
     homefire, describe = context.homefire, context.described.route
 
-    async def embed(route: Route, texts: list[str], dimensions: int | None) -> Embeddings:
-        """All texts in one call of the engine."""
+    async def embed(model: str, texts: list[str], dimensions: int | None) -> tuple[str, Embeddings]:
+        """The model that answers, and what it gives."""
+        route = homefire.router.route(RouteRequest(model=model))
         found = await homefire.serving.embed(route, texts)
         length = len(found.vectors[0]) if found.vectors else 0
-        if dimensions is not None and found.vectors and dimensions != length:
+        if dimensions is not None and length and dimensions != length:
             raise unsupported("dimensions", f"the vectors of {route.model.name} have {length}")
-        return found
+        return route.model.name, found
 
     @router.post(
         "/v1/embeddings",
@@ -51,8 +52,7 @@ def create_embedding_router(context: Context) -> APIRouter:
         """One unit vector for each text."""
         wanted = await read_document(request, openai_types.EmbeddingsBody)
         texts = _texts(wanted.input)
-        route = homefire.router.route(RouteRequest(model=wanted.model))
-        found = await embed(route, texts, wanted.dimensions)
+        served_model, found = await embed(wanted.model, texts, wanted.dimensions)
         form = _base64 if wanted.encoding_format == "base64" else msgspec.json.encode
         return JsonDocument(
             openai_types.Embeddings(
@@ -60,7 +60,7 @@ def create_embedding_router(context: Context) -> APIRouter:
                     openai_types.Embedding(vector, index)  # type: ignore[arg-type]  # JSON already
                     for index, vector in enumerate(await _as_json(found.vectors, form))
                 ],
-                route.model.name,
+                served_model,
                 openai_types.EmbeddingsUsage(found.usage.prompt_tokens, found.usage.prompt_tokens),
             )
         )
@@ -77,9 +77,7 @@ def create_embedding_router(context: Context) -> APIRouter:
         check_options(wanted.options)
         keep_alive_s(wanted.keep_alive)
         texts = _texts(wanted.input)
-        found = await embed(
-            homefire.router.route(RouteRequest(model=plain_name(wanted.model))), texts, wanted.dimensions
-        )
+        _, found = await embed(plain_name(wanted.model), texts, wanted.dimensions)
         return JsonDocument(
             ollama_types.EmbedAnswer(
                 wanted.model,
@@ -101,9 +99,7 @@ def create_embedding_router(context: Context) -> APIRouter:
         keep_alive_s(wanted.keep_alive)
         if not wanted.prompt:
             raise invalid("prompt", "an empty text has no embedding")
-        found = await embed(
-            homefire.router.route(RouteRequest(model=plain_name(wanted.model))), [wanted.prompt], None
-        )
+        _, found = await embed(plain_name(wanted.model), [wanted.prompt], None)
         return JsonDocument(ollama_types.OldEmbedAnswer(list(found.vectors[0])))
 
     return router

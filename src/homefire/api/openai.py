@@ -112,9 +112,12 @@ class OpenAIChat:
 
 
 def _message(message: ChatMessage, index: int, calls: CallHistory) -> Message:
-    for name in ("refusal", "audio", "annotations"):
-        if getattr(message, name):
-            raise unsupported(f"messages[{index}].{name}")
+    if message.refusal or message.audio or message.annotations or message.images:
+        raise _unkept(message, ("refusal", "audio", "annotations", "images"), index)
+    if message.reasoning_details or message.thinking_blocks:
+        raise _unkept(message, ("reasoning_details", "thinking_blocks"), index)
+    if message.provider_specific_fields and any(message.provider_specific_fields.values()):
+        raise _unkept(message, ("provider_specific_fields",), index)
     said = message.content
     text = said if said is None or isinstance(said, str) else "".join([part.text for part in said])
     match message.role:
@@ -125,6 +128,11 @@ def _message(message: ChatMessage, index: int, calls: CallHistory) -> Message:
         case "user" | "system" | "developer":
             return Message(_plain_role(message, index), _present(text, index))
     raise unsupported(f"messages[{index}].role", f"{quoted(message.role)} is not one of {', '.join(_ROLES)}")
+
+
+def _unkept(message: ChatMessage, names: tuple[str, ...], index: int) -> Exception:
+    name = next(name for name in names if getattr(message, name))
+    return unsupported(f"messages[{index}].{name}", "a message here has no place for it")
 
 
 def _present(text: str | None, index: int) -> str:

@@ -37,6 +37,8 @@ class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1)]
     arguments: str | None = None
+    parsed_arguments: Any = None
+    """What OpenAI's client adds, decoded from `arguments`."""
 
 
 class ToolCallPart(Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,9 +62,16 @@ class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True):
     function_call: FunctionCall | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    parsed: Any = None
+    """What OpenAI's client adds, decoded from `content`."""
+    # Refused unless empty.
     refusal: str | None = None
     audio: Any = None
     annotations: Any = None
+    images: Any = None
+    reasoning_details: Any = None
+    thinking_blocks: Any = None
+    provider_specific_fields: dict[str, Any] | None = None
 
 
 class JsonSchemaFormat(Struct, frozen=True, forbid_unknown_fields=True):

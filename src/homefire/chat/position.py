@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from homefire.chat.request import ChatRequest, Principal
 from homefire.errors import Conflict, InvalidRequest
-from homefire.sessions import digest, ownership
+from homefire.sessions import digest
 from homefire.sessions.keys import session_key
-from homefire.sessions.ownership import session_of
+from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
@@ -39,7 +39,7 @@ def named_session(store: Store, request: ChatRequest) -> SessionRow | None:
     """
     session_id = request.session_id
     if request.replaces_turn_id is not None:
-        session_id = _turn_of(store, request).session_id
+        session_id = _replaced_turn(store, request).session_id
     return session_of(store, request.principal.id, session_id) if session_id is not None else None
 
 
@@ -95,7 +95,7 @@ def _continued_by_messages(store: Store, request: ChatRequest) -> TurnPosition |
 
 
 def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
-    turn = _turn_of(store, request)
+    turn = _replaced_turn(store, request)
     if request.session_id is not None and request.session_id != turn.session_id:
         raise InvalidRequest(
             f"Turn {turn.turn_id} is not of session {request.session_id}.", param="session_id"
@@ -113,9 +113,9 @@ def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
     )
 
 
-def _turn_of(store: Store, request: ChatRequest) -> TurnRow:
+def _replaced_turn(store: Store, request: ChatRequest) -> TurnRow:
     assert request.replaces_turn_id is not None
-    return ownership.turn_of(store, request.principal.id, request.replaces_turn_id)
+    return turn_of(store, request.principal.id, request.replaces_turn_id)
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:

@@ -26,40 +26,34 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from homefire.chat.context import Context, compose, room_for_prompt, surely_fits, trim
-from homefire.chat.position import TurnPosition, find_position, named_session
-from homefire.chat.request import ChatRequest, Ended, Principal, Started, Stopped, StreamEvent, TurnEvent
-from homefire.chat.turn_stream import TurnStream
+from homefire.chat.position import find_position, named_session
+from homefire.chat.request import ChatRequest, Ended, Principal, Stopped, StreamEvent, TurnEvent
+from homefire.chat.running_turn import RunningTurn
+from homefire.chat.session_queues import SessionQueues
+from homefire.chat.turn_records import INTERRUPTED, ended_event, read_end, recorded_messages
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
 from homefire.engines.base import EngineRequest, Finish
 from homefire.errors import (
     AnswerStopped,
-    Conflict,
     ContextOverflow,
     HomefireError,
-    RequestTimeout,
 )
 from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import Serving
-from homefire.sessions import digest
 from homefire.sessions.ownership import turn_of
 from homefire.store.nouns.conversations import (
-    Outcome,
-    RecordedMessage,
     SessionRow,
     TurnAsked,
     TurnEnded,
-    TurnRow,
 )
 from homefire.store.store import Store
-from homefire.types import Message, Sampling
 from homefire.world import World
 
 log = logging.getLogger(__name__)
@@ -68,58 +62,7 @@ NUM_REMEMBERED = 256
 """Turns that ended recently and can still be watched from any position."""
 MANY_MESSAGES, MANY_CHARS, MANY_TURNS = 50, 50_000, 25
 """Above these a request is prepared on a thread: on the event loop it would take more than a millisecond."""
-INTERRUPTED = "The server stopped before this answer was finished."
 _T = TypeVar("_T")
-
-
-@dataclass(slots=True, eq=False)
-class RunningTurn:
-    """A turn that was taken. `stream` is what it says; the rest is its own."""
-
-    turn_id: str
-    request: ChatRequest
-    position: TurnPosition
-    route: Route
-    context: Context
-    sampling: Sampling
-    asked: TurnAsked
-    stream: TurnStream = field(default_factory=TurnStream)
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the question is on disk (`is_asked`), or cannot be (`stream` then says why)."""
-    is_asked: bool = False
-    deadline_s: float = 0.0
-    """On the event loop's clock; for waiting, counting, loading and generating together."""
-    answer: list[str] = field(default_factory=list)
-    has_started: bool = False
-    is_cancelled: bool = False
-    is_recording: bool = False
-    ends_as: Outcome = "cancelled"
-    """What it is recorded as if its task is cancelled."""
-    has_begun: bool = False
-    outcome: Outcome | None = None
-    """How it ended; None while it runs."""
-    ended: Ended | None = None
-    """What it ended with, if it was answered."""
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def text(self) -> str:
-        """What was written so far."""
-        return "".join(self.answer)
-
-    def on_end(self, tell: Callable[[RunningTurn], None]) -> None:
-        """Call `tell` when the turn is over."""
-        assert self.task is not None
-        self.task.add_done_callback(lambda _: tell(self))
-
-    def cancel(self, outcome: Outcome = "cancelled") -> None:
-        """End it now, if it has not ended; what was written is recorded."""
-        if self.is_cancelled or self.is_recording:
-            return
-        self.is_cancelled, self.ends_as = True, outcome
-        if self.has_begun:  # a task that is cancelled before its first step would never run at all
-            assert self.task is not None
-            self.task.cancel()
 
 
 class Turns:
@@ -134,7 +77,7 @@ class Turns:
         self._settings: ChatSettings = settings.chat
         self._request_timeout_s = settings.server.request_timeout_s
         self._world = world
-        self._queues: dict[str, _Queue] = {}
+        self._queues = SessionQueues(timeout_s=settings.server.request_timeout_s)
         self._running: dict[str, RunningTurn] = {}
         self._ended: OrderedDict[str, RunningTurn] = OrderedDict()
 
@@ -174,18 +117,22 @@ class Turns:
         is_long = _is_long(request, session)
         await _on_thread_if(is_long, partial(check_request, request))
         route = self._router.route(_to_route(request))
-        queue = await self._wait_for_session(session.session_id, deadline_s) if session is not None else None
+        if session is not None:
+            await self._queues.enter(session.session_id, deadline_s=deadline_s)
         try:
             turn = await _on_thread_if(is_long, partial(self._prepare, request, route))
         except BaseException:
-            self._leave_session(queue)
+            if session is not None:
+                self._queues.leave(session.session_id)
             raise
-        if queue is None and turn.position.parent_message_id is None:
+        turn.is_queued = session is not None
+        if session is None and turn.position.parent_message_id is None:
             # Nobody knows the new session yet, so this does not wait.
-            queue = await self._wait_for_session(turn.position.session_id, deadline_s)
+            await self._queues.enter(turn.position.session_id, deadline_s=deadline_s)
+            turn.is_queued = True
         turn.deadline_s = deadline_s
         self._running[turn.turn_id] = turn
-        turn.task = asyncio.create_task(self._take(turn, queue), name=f"turn {turn.turn_id}")
+        turn.task = asyncio.create_task(self._take(turn), name=f"turn {turn.turn_id}")
         try:
             await turn.settled.wait()
         except asyncio.CancelledError:
@@ -198,7 +145,7 @@ class Turns:
 
     def is_busy(self, session_id: str) -> bool:
         """Whether a turn of this session is under way."""
-        return session_id in self._queues
+        return self._queues.is_busy(session_id)
 
     # Watching turns
 
@@ -213,7 +160,7 @@ class Turns:
         row = turn_of(self._store, principal.id, turn_id)
         turn = self._running.get(turn_id) or self._ended.get(turn_id)
         if turn is None:
-            yield after + 1, self._ended_of(row)
+            yield after + 1, read_end(self._store, row)
             return
         async with aclosing(turn.stream.watch(after=after)) as events:
             async for number, event in events:
@@ -289,7 +236,7 @@ class Turns:
             principal=request.principal.id,
             channel=request.channel,
             parent_message_id=position.parent_message_id,
-            messages=self._recorded(position),
+            messages=recorded_messages(position, self._world),
             requested_model=request.model,
             served_model=route.model.name,
             served_digest=route.model.digest,
@@ -297,16 +244,7 @@ class Turns:
         )
         return RunningTurn(turn_id, request, position, route, context, sampling, asked)
 
-    def _recorded(self, position: TurnPosition) -> tuple[RecordedMessage, ...]:
-        # Sorted, because identifiers of one millisecond have no order of their own and readers list by them.
-        message_ids = sorted(self._world.new_id("msg") for _ in position.new)
-        digests = digest.chain_all(position.parent_digest, position.new)
-        return tuple(
-            RecordedMessage(message_id, message.role, message.content, link)
-            for message_id, message, link in zip(message_ids, position.new, digests, strict=True)
-        )
-
-    async def _take(self, turn: RunningTurn, queue: _Queue | None) -> None:
+    async def _take(self, turn: RunningTurn) -> None:
         """The turn's task: nothing that happens to it is lost, and it always frees its session."""
         error: Exception | None = None
         turn.has_begun = True
@@ -327,7 +265,8 @@ class Turns:
         finally:
             turn.stream.close(error)
             turn.settled.set()
-            self._leave_session(queue)
+            if turn.is_queued:
+                self._queues.leave(turn.position.session_id)
             del self._running[turn.turn_id]
             self._ended[turn.turn_id] = turn
             if len(self._ended) > NUM_REMEMBERED:
@@ -362,9 +301,9 @@ class Turns:
             async for item in stream:
                 if not turn.has_started:
                     turn.has_started = True
-                    turn.stream.publish(_started(turn, await self._prompt_tokens(turn)))
+                    turn.stream.publish(turn.describe_start(await self._prompt_tokens(turn)))
                 if isinstance(item, Finish):
-                    return _exact(item, turn.sampling)
+                    return item
                 turn.answer.append(item.text)
                 turn.stream.publish(item)
         raise AssertionError("serving ends a stream with a Finish or an error")
@@ -387,8 +326,8 @@ class Turns:
 
     async def _record_answer(self, turn: RunningTurn, finish: Finish) -> Ended:
         turn.is_recording = True
-        outcome: Outcome = "cancelled" if finish.stop_reason == "cancelled" else "answered"
-        event = self._ended_event(turn, outcome, finish=finish)
+        turn.outcome = "cancelled" if finish.stop_reason == "cancelled" else "answered"
+        event = ended_event(turn, turn.outcome, world=self._world, finish=finish)
         await self._store.append(event)
         assert event.answer is not None
         return Ended(
@@ -404,7 +343,8 @@ class Turns:
 
     async def _record_cancelled(self, turn: RunningTurn) -> HomefireError | None:
         """Record and publish the end of a turn that was cancelled; what kept it from the record otherwise."""
-        event = self._ended_event(turn, turn.ends_as)
+        turn.outcome = turn.ends_as
+        event = ended_event(turn, turn.outcome, world=self._world)
         try:
             await self._store.append(event)
         except HomefireError as error:
@@ -426,109 +366,13 @@ class Turns:
         if not isinstance(failure, HomefireError):
             log.error("Turn %s failed unexpectedly.", turn.turn_id, exc_info=failure)
         error = failure if isinstance(failure, HomefireError) else HomefireError("Something went wrong.")
-        turn.is_recording = True
+        turn.is_recording, turn.outcome = True, "failed"
         try:
             await self._store.append(
-                self._ended_event(turn, "failed", error_code=error.code, error=str(error))
+                ended_event(turn, "failed", world=self._world, error_code=error.code, error=str(error))
             )
         except HomefireError:
             log.exception("Turn %s failed (%s), and that could not be recorded.", turn.turn_id, error)
-
-    def _ended_event(
-        self,
-        turn: RunningTurn,
-        outcome: Outcome,
-        *,
-        finish: Finish | None = None,
-        error_code: str | None = None,
-        error: str | None = None,
-    ) -> TurnEnded:
-        turn.outcome = outcome
-        if outcome == "interrupted":
-            error_code, error = "server_stopping", INTERRUPTED
-        return TurnEnded(
-            turn_id=turn.turn_id,
-            outcome=outcome,
-            answer=self._recorded_answer(turn) if finish is not None or turn.answer else None,
-            stop_reason=finish.stop_reason if finish else "cancelled" if outcome == "cancelled" else None,
-            usage=finish.usage if finish else None,
-            timings=finish.timings if finish else None,
-            num_trimmed_messages=turn.context.num_trimmed_messages,
-            error_code=error_code,
-            error=error,
-        )
-
-    def _recorded_answer(self, turn: RunningTurn) -> RecordedMessage:
-        asked = turn.asked.messages
-        message = Message("assistant", turn.text)
-        link = digest.chain(asked[-1].digest if asked else turn.position.parent_digest, message)
-        return RecordedMessage(self._world.new_id("msg"), message.role, message.content, link)
-
-    # Reading turns that are over
-
-    def _ended_of(self, row: TurnRow) -> Ended | Stopped:
-        if row.outcome is None:
-            raise Conflict(f"Turn {row.turn_id} was left unfinished.", hint="Ask again.", turn_id=row.turn_id)
-        if row.outcome == "failed":
-            raise Conflict(
-                f"This turn failed: {row.error or row.error_code}", hint="Ask again.", turn_id=row.turn_id
-            )
-        path = self._store.messages.path(row.answer_message_id) if row.answer_message_id else []
-        text = path[-1].message.text if path else ""
-        if row.outcome == "interrupted" or row.usage is None or row.timings is None or not path:
-            outcome: Literal["cancelled", "interrupted"] = (
-                "interrupted" if row.outcome == "interrupted" else "cancelled"
-            )
-            return Stopped(turn_id=row.turn_id, message_id=row.answer_message_id, text=text, outcome=outcome)
-        return Ended(
-            turn_id=row.turn_id,
-            message_id=path[-1].message_id,
-            text=text,
-            stop_reason=row.stop_reason or "stop",
-            stop_string=None,
-            usage=row.usage,
-            timings=row.timings,
-            num_trimmed_messages=row.num_trimmed_messages,
-        )
-
-    # One at a time
-
-    async def _wait_for_session(self, session_id: str, deadline_s: float) -> _Queue:
-        queue = self._queues.setdefault(session_id, _Queue(session_id))
-        queue.num_users += 1
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                await queue.lock.acquire()
-        except BaseException as error:
-            queue.num_users -= 1
-            self._drop_if_unused(queue)
-            if isinstance(error, TimeoutError):
-                raise RequestTimeout(
-                    f"The turns before this one in its session took longer than {self._request_timeout_s:g} s.",
-                    hint="Wait for them or stop them, or raise server.request_timeout_s.",
-                    session_id=session_id,
-                ) from None
-            raise
-        return queue
-
-    def _leave_session(self, queue: _Queue | None) -> None:
-        if queue is not None:
-            queue.num_users -= 1
-            queue.lock.release()
-            self._drop_if_unused(queue)
-
-    def _drop_if_unused(self, queue: _Queue) -> None:
-        if not queue.num_users:
-            del self._queues[queue.session_id]
-
-
-@dataclass(slots=True)
-class _Queue:
-    """Those who take or wait for a turn in one session."""
-
-    session_id: str
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    num_users: int = 0
 
 
 def _is_long(request: ChatRequest, session: SessionRow | None) -> bool:
@@ -571,23 +415,3 @@ def _surely_fits(turn: RunningTurn, limit: int) -> bool:
     assert turn.sampling.max_tokens is not None
     room = room_for_prompt(limit, max_tokens=turn.sampling.max_tokens)
     return surely_fits(turn.context.messages, room=room)
-
-
-def _exact(finish: Finish, sampling: Sampling) -> Finish:
-    """Engines say `length` for either limit; fewer tokens than asked for means that the context is full."""
-    assert sampling.max_tokens is not None
-    if finish.stop_reason == "length" and finish.usage.completion_tokens < sampling.max_tokens:
-        return msgspec.structs.replace(finish, stop_reason="context")
-    return finish
-
-
-def _started(turn: RunningTurn, prompt_tokens: int | None) -> Started:
-    return Started(
-        turn_id=turn.turn_id,
-        session_id=turn.position.session_id,
-        model=turn.request.model,
-        served_model=turn.route.model.name,
-        route_reason=turn.route.reason,
-        num_trimmed_messages=turn.context.num_trimmed_messages,
-        prompt_tokens=prompt_tokens,
-    )

@@ -39,7 +39,7 @@ def check_messages(messages: tuple[Message, ...]) -> None:
             known = ", ".join(sorted(ROLES))
             raise _refusal(where, f"{where} has the role {quoted(message.role)}; known are {known}.")
         if message.role == "user" and not message.content:
-            raise _refusal(where, f"{where} is empty: a user's message needs text.")
+            raise _refusal(f"{where}.content", f"{where}.content is empty: a user's message needs text.")
         if isinstance(message.content, str):
             if message.role == "tool":
                 raise _refusal(where, f"{where} holds no result of a tool.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -154,3 +155,19 @@ def _shared(context: typer.Context) -> Shared:
         )
         here = here.parent
     return found
+
+
+def path_of(base: str, *names: str) -> str:
+    """`("/v1/runs", "run_1", "events")` → `/v1/runs/run_1/events`: each name stays one segment of the path.
+
+    InvalidRequest for a name that no quoting keeps in its place: servers decode `%2F` before they look.
+    """
+    for name in names:
+        if name in ("", ".", "..") or "/" in name:
+            raise InvalidRequest(
+                f"“{name}” is not a name.", hint="The group's `list` command shows the names."
+            )
+    try:
+        return "/".join((base, *(quote(name, safe="") for name in names)))
+    except UnicodeError as error:
+        raise InvalidRequest("The name is not valid UTF-8 text.") from error

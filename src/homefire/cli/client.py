@@ -18,7 +18,6 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
-from urllib.parse import quote
 
 import httpx
 
@@ -224,22 +223,6 @@ class Client:
             hint="See whether the server still runs with `homefire status`, then repeat the command.",
             url=url,
         )
-
-
-def path_of(base: str, *names: str) -> str:
-    """`("/v1/runs", "run_1", "events")` → `/v1/runs/run_1/events`: each name stays one segment of the path.
-
-    InvalidRequest for a name that no quoting keeps in its place: servers decode `%2F` before they look.
-    """
-    for name in names:
-        if name in ("", ".", "..") or "/" in name:
-            raise InvalidRequest(
-                f"“{name}” is not a name.", hint="The group's `list` command shows the names."
-            )
-    try:
-        return "/".join((base, *(quote(name, safe="") for name in names)))
-    except UnicodeError as error:
-        raise InvalidRequest("The name is not valid UTF-8 text.") from error
 
 
 def _parse_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:

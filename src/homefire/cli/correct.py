@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from homefire.cli import stdin
+from homefire.cli.arguments import path_of
 from homefire.cli.command import Call, command
 from homefire.cli.format import counted
 from homefire.errors import InvalidRequest, NotFound
@@ -82,8 +83,6 @@ def learn(call: Call, given: dict[str, Any], *, started_s: float) -> None:
 
 def last_turn_id(call: Call) -> str:
     """The turn of the last answer that this caller was given. NotFound where there was none."""
-    from homefire.cli.client import path_of
-
     sessions = call.client.get("/v1/sessions", limit=1)["sessions"]
     path = path_of("/v1/sessions", str(sessions[0]["session_id"])) if sessions else None
     turns = call.client.get(path)["turns"] if path is not None else []

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from homefire.cli.arguments import Why, Yes
-from homefire.cli.client import path_of
+from homefire.cli.arguments import Why, Yes, path_of
 from homefire.cli.command import Call, command, group
 from homefire.cli.format import Field, clipped, counted, labels, lines, moment, named, rows
 from homefire.errors import InvalidRequest

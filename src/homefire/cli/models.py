@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from homefire.cli.arguments import AnyModelName, ModelName, Yes
+from homefire.cli.arguments import AnyModelName, ModelName, Yes, path_of
 from homefire.cli.command import Call, command, group
 from homefire.cli.format import Field, labels, moment, named, nearest, number, rows, size
 
@@ -94,8 +94,6 @@ def add(
 
 def remove(call: Call, model: ModelName, yes: Yes = False) -> Any:
     """Remove a model (a file added with --in-place stays where it is)."""
-    from homefire.cli.client import path_of
-
     path = path_of("/v1/homefire/models", model)
     call.confirm(f"Remove {model}?", yes=yes)
     found = call.client.delete(path)
@@ -119,7 +117,6 @@ def verify(call: Call, model: AnyModelName = None) -> Any:
 
 def verify_each(call: Call, path: str, names: list[str], *, hint: str) -> Any:
     """Have each of these hashed again and say what was found. PromiseBroken, with all reports, for a difference."""
-    from homefire.cli.client import path_of
     from homefire.errors import PromiseBroken
 
     reports = [call.client.post(path_of(path, name, "verify")) for name in names]

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from homefire.cli.client import Client, path_of
+from homefire.cli.arguments import path_of
+from homefire.cli.client import Client
 from homefire.cli.format import clipped, counted, duration
 from homefire.cli.output import Output, printable
 from homefire.errors import HomefireError, ServerUnreachable

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from homefire.cli import arguments
-from homefire.cli.arguments import Limit, RunName, Why, complete_run
+from homefire.cli.arguments import Limit, RunName, Why, complete_run, path_of
 from homefire.cli.command import Call, command, group
 from homefire.cli.format import Field, clipped, counted, duration, labels, moment, named, pairs, rows
 
@@ -113,8 +113,6 @@ def queue_list(call: Call) -> Any:
 
 def show(call: Call, run: RunName) -> Any:
     """Show one run: what it trains, how far it is, what came of it."""
-    from homefire.cli.client import path_of
-
     found = call.client.get(path_of("/v1/runs", arguments.run_id(call, run)))
     call.out.fields(named(FIELDS, found))
     return found
@@ -170,8 +168,6 @@ def _open_run(call: Call) -> str:
 
 def _mover(move: str) -> Any:
     def apply(call: Call, run: RunName, why: Why = None) -> Any:
-        from homefire.cli.client import path_of
-
         path = path_of("/v1/runs", arguments.run_id(call, run), move)
         found = call.client.post(path, {"why": why} if why else {})
         call.out.line(f"Run {found['run_id']}: {found['state']}.")

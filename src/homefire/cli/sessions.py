@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from homefire.cli import arguments
-from homefire.cli.arguments import Limit, SessionName
+from homefire.cli.arguments import Limit, SessionName, path_of
 from homefire.cli.command import Call, command, group
 from homefire.cli.format import Field, clipped, labels, moment, rows
 from homefire.cli.output import json_text, printable
@@ -45,8 +45,6 @@ def show_list(call: Call, limit: Limit = 50) -> Any:
 
 def show(call: Call, session: SessionName) -> Any:
     """Print one conversation."""
-    from homefire.cli.client import path_of
-
     found = call.client.get(path_of("/v1/sessions", arguments.session_id(call, session)))
     for message in found["messages"]:
         name = {"user": "you", "assistant": "homefire"}.get(str(message["role"]), str(message["role"]))
@@ -76,7 +74,6 @@ def export_session(call: Call, session_id: str, *, file: Path | None, form: Form
 
     An existing file is not overwritten: InvalidRequest. Returns the document for programs.
     """
-    from homefire.cli.client import path_of
     from homefire.errors import InvalidRequest
 
     if form is None:

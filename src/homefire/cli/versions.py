@@ -12,6 +12,7 @@ from homefire.cli.arguments import (
     Why,
     Yes,
     complete_version,
+    path_of,
     version_name,
     version_or_base,
 )
@@ -84,8 +85,6 @@ def show_list(call: Call) -> Any:
 
 def show(call: Call, version: VersionName) -> Any:
     """Show one version: where it comes from, what the gate said, its hashes."""
-    from homefire.cli.client import path_of
-
     found = call.client.get(path_of("/v1/versions", version_name(call, version)))
     call.out.fields(named(FIELDS, found))
     return found
@@ -108,8 +107,6 @@ def promote(
     ] = False,
 ) -> Any:
     """Let a version answer from now on."""
-    from homefire.cli.client import path_of
-
     body: dict[str, Any] = {"override": override}
     if why:
         body["why"] = why
@@ -152,8 +149,6 @@ def verify(call: Call, version: AnyVersionName = None) -> Any:
 
 def delete(call: Call, version: VersionName, yes: Yes = False) -> Any:
     """Delete a version that is not live."""
-    from homefire.cli.client import path_of
-
     name = version_name(call, version)
     path = path_of("/v1/versions", name)
     call.confirm(f"Delete {name}? Its weights are gone afterwards.", yes=yes)

@@ -109,8 +109,6 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, tag="finish"):
     usage: Usage
     timings: Timings
     stop_string: str | None = None
-    context_full: bool = False
-    """With `stop_reason="length"`: the context was full before `max_tokens` were generated."""
 
 
 Generated = Delta | Finish

@@ -133,9 +133,8 @@ class Stream:
             cached_tokens=cached,
         )
         return Finish(
-            stop_reason=self.reason,
+            stop_reason="context" if self.reason == "length" and self._is_full(usage) else self.reason,
             stop_string=self.stop_string,
-            context_full=self.reason == "length" and self._is_full(usage),
             usage=usage,
             timings=Timings(
                 prompt_ms=float(timings.get("prompt_ms", 0.0)),

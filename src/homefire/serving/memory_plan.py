@@ -113,7 +113,9 @@ class MemoryPlan:
 
     def _vacate(self, model: Model, room: Room | None = None, *, may_sleep: bool = True) -> Sleep | Evict:
         if room is not None and model.held_bytes:
-            room.becomes_coming(model.held_bytes, num_models=int(model.state != "asleep"))
+            if model.state == "asleep":  # it counts as a model again until its process is gone
+                room.count(0, num_models=1, is_coming=False)
+            room.becomes_coming(model.held_bytes, num_models=1)
         model.granted = None
         if may_sleep and model.can_sleep and model.state == "ready":
             model.state = "sleeping"

@@ -109,6 +109,7 @@ class Serving:
         )
         self._num_tickets = 0
         self._waiters: dict[int, asyncio.Future[Start]] = {}
+        self._ticket_of: dict[str, int] = {}
         self._live: str | None = None
         self._tick: asyncio.TimerHandle | None = None
 
@@ -132,7 +133,7 @@ class Serving:
         asked_s = now_s()
         deadline = Deadline(self._request_timeout_s, at_s=deadline_s)
         try:
-            start = await self._enter(route.model, deadline, lane=lane)
+            start = await self._enter(route.model, deadline, lane=lane, conversation=request.conversation)
             try:
                 load_s, first_token_ms = start.load_s, None
                 for may_retry in (True, False):
@@ -261,6 +262,13 @@ class Serving:
             waiting=tuple(planner.waiting(self._clock.monotonic_s())),
         )
 
+    def waiting_of(self, conversation: str) -> WaitingRequest | None:
+        """What the conversation's newest request waits for; None when it waits for no place (any more)."""
+        ticket = self._ticket_of.get(conversation)
+        return (
+            next((each for each in self.queue().waiting if each.ticket == ticket), None) if ticket else None
+        )
+
     async def stop(self) -> None:
         """End all engines."""
         if self._tick is not None:
@@ -296,6 +304,7 @@ class Serving:
         num_slots: int = 1,
         lane: Lane = "interactive",
         may_exceed: bool = False,
+        conversation: str | None = None,
     ) -> Start:
         """Wait until the planner lets a request through to its model."""
         key, now_s = weights_key(model), self._clock.monotonic_s()
@@ -316,6 +325,8 @@ class Serving:
             return effects[0]  # by far the most frequent: the model is ready and nobody waits
         waiter: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         self._waiters[ticket] = waiter
+        if conversation is not None:
+            self._ticket_of[conversation] = ticket
         self._apply(effects)
         if deadline is not None:
             deadline.on_expiry = partial(self._expire, deadline_s)
@@ -330,6 +341,8 @@ class Serving:
         finally:
             if deadline is not None:
                 deadline.on_expiry = None
+            if conversation is not None and self._ticket_of.get(conversation) == ticket:
+                del self._ticket_of[conversation]
 
     def _watch_training(self) -> None:
         """Wake the planner when parked training may take the room of models that were idle for long."""

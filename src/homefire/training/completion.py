@@ -234,5 +234,5 @@ def outcome_of(version: VersionRow) -> str:
 def _named(examples: Sequence[ExampleRow]) -> str:
     """The first questions, quoted."""
     shown = [example.question for example in examples[:2] if example.question]
-    questions = ", ".join(repr(text if len(text) <= 48 else text[:47] + "…") for text in shown)
+    questions = ", ".join(f"“{text if len(text) <= 48 else text[:47] + '…'}”" for text in shown)
     return questions + (", …" if len(examples) > len(shown) else "")

@@ -301,7 +301,7 @@ def _said(answer: ProbeAnswer) -> str:
 
 def _quote(text: str) -> str:
     line = " ".join(text.split())
-    return repr(line if len(line) <= 80 else line[:77] + "…")
+    return f"“{line if len(line) <= 80 else line[:77] + '…'}”"
 
 
 def _listed(items: Sequence[str], sentence: str) -> list[str]:

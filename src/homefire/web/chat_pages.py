@@ -8,26 +8,23 @@ from contextlib import aclosing, suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from homefire.api.context import Context
 from homefire.api.event_stream import EventStream, encode_event
 from homefire.chat.request import ChatRequest, Principal
-from homefire.chat.turn import RunningTurn
+from homefire.chat.running_turn import RunningTurn
 from homefire.engines.base import Delta
-from homefire.errors import Conflict, HomefireError, NotFound, quoted
+from homefire.errors import Conflict, HomefireError
 from homefire.store.nouns.conversations import SessionRow
 from homefire.types import Message
-from homefire.web.learning import learning_fragment
 from homefire.web.login import is_signed_in
 from homefire.web.partial_markdown import PartialMarkdown
 from homefire.web.render import Page, Renderer
 from homefire.web.views import NUM_SESSIONS, Views
+from homefire.web.waiting import told_while_waiting, waiting_sentence
 
 IDEAS = ("Hello! Who are you?", "What is 7 + 8?", "Where do we keep the spare key?")
-
-STOP_ASKING = 286
-"""The status after which htmx asks no more (https://htmx.org/docs/#polling)."""
 
 
 def create_chat_router(context: Context, views: Views, renderer: Renderer) -> APIRouter:
@@ -116,23 +113,46 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
             sessions=homefire.store.sessions.list(principal.id, limit=NUM_SESSIONS),
         )
 
+    @router.get("/web/turns/{turn_id}")
+    def turn_place(request: Request, turn_id: str) -> Response:
+        """Leads to the answer in its conversation."""
+        turn = views.turn(principal_of(request), turn_id)
+        return RedirectResponse(f"/chat/{turn.session_id}#{turn_id}")
+
     @router.get("/web/turns/{turn_id}/events")
     async def stream(request: Request, turn_id: str) -> Response:
         """The answer as it is written, from its beginning, for as many as watch."""
         principal = principal_of(request)
-        views.turn(principal, turn_id)
+        turn = views.turn(principal, turn_id)
         return EventStream(
-            answer_events(turn_id, principal), stopping=context.stopping, redact=homefire.redactor.redact
+            answer_events(turn_id, principal, turn.session_id),
+            stopping=context.stopping,
+            redact=homefire.redactor.redact,
         )
 
-    async def answer_events(turn_id: str, principal: Principal) -> AsyncGenerator[bytes, None]:
+    def awaited(session_id: str) -> str:
+        # Turns of a conversation are taken one at a time: what it waits for is what this turn waits for.
+        return waiting_sentence(homefire.serving.waiting_of(session_id))
+
+    async def answer_events(
+        turn_id: str, principal: Principal, session_id: str
+    ) -> AsyncGenerator[bytes, None]:
         partial = PartialMarkdown()
         yield encode_event("begin", renderer.page("_writing.html"))
         with suppress(HomefireError):  # the fragment that follows says what failed
             async with aclosing(homefire.turns.watch(turn_id, principal=principal)) as events:
-                async for _, event in events:
+                is_waiting = False
+                async for told in told_while_waiting(events, lambda: awaited(session_id)):
+                    if isinstance(told, str):
+                        is_waiting = True
+                        yield encode_event("waiting", renderer.page("_awaited.html", sentence=told))
+                        continue
+                    _, event = told
                     if not isinstance(event, Delta):
                         continue
+                    if is_waiting:
+                        is_waiting = False
+                        yield encode_event("waiting", renderer.page("_awaited.html", sentence=""))
                     partial.feed(event.text)
                     for update in partial.updates(homefire.world.clock.monotonic_s()):
                         yield encode_event("settled", update.settled) + encode_event("tail", update.tail)
@@ -173,23 +193,18 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         principal = principal_of(request)
         views.turn(principal, turn_id)
         given = await homefire.training.feedback(
-            turn_id, verdict="correction", text=text, principal=principal.id
+            turn_id, verdict="correction", text=text.replace("\r\n", "\n"), principal=principal.id
         )
-        return renderer.page("_taught.html", text=text, example_id=given.example_id)
-
-    @router.get("/web/examples/{example_id}/learning")
-    async def learning(example_id: str) -> Response:
-        """How far a correction is; the page asks again until the answer is final."""
-        if homefire.store.examples.get(example_id) is None:
-            raise NotFound(f"There is no example {quoted(example_id)}.")
-        text, is_final = learning_fragment(context, views, renderer, example_id=example_id)
-        return Page(text, status_code=STOP_ASKING if is_final else 200)
+        assert given.example_id is not None, "a correction is an example"
+        report = views.correction(principal, given.example_id)
+        return renderer.page("_taught.html", report=report, run=None, is_changed=True)
 
     @router.get("/web/turns/{turn_id}/corrected")
     async def corrected(request: Request, turn_id: str) -> str:
         """What was said of an answer so far: closes the form."""
+        answer = views.answer(principal_of(request), turn_id)
         return renderer.page(
-            "_corrected.html", text=views.answer(principal_of(request), turn_id)["correction"]
+            "_corrected.html", text=answer["correction"], report=answer["report"], is_changed=False
         )
 
     return router

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from homefire.api.context import Context
 from homefire.api.event_stream import encode_event
 from homefire.store.nouns.runs import RunRow
+from homefire.web.correction_report import CorrectionReport
 from homefire.web.render import Renderer
 from homefire.web.views import Views
 
@@ -16,21 +17,17 @@ NEXT_TRY_WITHIN_S = 10.0
 
 
 def learning_fragment(
-    context: Context, views: Views, renderer: Renderer, *, example_id: str
+    context: Context, views: Views, renderer: Renderer, *, report: CorrectionReport
 ) -> tuple[str, bool]:
-    """How far a correction is, and whether that is final."""
-    training, store = context.homefire.training, context.homefire.store
-    run_id = training.run_of(example_id)
-    row = store.runs.get(run_id) if run_id is not None else None
-    if row is None:
-        return renderer.page("_waiting.html", reason=training.waiting_reason()), False
-    run = views.run(row)
-    is_final = run["has_ended"]
-    if is_final and run["state"] == "refused":
+    """How far a correction is, with its run in full, and whether that is final."""
+    row = context.homefire.store.runs.get(report.run_id) if report.run_id is not None else None
+    run = views.run(row) if row is not None else None
+    is_final = not report.is_moving
+    if is_final and row is not None and row.state == "refused":
         now_s = context.homefire.world.clock.now_s()
         is_final = now_s - (row.ended_at_s or now_s) > NEXT_TRY_WITHIN_S
-    text = renderer.page("_progress.html", run=run, on_run_page=False)
-    if run["has_ended"]:
+    text = renderer.page("_learning.html", report=report, run=run)
+    if run is not None and run["has_ended"]:
         text += renderer.page("_live.html", live_model=views.live_model())
     return text, is_final
 

@@ -41,11 +41,13 @@ def render_markdown(text: str) -> str:
 
 
 @cache
-def parser() -> MarkdownIt:
-    """The one parser of answers."""
+def parser(*, has_tables: bool = True) -> MarkdownIt:
+    """The one parser of answers, and one that knows no tables."""
     from markdown_it import MarkdownIt
 
-    made = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
+    made = MarkdownIt("commonmark", {"html": False, "breaks": True})
+    if has_tables:
+        made.enable("table")
     made.disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
     made.core.ruler.push("classes", _use_classes)
     made.add_render_rule("fence", _render_fence)

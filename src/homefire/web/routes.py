@@ -10,6 +10,7 @@ from homefire.api.context import Context
 from homefire.api.server import HomefireApp
 from homefire.web.assets import PREFIX, Assets
 from homefire.web.chat_pages import create_chat_router
+from homefire.web.correction_pages import create_correction_router
 from homefire.web.error_pages import error_page
 from homefire.web.login import create_login_router
 from homefire.web.render import Renderer
@@ -26,6 +27,7 @@ def add_pages(app: HomefireApp) -> None:
     views = Views(context.homefire)
     router = APIRouter(include_in_schema=False)
     router.include_router(create_chat_router(context, views, renderer))
+    router.include_router(create_correction_router(context, views, renderer))
     router.include_router(create_run_router(context, views, renderer))
     router.include_router(create_version_router(context, views, renderer))
     router.include_router(create_login_router(context, renderer))

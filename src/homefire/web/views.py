@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from homefire.app import Homefire
 from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
+from homefire.training.correction_states import CorrectionStates
+from homefire.web.correction_report import CorrectionReport, correction_report
 from homefire.web.formats import short_id
 from homefire.web.gate_report import GateReport, gate_report
 from homefire.web.run_view import announcement, describe, percent_of_stage, stages
@@ -64,8 +68,9 @@ class Views:
             open_turn = newest
             rows = path(newest.user_message_id) if newest.user_message_id is not None else []
         by_answer = {turn.answer_message_id: turn for turn in turns}
+        look = self._look()
         shown = [
-            self._message(row, by_answer.get(row.message_id), row is rows[-1] and open_turn is None)
+            self._message(row, by_answer.get(row.message_id), row is rows[-1] and open_turn is None, look)
             for row in rows
         ]
         if open_turn is not None:
@@ -78,7 +83,7 @@ class Views:
         if turn.answer_message_id is None or turn.outcome == "failed":
             return self._without_answer(turn)
         row = self._store.messages.path(turn.answer_message_id)[-1]
-        return {**self._message(row, turn, is_fresh), "is_fresh": is_fresh}
+        return {**self._message(row, turn, is_fresh, self._look()), "is_fresh": is_fresh}
 
     def _without_answer(self, turn: TurnRow, *, is_running: bool = False) -> dict[str, Any]:
         """What is shown in place of an answer that is being written, or that did not come."""
@@ -92,7 +97,7 @@ class Views:
             "problem": _why_unanswered(turn),
         }
 
-    def _message(self, row: MessageRow, turn: TurnRow | None, is_last: bool) -> dict[str, Any]:
+    def _message(self, row: MessageRow, turn: TurnRow | None, is_last: bool, look: _Look) -> dict[str, Any]:
         feedback = self._store.feedback.list(turn.turn_id) if turn else []
         verdicts = [entry.verdict for entry in feedback if entry.verdict != "correction"]
         corrections = [entry.text for entry in feedback if entry.verdict == "correction"]
@@ -104,9 +109,27 @@ class Views:
             "is_unanswered": False,
             "verdict": verdicts[-1] if verdicts and verdicts[-1] != "none" else None,
             "correction": corrections[-1] if corrections else None,
+            "report": look.of_turn(turn) if turn is not None and corrections else None,
             "is_last": is_last,
             "is_fresh": False,
         }
+
+    # Corrections
+
+    def correction(self, principal: Principal, example_id: str) -> CorrectionReport:
+        """One correction of this principal. Raises NotFound."""
+        return self._look().at(self._homefire.training.changes.find(example_id, principal=principal.id))
+
+    def corrections(
+        self, principal: Principal, *, before: int, limit: int
+    ) -> tuple[list[CorrectionReport], int | None]:
+        """This principal's corrections, newest first, from a place in the log on; where the next page begins."""
+        rows = self._store.examples.page(principal.id, before_seq=before, limit=limit + 1)
+        look = self._look()
+        return [look.at(row) for row in rows[:limit]], rows[limit - 1].seq if len(rows) > limit else None
+
+    def _look(self) -> _Look:
+        return _Look(self._homefire)
 
     # Runs
 
@@ -198,6 +221,31 @@ class Views:
     def can_roll_back(self) -> bool:
         """Whether `live` ever pointed elsewhere."""
         return self._homefire.promotion.previous() is not None
+
+
+class _Look:
+    """Where corrections stand at one moment; nothing is read before the first is asked for."""
+
+    def __init__(self, homefire: Homefire) -> None:
+        self._homefire = homefire
+
+    @cached_property
+    def _states(self) -> CorrectionStates:
+        states: CorrectionStates = self._homefire.training.correction_states()
+        return states
+
+    @cached_property
+    def _held_up(self) -> str | None:
+        reason: str | None = self._homefire.training.waiting_reason()
+        return reason
+
+    def at(self, example: ExampleRow) -> CorrectionReport:
+        return correction_report(self._states.view(example), held_up=self._held_up)
+
+    def of_turn(self, turn: TurnRow) -> CorrectionReport | None:
+        """The newest correction of the turn's answer that is still known."""
+        example = self._homefire.store.examples.of_turn(turn.turn_id, principal=turn.principal)
+        return self.at(example) if example is not None else None
 
 
 def _why_unanswered(turn: TurnRow) -> str:

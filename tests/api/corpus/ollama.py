@@ -186,7 +186,7 @@ CHAT_REFUSED: list[tuple[str, Body]] = [
     ("messages[0].role", talk({"role": "control", "content": "thinking"})),
     ("messages[0].tool_calls", talk({**HI, "tool_calls": [call()]})),
     ("messages[0].content", talk({"role": "user"})),
-    ("messages[0]", talk({"role": "user", "content": ""})),
+    ("messages[0].content", talk({"role": "user", "content": ""})),
     ("messages", talk(HI, said(content="Hello."))),
     ("messages[1].tool_name", talk(HI, tool(tool_name="weather"))),
     ("messages[1].tool_name", talk(HI, tool())),

@@ -71,6 +71,25 @@ SHAPES: dict[str, Body] = {
     ),
     "history": talk(HI, said(content="Hello."), MORE),
     "answer back": talk(HI, said(content="Hello.", **EMPTY), MORE),
+    "litellm's answer back": talk(
+        HI,
+        said(content="Hello.", images=None, thinking_blocks=None, provider_specific_fields={"refusal": None}),
+        MORE,
+    ),
+    "parsed answer back": talk(HI, said(content='{"a": 1}', parsed={"a": 1}, refusal=None), MORE),
+    "parsed call back": talk(
+        HI,
+        said(
+            tool_calls=[
+                {
+                    "id": "a",
+                    "type": "function",
+                    "function": {"name": "x", "arguments": '{"a":1}', "parsed_arguments": {"a": 1}},
+                }
+            ]
+        ),
+        result("a"),
+    ),
     "nulls": talk({**HI, "name": None, "tool_calls": None, "tool_call_id": None}),
     "tool": talk(HI, CALLED, result("call_1")),
     "tool, named": talk(HI, CALLED, result("call_1", name="weather"), MORE),
@@ -224,6 +243,14 @@ REFUSED: list[tuple[str, Body]] = [
     ("messages[1].content[0].type", talk(HI, said(content=[{"type": "refusal", "refusal": "No."}]), MORE)),
     ("messages[0].name", talk({**HI, "name": "ada"})),
     ("messages[1].refusal", talk(HI, said(content=None, refusal="No."), MORE)),
+    (
+        "messages[1].reasoning_details",
+        talk(HI, said(content="Hello.", reasoning_details=[{"type": "reasoning.text", "text": "x"}]), MORE),
+    ),
+    (
+        "messages[1].provider_specific_fields",
+        talk(HI, said(content="Hello.", provider_specific_fields={"signature": "x"}), MORE),
+    ),
     ("messages[1].audio", talk(HI, said(content=None, audio={"id": "a"}), MORE)),
     ("messages[0].role", talk({"role": "critic", "content": "hi"})),
     (
@@ -233,7 +260,8 @@ REFUSED: list[tuple[str, Body]] = [
     # What makes no sense.
     ("messages", {"messages": []}),
     ("messages", talk(HI, said(content="Hello."))),
-    ("messages[0]", talk({"role": "user", "content": ""})),
+    ("messages[0].content", talk({"role": "user", "content": ""})),
+    ("messages[0].content", parts()),
     ("messages[0].content", talk({"role": "user"})),
     ("messages[1].content", talk(HI, said(content=None), MORE)),
     ("messages[0].tool_calls", talk({**HI, "tool_calls": [call("a", "x")]})),

@@ -56,6 +56,7 @@ _examples = Table(
         "examples_by_principal": "(principal, seq)",
         "examples_by_prompt": "(prompt_digest)",
         "examples_by_seq": "(seq)",
+        "examples_by_turn": "(turn_id, seq)",
     },
 )
 _put = _examples.put(
@@ -169,6 +170,11 @@ class ExampleReader:
             shape,
             "WHERE principal = :principal AND seq < :before_seq ORDER BY seq DESC LIMIT :limit",
         )
+        self._of_turn = Query(
+            connections,
+            shape,
+            "WHERE turn_id = :turn_id AND principal = :principal ORDER BY seq DESC LIMIT 1",
+        )
         self._list = Query(connections, shape, "ORDER BY seq, example_id LIMIT :limit")
         self._pending = Query(
             connections,
@@ -185,6 +191,10 @@ class ExampleReader:
     def page(self, principal: str, *, before_seq: int, limit: int) -> list[ExampleRow]:
         """Examples of one principal that were (last) taught before this place in the log, newest first."""
         return self._page.all(principal=principal, before_seq=before_seq, limit=limit)
+
+    def of_turn(self, turn_id: str, *, principal: str) -> ExampleRow | None:
+        """The newest correction that this principal gave of the turn's answer."""
+        return self._of_turn.one(turn_id=turn_id, principal=principal)
 
     def current(self) -> list[ExampleRow]:
         """Those that count, oldest first."""

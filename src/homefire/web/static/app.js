@@ -54,12 +54,16 @@ document.body.addEventListener("htmx:afterRequest", (event) => {
   scrollToEnd();
 });
 
-// Whoever closes a correction's form is where they opened it; whoever sent it is at what they said.
+// Whoever closes a correction's form is where they opened it; whoever sent it is at what they said (autofocus).
+let opener = "";
+document.body.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt, target } = event.detail;
+  if (elt.id && elt.tagName === "BUTTON" && target?.classList.contains("taught")) opener = elt.id;
+});
 document.body.addEventListener("htmx:afterSwap", (event) => {
   const place = event.detail.target ?? event.target;
-  if (!place.id.startsWith("after-") || place.querySelector("form")) return;
-  const given = place.querySelector(".learning") && place.querySelector(".correction");
-  (given || document.getElementById(place.id.replace("after-", "correct-")))?.focus();
+  if (!place.classList.contains("taught") || place.querySelector("form, [autofocus]")) return;
+  document.getElementById(opener)?.focus();
 });
 
 document.body.addEventListener("htmx:sseMessage", () => {
