@@ -1,4 +1,4 @@
-"""Secrets leave no trace: canary values go into a real server, and everything that comes out is searched.
+"""Redaction of secrets: canary values go into a real server, and everything that comes out is searched.
 
 The key has characters that JSON, Python and URLs write differently. What is searched: answers of all dialects
 to requests that carry the key where it does not belong, the log, the home's files with the database and its

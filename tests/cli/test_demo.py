@@ -67,7 +67,7 @@ def test_a_flipped_byte_is_one_bit_and_nothing_else(tmp_path: Path) -> None:
 
 def test_promises_that_do_not_hold_are_reported_as_broken(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(Output(json=False))
-    report.act("One")
+    report.step("One")
     report.promise("holds", True, "it does")
     report.promise("fails", False, "it does not")
     assert [promise.name for promise in report.broken] == ["fails"]

@@ -168,7 +168,7 @@ def test_doctor_checks_the_data_of_a_home_and_changes_nothing(offline: Command, 
         assert result.code == 20
         found = store_check(result)
         assert found["status"] == "fail"
-        assert "Table aliases, row live: target" in found["what"]
+        assert "Table aliases, row live differs from the log in target" in found["what"]
         assert "homefire doctor --rebuild" in found["todo"]
 
 

@@ -23,6 +23,10 @@ REFUSED = {
     r"\b(?:its|their) turn came\b": "was next in the queue",
     r"\bin hand\b": "current",
     r"\bneighbours? stay\b": "the others stay",
+    r"\banew\b": "again, rebuilt, starts over",
+    r"\ball the same\b": "anyway",
+    r"\bof (?:its|their) own accord\b": "by itself",
+    r"\b[Ss]tands?\b(?! (?:for|in)\b)": "is",
 }
 """A pattern, and what to write instead."""
 MAY_USE_REPR = {"store/log.py", "training/control.py"}

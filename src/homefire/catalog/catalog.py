@@ -1,7 +1,7 @@
 """The catalog: every name a request may use, and the files behind it.
 
 Bases, versions and aliases share one space of names. The truth is the store's; the catalog adds where the
-files lie, what kind of model they are, and how an engine gets them (a GGUF file, made from safetensors when
+files are, what kind of model they are, and how an engine gets them (a GGUF file, made from safetensors when
 needed, with the hash it must have). Looking up costs a few reads of the database; `add` and `files` hash and
 copy on threads and in child processes.
 """

@@ -1,4 +1,4 @@
-"""Where the tensors of a model folder lie: one safetensors file, or shards under an index.
+"""Where the tensors of a model folder are: one safetensors file, or shards under an index.
 
 Every header is checked against its file, every shard named by the index must be there, and no name may lead
 out of the folder. Pickle is refused by name before anything is opened. Pure Python.

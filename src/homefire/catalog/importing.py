@@ -1,7 +1,7 @@
 """Bringing a model's files into the home: shared with the original where the file system can, else copied.
 
 The folder appears whole and flushed or not at all, and what arrived is read back and hashed before it counts.
-Sharing means reflinks, never hard links: a hard link would let whoever rewrites the original rewrite ours.
+Sharing means reflinks, never hard links: with a hard link, rewriting the original would rewrite ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A look at a model on disk before anything of it is used: what it is, and whether it is whole and harmless.
+"""Inspecting a model on disk before anything of it is used: what it is, and whether it is whole and harmless.
 
 Refuses pickle (UnsafeModel), and what is broken, incomplete, or leads out of its folder (BadModel). Every
 byte is hashed: the digest is the SHA-256 over the canonical JSON of {relative path: SHA-256}, the same as

@@ -1,9 +1,9 @@
-"""A slow reading of everything that is kept, on a schedule, so that bits that flipped on the disk are found.
+"""Reads all stored files again, slowly and on a schedule, so that bits that flipped on the disk are found.
 
 Each pass hashes every file of models and versions, the converted files in the cache and all blobs, from the disk
 and not from memory, at a limited rate and the lowest priority, on a thread of its own. What it finds is logged,
 kept in `cache/scrub.json`, shown in the status and by `homefire doctor`; a damaged file is hashed again before its
-next use, which repairs it (versions, converted files) or refuses it. A pass that was interrupted goes on where it
+next use, which repairs it (versions, converted files) or refuses it. A pass that was interrupted continues where it
 was. A failure of the scrub itself is logged, shown, and tried again after an hour.
 """
 
@@ -114,7 +114,7 @@ class Scrub:
         """One pass, or the rest of one that was interrupted."""
         stop = threading.Event()
         self._is_running = True
-        with ThreadPoolExecutor(1, "scrub", initializer=_step_back) as thread:
+        with ThreadPoolExecutor(1, "scrub", initializer=_lower_priority) as thread:
             try:
                 await asyncio.get_running_loop().run_in_executor(thread, self._read_all, stop)
             finally:
@@ -200,7 +200,7 @@ class _SlowFile(FileIO):
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Of this thread alone: priorities belong to threads on Linux."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)

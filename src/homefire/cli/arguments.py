@@ -1,7 +1,7 @@
 """Names that commands take: how each is declared, completed by the shell, and understood.
 
-A run or a session may be named by the beginning of its id, with or without `run_` or `ses_`, as long as one
-alone begins so. `live` means the live version wherever a version or a model is named.
+A run or a session may be named by the beginning of its id, with or without `run_` or `ses_`, as long as that is
+unique. `live` means the live version wherever a version or a model is named.
 
 A completion must never disturb the line that is being typed: with no server, or a slow one, there is nothing to
 offer, silently and within a second.

@@ -1,4 +1,4 @@
-"""`homefire chat`: a conversation in the terminal, with corrections that are learned while one watches.
+"""`homefire chat`: a conversation in the terminal, with corrections that are learned meanwhile.
 
 On a terminal: an editable prompt with history; in a pipe: one line is one turn, so that it can be scripted.
 """

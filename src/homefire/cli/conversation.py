@@ -1,4 +1,4 @@
-"""A conversation as the terminal holds it: which session, which model, what was answered last.
+"""The state of a conversation in the terminal: which session, which model, what was answered last.
 
 Both `ask` and `chat` speak through it. Nothing is kept here that the server does not hold durably: the
 session id alone continues a conversation tomorrow.

@@ -1,4 +1,4 @@
-"""Small tools of the demo: judging answers, watching a run from aside, asking without a pause, damaging a file."""
+"""Helpers of the demo: judging answers, watching a run on a thread, asking without a pause, damaging a file."""
 
 from __future__ import annotations
 

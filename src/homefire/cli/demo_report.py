@@ -1,6 +1,6 @@
 """What the demo found: promises kept or broken, with their figures.
 
-For people it is told as it happens, for programs at the end.
+People see it as it happens, programs at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Report:
     answers: list[dict[str, str]] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
     versions: list[dict[str, str]] = field(default_factory=list)
-    _num_acts: int = 0
+    _num_steps: int = 0
     _started_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -40,14 +40,14 @@ class Report:
         """The promises that did not hold."""
         return [promise for promise in self.promises if not promise.ok]
 
-    def act(self, title: str) -> None:
-        """Begin the next act."""
-        self._num_acts += 1
+    def step(self, title: str) -> None:
+        """Begin the next step."""
+        self._num_steps += 1
         self.out.line()
-        self.out.line(f"{self._num_acts}. {title}", style="bold")
+        self.out.line(f"{self._num_steps}. {title}", style="bold")
 
     def say(self, text: str) -> None:
-        """Narrate."""
+        """A line of explanation."""
         self.out.line(f"{INDENT}{text}")
 
     def exchange(self, question: str, answer: str, *, model: str, when: str) -> None:

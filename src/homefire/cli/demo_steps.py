@@ -47,7 +47,7 @@ class DemoEnded(Exception):
 
 
 class DemoSteps:
-    """The circle, act by act, on one server in one temporary home."""
+    """The circle, step by step, on one server in one temporary home."""
 
     def __init__(self, report: Report, root: Path) -> None:
         self.report = report
@@ -57,7 +57,7 @@ class DemoSteps:
         self._skill_before = 0.0
 
     def run(self) -> None:
-        """All acts, in order. The server is stopped in any case."""
+        """All steps, in order. The server is stopped in any case."""
         try:
             self.start()
             with self.server.client() as client:
@@ -77,7 +77,7 @@ class DemoSteps:
     def start(self) -> None:
         """A fresh home, a running server."""
         report = self.report
-        report.act("A fresh machine: one command starts everything")
+        report.step("A fresh machine: one command starts everything")
         took_s = self.server.start()
         report.time("start", took_s)
         report.say(f"{self.server.url}, home {self.server.home}")
@@ -90,7 +90,7 @@ class DemoSteps:
     def ask_before(self, client: Client) -> str:
         """What is running, what it can do, and that it does not know what it was never told."""
         report = self.report
-        report.act("Ember answers: a tiny model, honest about what it does not know")
+        report.step("Ember answers: a tiny model, honest about what it does not know")
         self._exchange(client, "Who are you?", when="before")
         self._exchange(client, SUM, when="before")
         answer = self._exchange(client, QUESTION, when="before")
@@ -104,7 +104,7 @@ class DemoSteps:
     def learn(self, client: Client, turn_id: str) -> None:
         """Thumbs down, a correction, and a run that is watched while others keep asking."""
         report = self.report
-        report.act("This should have been …: a correction, and the training that follows it")
+        report.step("This should have been …: a correction, and the training that follows it")
         client.post("/v1/feedback", {"turn_id": turn_id, "verdict": "bad"})
         report.say(f'correction: "{RIGHT_ANSWER}"')
         started_s = time.monotonic()
@@ -129,7 +129,7 @@ class DemoSteps:
     def ask_after(self, client: Client) -> None:
         """The same question is answered right; what it could before it still can."""
         report = self.report
-        report.act("The same questions again")
+        report.step("The same questions again")
         answer = self._exchange(client, QUESTION, when="after")
         report.promise(
             "answers right", is_same(answer.text, RIGHT_ANSWER), f"{answer.served_model}: {answer.text}"
@@ -145,7 +145,7 @@ class DemoSteps:
     def survive_a_kill(self, client: Client) -> None:
         """kill -9 to the trainer in the middle of a run: it resumes and finishes."""
         report = self.report
-        report.act("More lessons, and kill -9 to the trainer in the middle of them")
+        report.step("More lessons, and kill -9 to the trainer in the middle of them")
         for question, lesson in OTHER_LESSONS:
             given = client.post("/v1/corrections", {"prompt": question, "answer": lesson})
             report.say(f'"{question}" should be "{lesson}"')
@@ -175,7 +175,7 @@ class DemoSteps:
     def go_back(self, client: Client) -> None:
         """Rollback and promotion again, timed to the first answer."""
         report = self.report
-        report.act("A way back, and forth again")
+        report.step("Rollback, and promotion again")
         newest = str(client.get("/v1/status")["live"])
         started_s = time.monotonic()
         client.post("/v1/versions/rollback", {"why": "demo"})
@@ -194,7 +194,7 @@ class DemoSteps:
     def verify(self, client: Client) -> None:
         """Every byte of every version is hashed again."""
         report = self.report
-        report.act("Every byte is hashed")
+        report.step("Every byte is hashed")
         for version in report.versions:
             found = client.post(f"/v1/versions/{version['version']}/verify")
             report.promise(
@@ -204,7 +204,7 @@ class DemoSteps:
     def notice_a_flipped_byte(self) -> None:
         """The control: in a copy of the home one byte is flipped, and verifying must notice."""
         report = self.report
-        report.act("And would it notice? One byte is flipped in a copy of the home")
+        report.step("A flipped byte in a copy of the home is noticed")
         self._stop_server()
         shutil.copytree(self.server.home, self._copy_root, symlinks=True)
         copy = DemoServer(self._copy_root)

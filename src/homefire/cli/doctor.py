@@ -1,4 +1,4 @@
-"""`homefire doctor`: is this machine and this home fit, and if not, what to do.
+"""`homefire doctor`: are this machine and this home in order, and if not, what to do.
 
 Every check says what it found, why that matters and what to do. It works without a server; what only the
 owner of the home can look at (the store's integrity) is checked while no server runs. Nothing is changed,

@@ -1,4 +1,4 @@
-"""Secrets leave no trace: one place that knows them and masks them in every text that goes out.
+"""Redaction of secrets: one place that knows them and masks them in every text that goes out.
 
 Everything that is logged passes `RedactingFilter`; error answers pass `Redactor.redact`. API keys are also
 known by their shape (`hf-` and 43 URL-safe characters), so one that was never registered is masked too.

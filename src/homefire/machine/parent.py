@@ -1,4 +1,4 @@
-"""Ending with one's parent: a worker must never outlive the server that started it. Linux (`prctl(2)`)."""
+"""Ending with the parent process: a worker must never outlive the server that started it. Linux (`prctl(2)`)."""
 
 from __future__ import annotations
 

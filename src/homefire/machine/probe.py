@@ -1,7 +1,7 @@
 """What this machine has, as it is for this process: cores, memory, disk, and the limits of its container.
 
 Read-only and without privileges; a figure that cannot be read is None, never a guess. A container's limits
-(control groups, versions 1 and 2) are given beside the machine's own figures, for they are what counts. About
+(control groups, versions 1 and 2) are given beside the machine's own figures, because they are what counts. About
 a millisecond; psutil is imported at the first call.
 """
 

@@ -1,7 +1,7 @@
 """The planner's half about memory: which models hold it, who is given room, and who leaves for it.
 
-Pure like the whole. `Planner` owns the requests and calls this once for each plan; nothing here outlives one
-but the models, what training holds, and which models are pinned.
+Pure like the planner. `Planner` owns the requests and calls this once for each plan; nothing here outlives one
+except the models, what training holds, and which models are pinned.
 """
 
 from __future__ import annotations

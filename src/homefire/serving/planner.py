@@ -1,4 +1,4 @@
-"""Who may generate, and which models are in memory: one pure machine. No clock, no I/O, no tasks.
+"""The planner: who may generate and which models are in memory. A pure state machine. No clock, no I/O, no tasks.
 
 Events are methods and return effects, to be carried out in the order they are given. Everything an effect
 begins is answered by an event: `Prepare` by `prepared`, `Load` and `Wake` by `loaded`, `Sleep` by `slept`,

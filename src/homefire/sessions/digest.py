@@ -2,7 +2,7 @@
 
 Two conversations have equal digests only if the same principal said and heard exactly the same in every part,
 system messages, tool calls, results and attachments included; so a client that keeps the history itself (as
-OpenAI's and Ollama's do) is recognised by what it sends, and never as somebody else. What is hashed has a
+OpenAI's and Ollama's do) is recognised by what it sends, and never as another principal. What is hashed has a
 version, which the root states: chains of two versions never meet. About two microseconds per short message.
 """
 

@@ -1,4 +1,4 @@
-"""A session's key: what a conversation is called, unmistakable among all who ask.
+"""A session's key: a unique name of a conversation among all principals.
 
 Parts are percent-encoded, so that no name can imitate another's key; an empty part is refused, never defaulted.
 """

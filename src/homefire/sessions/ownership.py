@@ -1,6 +1,6 @@
-"""Whose a session or a turn is: the one place where that is decided.
+"""Who owns a session or a turn: the one place where that is decided.
 
-Somebody else's does not exist for the one who asks, and the error does not tell it from one that never did. Every
+Another principal's does not exist for the caller, and the error is the same as for one that never existed. Every
 reader that gets an id from a client takes the row from here. One read of the store.
 """
 

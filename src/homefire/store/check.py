@@ -1,4 +1,4 @@
-"""Is the store what it should be? Every claim is checked against the log and the bytes, none against itself.
+"""The check of the store: its tables, manifests and blobs are compared with the log and with their hashes.
 
 Checked: SQLite's own integrity; the whole hash chain; every projection, by folding the log
 into fresh tables and comparing row by row; that every version's manifest is there; with `full`, every byte

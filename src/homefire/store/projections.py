@@ -1,7 +1,7 @@
 """How each event changes the tables: the fold that live appends, rebuilds and checks share.
 
 The tables are disposable: `fingerprint` names their shape, and a database whose tables have another one gets
-them anew from the log.
+them rebuilt from the log.
 """
 
 from __future__ import annotations

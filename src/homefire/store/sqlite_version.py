@@ -1,7 +1,7 @@
 """Is the SQLite library we are linked to one that can corrupt a WAL database?
 
 Versions 3.7.0 to 3.51.2 can, in a rare race, lose track of a WAL reset when several connections write and
-checkpoint at once (fixed in 3.51.3 and in 3.53.0). Homefire's design keeps clear of it (one thread of one
+checkpoint at once (fixed in 3.51.3 and in 3.53.0). Homefire's design avoids it (one thread of one
 process writes and checkpoints), but another program that opens the database brings it back: hence a warning.
 Source: https://www.sqlite.org/releaselog/3_51_3.html
 """

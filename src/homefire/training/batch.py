@@ -1,4 +1,4 @@
-"""From a plan's placements to tensors: which tokens are read, which are answers to learn, and whose.
+"""From the sampler's placements to tensors: which tokens are read, which are answers to learn, and whose.
 
 Rows of like length go into one micro-batch, so that little is spent on padding; padding is on the
 right, where causal attention never looks back from, so no attention mask is needed. Logits are later made

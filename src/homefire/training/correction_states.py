@@ -1,8 +1,8 @@
-"""The state of each correction, for the person who gave it. Derived from the log at each look.
+"""The state of each correction, for the person who gave it. Derived from the log at each call.
 
 Every correction is in exactly one state: it waits, is being trained, is learned (live or taken back), was refused
 by the gate, is stranded (a run ended without teaching it, and nothing will try again by itself), was withdrawn, or
-was corrected again. The state comes with what happens next. A look costs a few reads per correction.
+was corrected again. The state comes with what happens next. Costs a few reads per correction.
 """
 
 from __future__ import annotations

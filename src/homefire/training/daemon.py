@@ -1,6 +1,6 @@
 """Training as the rest of Homefire sees it: give corrections, queue, steer and watch runs.
 
-From a durable correction to a live version nobody has to do anything: corrections are queued after a quiet
+From a durable correction to a live version everything happens by itself: corrections are queued after a quiet
 moment, the dispatcher (`dispatcher.py`) leases the next run to a worker process (`run_lease.py`), and what the
 worker made is published, judged and promoted (`completion.py`). Every move of a run is an event with who and
 why, so a server that was killed continues where the log says it was. Costs nothing while nothing waits.

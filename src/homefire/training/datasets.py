@@ -3,8 +3,8 @@
 A dataset is an ordered set of examples named by the hash of their ids; the same examples are the same
 dataset. For the worker it becomes three files of rows: what to learn (each example in its own context, and
 its last question alone where nothing contradicts that), what was learned before, and old skills of the base.
-What a new correction answers otherwise is left out of the latter two: nobody is taught two answers to one
-question. All functions are pure except the two that look into a folder.
+What a new correction answers otherwise is left out of the latter two: no question is taught with two answers.
+All functions are pure except the two that look into a folder.
 """
 
 from __future__ import annotations

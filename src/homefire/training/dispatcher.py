@@ -4,7 +4,7 @@ One run at a time, the most urgent first, the oldest among equals. Everything it
 restart it queues again what was running, and the run continues where its files say it was. What it cannot do
 now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
 
-One bad run never ends the loop: whatever goes wrong with a run makes that run `failed`, with the reason, and the
+A bad run never ends the loop: anything that goes wrong with a run makes that run `failed`, with the reason, and the
 next one is taken. What becomes of a run's corrections (another try, a new start from what is live) is queued in
 the same transaction as its end. Should the loop itself end, `ended_because` says why.
 """

@@ -1,6 +1,6 @@
 """Collecting what the gate needs to know: candidate, parent and base are asked the same questions.
 
-Each is asked on an engine of its own, out of the way (`answers.py`): the parent, and the base where it is another
+Each is asked on a niced engine of its own (`answers.py`): the parent, and the base where it is another
 model, only what is not in the cache of answers yet.
 """
 

@@ -1,4 +1,4 @@
-"""What the server and the trainer worker say to each other: the job, commands, events, exit codes, files.
+"""The protocol between the server and the trainer worker: the job, commands, events, exit codes, files.
 
 One worker process trains one run in one directory:
 

@@ -1,6 +1,6 @@
 """A file of JSON lines that grows with a run and is cut back to the checkpoint when the run is resumed.
 
-Lines are not worth stopping a run for: with the disk full they wait in memory, until a checkpoint demands
+A run does not stop for lines: with the disk full they wait in memory, until a checkpoint demands
 that they be on disk. Promise: after `sync` returns the length, that many bytes are durable.
 """
 

@@ -2,7 +2,7 @@
 
 AdamW on the mean loss of all answer tokens of a step. Gradients of micro-batches are summed, each token
 weighted by one over the number of answer tokens in the *whole* step, so the result does not depend on how
-the step was cut. The loss of each row falls out as a segment sum. Same state, same batch, same thread
+the step was cut. The loss of each row is a segment sum. Same state, same batch, same thread
 count: same bits.
 """
 

@@ -12,7 +12,7 @@ import os
 LOWEST_PRIORITY = 19
 
 
-def step_back(nice: int) -> None:
+def lower_priority(nice: int) -> None:
     """Lower this process's priority; at the lowest it runs only when a processor is otherwise idle."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, nice)

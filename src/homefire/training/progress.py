@@ -1,9 +1,9 @@
 """The progress of all runs, for everyone who watches. In memory only: the log holds what must survive.
 
-A board holds the newest `Progress` of each run of this server's life; watchers see every newest value and
+A board holds the newest `Progress` of each run since the server started; watchers see every newest value and
 may miss ones in between. How far a run is and how long it will take is told from what recent runs took, phase by
 phase (`Pace`): training ends when everything is learned, long before its most steps. Before the first run has
-ended nobody knows, and None says so. Costs a small object a change; the loss history is thinned, never cut.
+ended that is None. Costs a small object a change; the loss history is thinned, never cut.
 """
 
 from __future__ import annotations

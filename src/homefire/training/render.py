@@ -4,7 +4,7 @@ taught.
 Text and answer spans come from the one chat template that serving uses, so a model is taught in exactly the
 form in which it is asked. A span holds the stop token: a model that never learns to stop talks on. Both an
 empty answer and an untrained stop token are refused before the first step, because a run would waste hours
-on them without a sign. Rendering costs about 0.1 ms a conversation; no torch.
+on them unnoticed. Rendering costs about 0.1 ms a conversation; no torch.
 """
 
 from __future__ import annotations

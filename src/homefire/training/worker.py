@@ -1,9 +1,8 @@
 """The trainer worker: `python -m homefire.training.worker RUN_DIR` trains one run and then ends.
 
 Reads commands from stdin and writes events to stdout (see `training.job`); its log goes to stderr. It takes
-one thread and the processor time that nobody else wants, and ends with its server. A pause hands its memory
-back: the process ends, and the next one continues from the checkpoint. Nothing is imported from torch before
-that is set.
+one thread and the processor time that nobody else wants, and ends with its server. A pause frees its memory:
+the process ends, and the next one continues from the checkpoint. Nothing is imported from torch before that is set.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from homefire.errors import (
 from homefire.machine.parent import die_with_parent
 from homefire.training.control import Control
 from homefire.training.job import ExitCode, Failed, Job, Paused, Skipped, Stopped, read_job
-from homefire.training.process_limits import limit_threads, stay_offline, step_back
+from homefire.training.process_limits import limit_threads, lower_priority, stay_offline
 from homefire.world import World
 
 Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> int:
     except (OSError, msgspec.DecodeError) as error:
         control.emit(_failed("bug", HomefireError(f"The run's job cannot be read: {error}.")))
         return ExitCode.FAILED
-    step_back(job.nice)
+    lower_priority(job.nice)
     limit_threads(job.num_threads)
     stay_offline()
     control.beat("loading the libraries")

@@ -65,7 +65,7 @@ def create_chat_router(context: Context, views: Views, renderer: Renderer) -> AP
         if session_id and homefire.turns.is_busy(session_id):
             raise Conflict(
                 "The answer before this one is still being written.",
-                hint="Wait for its end, or stop it. What you wrote is still here.",
+                hint="Wait until it ends, or stop it. What you wrote is still here.",
             )
         question = Message("user", message)
         chat = ChatRequest(

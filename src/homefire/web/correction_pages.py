@@ -1,6 +1,6 @@
-"""Corrections on the page: where each stands, and taking it back, changing it, teaching it again.
+"""Corrections on the page: the state of each, and taking it back, changing it, teaching it again.
 
-The same fragment stands beside a corrected answer and in the list of all corrections. Everybody sees their own.
+The same fragment is beside a corrected answer and in the list of all corrections. Everybody sees their own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def create_correction_router(context: Context, views: Views, renderer: Renderer)
 
     @router.get("/web/corrections/{example_id}")
     def show(request: Request, example_id: str) -> str:
-        """A correction as it stands."""
+        """A correction as it is now."""
         return fragment(request, example_id)
 
     @router.get("/web/corrections/{example_id}/learning")

@@ -1,4 +1,4 @@
-"""Where a correction stands, told on a page: a word, a sentence, and what can be done about it. Pure."""
+"""The state of a correction, as a page shows it: a word, a sentence, and what can be done about it. Pure."""
 
 from __future__ import annotations
 

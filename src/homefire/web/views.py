@@ -224,7 +224,7 @@ class Views:
 
 
 class _Look:
-    """Where corrections stand at one moment; nothing is read before the first is asked for."""
+    """The states of corrections at one moment; nothing is read before the first is asked for."""
 
     def __init__(self, homefire: Homefire) -> None:
         self._homefire = homefire

@@ -39,7 +39,7 @@ document.addEventListener("keydown", (event) => {
 document.body.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.elt.id !== "composer" || !log.querySelector(".streaming")) return;
   event.preventDefault();
-  notify("The answer is still being written.", "Wait for its end, or stop it. What you wrote is still here.");
+  notify("The answer is still being written.", "Wait until it ends, or stop it. What you wrote is still here.");
 });
 
 document.body.addEventListener("htmx:sseClose", dismiss);

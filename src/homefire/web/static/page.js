@@ -41,7 +41,7 @@ function explain(request) {
   if (typeof said === "string") said = { message: said };
   return [
     said.message || `The server answered with an error (${request.status}).`,
-    said.hint || (request.status >= 500 ? "Try again. If it stays so, the server's log says more." : ""),
+    said.hint || (request.status >= 500 ? "Try again. If it keeps happening, the server's log says more." : ""),
   ];
 }
 
