@@ -87,6 +87,13 @@ async def test_a_reload_shows_the_state_of_a_correction(
     assert house.store.examples.pending() == []
 
 
+async def test_buttons_are_replaced_only_by_others(taught: tuple[House, httpx.AsyncClient, str, str]) -> None:
+    _, client, _, example_id = taught
+    path = f"/web/corrections/{example_id}/learning"
+    assert "<button" not in (await client.get(path, params={"shown": "edit withdraw"})).text
+    assert "<button" in (await client.get(path, params={"shown": "edit unteach"})).text
+
+
 async def test_an_edited_correction_is_the_one_that_is_shown(
     taught: tuple[House, httpx.AsyncClient, str, str],
 ) -> None:

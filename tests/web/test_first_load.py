@@ -19,7 +19,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/runs", "/runs/run_0promoted", "/runs/run_0running", "/versions", "/login"]
+    "path", ["/", "/runs", "/runs/run_0promoted", "/runs/run_0running", "/versions", "/corrections", "/login"]
 )
 def test_a_first_visit_is_small_and_stays_at_home(browser: Browser, house: Furnished, path: str) -> None:
     page = browser.new_context(base_url=house.url).new_page()

@@ -113,7 +113,14 @@ def test_the_chat_in_every_state(browser: Browser, house: Furnished, width: int,
 @pytest.mark.parametrize("width", sorted(WIDTHS))
 def test_the_other_pages_in_every_state(browser: Browser, house: Furnished, width: int, scheme: str) -> None:
     page = open_page(browser, house, width, scheme)
-    for path in ("/runs", "/versions", "/login", "/nowhere", *(f"/runs/{run_id}" for run_id in RUNS)):
+    for path in (
+        "/corrections",
+        "/runs",
+        "/versions",
+        "/login",
+        "/nowhere",
+        *(f"/runs/{run_id}" for run_id in RUNS),
+    ):
         page.goto(path)
         for summary in page.locator("summary").all():
             if summary.is_visible():

@@ -53,10 +53,10 @@ def create_correction_router(context: Context, views: Views, renderer: Renderer)
         return fragment(request, example_id)
 
     @router.get("/web/corrections/{example_id}/learning")
-    def learning(request: Request, example_id: str) -> Response:
+    def learning(request: Request, example_id: str, shown: str = "") -> Response:
         """How far it is; the page asks again until that is final."""
         report = views.correction(principal_of(request), example_id)
-        text, is_final = learning_fragment(context, views, renderer, report=report)
+        text, is_final = learning_fragment(context, views, renderer, report=report, shown=shown)
         return Page(text, status_code=STOP_ASKING if is_final else 200)
 
     @router.get("/web/corrections/{example_id}/edit")

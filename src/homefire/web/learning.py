@@ -17,9 +17,12 @@ NEXT_TRY_WITHIN_S = 10.0
 
 
 def learning_fragment(
-    context: Context, views: Views, renderer: Renderer, *, report: CorrectionReport
+    context: Context, views: Views, renderer: Renderer, *, report: CorrectionReport, shown: str
 ) -> tuple[str, bool]:
-    """How far a correction is, with its run in full, and whether that is final."""
+    """How far a correction is, with its run in full, and whether that is final.
+
+    The buttons come with it only where they are not those `shown`: who is about to press one keeps it.
+    """
     row = context.homefire.store.runs.get(report.run_id) if report.run_id is not None else None
     run = views.run(row) if row is not None else None
     is_final = not report.is_moving
@@ -27,6 +30,8 @@ def learning_fragment(
         now_s = context.homefire.world.clock.now_s()
         is_final = now_s - (row.ended_at_s or now_s) > NEXT_TRY_WITHIN_S
     text = renderer.page("_learning.html", report=report, run=run)
+    if shown != " ".join(report.actions):
+        text += renderer.page("_correction_actions.html", report=report, is_fragment=True)
     if run is not None and run["has_ended"]:
         text += renderer.page("_live.html", live_model=views.live_model())
     return text, is_final
