@@ -30,6 +30,7 @@ GROUPS = {
     "ollama": "Ollama's dialect",
     "anthropic": "Anthropic's dialect",
     "native": "Homefire's own: chat",
+    "turns": "Homefire's own: running answers",
     "learning": "Homefire's own: learning",
     "versions": "Homefire's own: versions",
     "models": "Homefire's own: models",

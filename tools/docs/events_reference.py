@@ -17,12 +17,14 @@ from typing import Any
 import msgspec
 
 from homefire.store import events
+from homefire.store.nouns.conversations import RecordedMessage
+from homefire.types import Part
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "events.md"
 HEAD = """\
 # Events of the log
 
-Made from `src/homefire/store/events.py` by `python -m tools.docs.events_reference`.
+Made from `src/homefire/store/events.py` and `src/homefire/store/nouns/` by `python -m tools.docs.events_reference`.
 
 Everything that ever happens to a home is one of these: a row of the table `events` in `homefire.db`, with a
 number that grows by one (`seq`), its time (`at_s`, seconds since 1970), its `kind`, its `payload` (JSON, the
@@ -46,13 +48,10 @@ def make_page() -> str:
     for kind in kinds():
         parts += [f"\n## {tag(kind)}\n", meaning(kind) + "\n", COLUMNS]
         parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(kind)]
-    message = events.RecordedMessage
-    parts += [
-        "\n## A recorded message\n",
-        meaning(message) + "\n",
-        "| field | type | default |\n|---|---|---|",
-    ]
-    parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(message)]
+    message_parts = [(f"A part of a message: `{tag(kind)}`", kind) for kind in typing.get_args(Part)]
+    for title, kind in [("A recorded message", RecordedMessage), *message_parts]:
+        parts += [f"\n## {title}\n", meaning(kind) + "\n", COLUMNS]
+        parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(kind)]
     return "\n".join(parts) + "\n"
 
 
