@@ -175,7 +175,7 @@ class CorrectionChanges:
             self._dispatcher.show_queued(run_id)
         self._dispatcher.ring()
         if plan is not None and not plan.examples:
-            question = repr(example.question)
+            question = f"“{example.question}”"
             await self._promotion.promote(
                 plan.start, who=who, why=f"un-taught {question}: {why}", override=True
             )
@@ -209,7 +209,7 @@ class CorrectionChanges:
         runs = self._store.runs.of_example(example.example_id)
         if not any(run.run_id == session.run_id and run.state in ACTIVE for run in runs):
             return False
-        asked = f"{example.question!r} is not to be learned: {why}."
+        asked = f"“{example.question}” is not to be learned: {why}."
         # A conflict means that it is being promoted this moment: then it is un-taught.
         with contextlib.suppress(Conflict):
             await session.ask(Ask("withdraw", who, asked))
