@@ -215,7 +215,7 @@ async def test_what_is_live_is_un_taught_and_its_neighbours_stay(start: Start) -
         known = answers(server)
         assert ("q2" in known, known["q1"], known["q3"]) == (False, "a1", "a3")
         assert server.library.manifest("v004").parent == "v001"
-        assert "without: 'q2'" in server.library.get("v004").description
+        assert "without: “q2”" in server.library.get("v004").description
         assert not view(server, two).live
         assert [view(server, each).live for each in (one, three)] == [True, True]
         # Later versions go on from there, and nothing protects or replays what is gone.
