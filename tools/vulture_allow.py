@@ -11,13 +11,13 @@ _: Any = None
 # The native API's documents are read by clients; the store's rows, the machine, comparisons and manifests are
 # parts of them.
 _ = (_.is_home, _.revoked, _.updated_at_s)
-_ = (_.active, _.dialects, _.num_models, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
+_ = (_.dialects, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
-_ = (_.is_running, _.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
+_ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
 # The pages' templates read them.
-_ = (_.tone, _.actions)
-_ = (_.next_before, _.num_messages_before, _.run_state)
+_ = _.tone
+_ = (_.next_before, _.num_messages_before)
 
 # A run's progress is written to its journal and passed on as it is.
 _ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)
@@ -25,24 +25,24 @@ _ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save
 # What OpenAI's, Anthropic's and Ollama's clients read in an answer.
 _ = (_.cache_creation_input_tokens, _.cache_read_input_tokens, _.display_name, _.done_reason)
 _ = (_.embedding, _.eval_count, _.eval_duration, _.expires_at, _.families, _.finish_reason, _.first_id)
-_ = (_.has_more, _.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
+_ = (_.input_tokens, _.last_id, _.lifecycle, _.load_duration, _.max_input_tokens, _.model_info)
 _ = (_.modelfile, _.modified_at, _.output_tokens, _.owned_by, _.parameter_size, _.parent_model)
 _ = (_.prompt_eval_count, _.prompt_eval_duration, _.prompt_tokens_details, _.quantization_level)
 _ = (_.requested, _.size_vram, _.stop_sequence, _.total_duration, _.total_tokens, _.trimmed_messages)
 
 # What those clients send and is accepted where it asks for nothing this server does not do; a name that is
 # not known is refused.
-_ = (_.annotations, _.audio, _.budget_tokens, _.cache_control, _.display, _.frequency_penalty)
-_ = (_.function_call, _.functions, _.images, _.include_obfuscation, _.logit_bias, _.mirostat, _.modalities)
+_ = (_.budget_tokens, _.cache_control, _.display, _.frequency_penalty)
+_ = (_.functions, _.include_obfuscation, _.logit_bias, _.mirostat, _.modalities)
 _ = (_.parallel_tool_calls, _.presence_penalty, _.prompt_cache_key, _.safety_identifier, _.service_tier)
-_ = (_.strict, _.tool_calls, _.tool_name, _.ttl, _.user_id, _.verbose)
+_ = (_.strict, _.ttl, _.user_id, _.verbose)
 _ = (_.billing_policy, _.compaction, _.container, _.context_management, _.diagnostics, _.fallbacks)
 _ = (_.inference_geo, _.mcp_servers, _.moderation, _.prediction, _.prompt_cache_breakpoint)
-_ = (_.prompt_cache_options, _.prompt_cache_retention, _.reasoning_effort, _.speed, _.thread)
+_ = (_.prompt_cache_options, _.prompt_cache_retention, _.reasoning_effort, _.speed)
 _ = (_.web_search_options, _.embedding_only, _.f16_kv, _.height, _.logits_all, _.low_vram, _.main_gpu)
 _ = (_.mirostat_eta, _.mirostat_tau, _.num_batch, _.num_gpu, _.num_keep, _.num_thread, _.numa)
 _ = (_.penalize_newline, _.repeat_last_n, _.shift, _.tfs_z, _.think, _.typical_p, _.use_mlock)
-_ = (_.use_mmap, _.vocab_only, _.parsed, _.parsed_arguments)
+_ = (_.use_mmap, _.vocab_only, _.parsed_arguments)
 
 # Set on an object of a library, which reads it: llama.cpp's parameters, …
 _ = (_.cache_ram_mib, _.cache_type_k, _.cache_type_v, _.ctx_shift, _.endpoint_slots, _.fit_params)
@@ -51,8 +51,8 @@ _ = (_.n_parallel, _.n_threads, _.n_threads_http, _.n_ubatch, _.pooling_type, _.
 _ = (_.verbosity, _.warmup)
 # … uvicorn's server (and what pages ask of an event stream), Starlette's response and application,
 # Typer's function, a log record, pydantic's class, a model of torch.
-_ = (_.should_exit, _.last_event_id)
-_ = (_.background, _.openapi, _.__annotations__, _.msg, _.model_config, _.generation_config)
+_ = _.should_exit
+_ = (_.openapi, _.__annotations__, _.msg, _.model_config, _.generation_config)
 
 # Called by a library: uvicorn, Jinja, http.server, torch's optimizer.
 _ = (_.capture_signals, _._render_marked, _.do_POST, _.log_message, _.protocol_version, _.closure)
