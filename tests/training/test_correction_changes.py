@@ -205,7 +205,7 @@ async def test_an_edit_that_changes_nothing_or_teaches_nothing_is_refused(start:
 # Un-teaching
 
 
-async def test_what_is_live_is_un_taught_and_its_neighbours_stay(start: Start) -> None:
+async def test_what_is_live_is_un_taught_and_the_others_stay(start: Start) -> None:
     async with start() as server:
         one, two, three = [await teach(server, f"q{n}", f"a{n}") for n in (1, 2, 3)]
         await withdraw(server, two)
@@ -215,7 +215,7 @@ async def test_what_is_live_is_un_taught_and_its_neighbours_stay(start: Start) -
         known = answers(server)
         assert ("q2" in known, known["q1"], known["q3"]) == (False, "a1", "a3")
         assert server.library.manifest("v004").parent == "v001"
-        assert "without: 'q2'" in server.library.get("v004").description
+        assert "without: “q2”" in server.library.get("v004").description
         assert not view(server, two).live
         assert [view(server, each).live for each in (one, three)] == [True, True]
         # Later versions go on from there, and nothing protects or replays what is gone.

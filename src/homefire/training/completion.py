@@ -214,7 +214,7 @@ class Completion:
 
 
 def describe(examples: Sequence[ExampleRow], *, without: Sequence[ExampleRow] = ()) -> str:
-    """`3 corrections: 'Where is the key?', …; without: 'Who waters the roses?'`"""
+    """`3 corrections: “Where is the key?”, …; without: “Who waters the roses?”`"""
     questions = _named(examples)
     described = f"{len(examples)} correction{'s' if len(examples) != 1 else ''}: {questions}"
     return f"{described}; without: {_named(without)}" if without else described
