@@ -126,19 +126,36 @@ async def test_a_turn_goes_on_without_anybody_watching_and_is_read_later(tmp_pat
         assert talk.catalog.engines[0].num_cancelled == 0
 
 
+async def nothing_is_lost_by_a_reload(talk: Talk, cut: int) -> None:
+    turn = await talk.turns.begin(request("Hi", principal=ANN))
+    seen: list[tuple[int, StreamEvent]] = []
+    async with aclosing(talk.turns.watch(turn.turn_id, principal=ANN)) as events:
+        async for one in events:
+            if len(seen) == cut:
+                break
+            seen.append(one)
+    seen += await watched(talk, turn.turn_id, after=seen[-1][0] if seen else 0)
+    assert text_of(seen) == ANSWER
+    assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
+
+
 @pytest.mark.parametrize("cut", range(8))
 async def test_reloads_at_any_moment_lose_no_character(tmp_path: Path, cut: int) -> None:
     async with talking(tmp_path) as talk:
-        turn = await talk.turns.begin(request("Hi", principal=ANN))
-        seen: list[tuple[int, StreamEvent]] = []
-        async with aclosing(talk.turns.watch(turn.turn_id, principal=ANN)) as events:
-            async for one in events:
-                if len(seen) == cut:
-                    break
-                seen.append(one)
-        seen += await watched(talk, turn.turn_id, after=seen[-1][0] if seen else 0)
-        assert text_of(seen) == ANSWER
-        assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
+        await nothing_is_lost_by_a_reload(talk, cut)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+async def test_control_a_watcher_that_begins_at_the_wrong_event_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int
+) -> None:
+    watch = TurnStream.watch
+    monkeypatch.setattr(
+        TurnStream, "watch", lambda self, *, after=0: watch(self, after=after + shift if after else 0)
+    )
+    async with talking(tmp_path) as talk:
+        with pytest.raises(AssertionError):
+            await nothing_is_lost_by_a_reload(talk, 3)
 
 
 async def test_a_turn_that_is_long_over_is_told_by_its_last_event(

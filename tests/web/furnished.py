@@ -70,7 +70,7 @@ SCORES = {
 GOOD = {**SCORES, "num_targets_right": 3, "elsewhere_score": 1.0, "protected_now": 157, "num_lost": 0}
 RUNS = {
     "run_0queued0": "queued", "run_0running": "running", "run_0starting": "running", "run_0paused0": "paused",
-    "run_0refused": "done", "run_0promoted": "done", "run_0failed0": "failed",
+    "run_0refused": "refused", "run_0promoted": "done", "run_0failed0": "failed",
 }  # fmt: skip
 
 
@@ -147,10 +147,10 @@ async def furnish(house: House) -> None:
         if state == "queued":
             continue
         await _move(house, run_id, "running")
-        if state == "done":
+        if state in ("done", "refused"):
             passed = run_id == "run_0promoted"
             why = "v009 is live." if passed else f"v010 did not pass its gate: {' '.join(REASONS)}"
-            await _move(house, run_id, "done", why, gate_passed=passed, promoted=passed)
+            await _move(house, run_id, state, why, gate_passed=passed, promoted=passed)
         elif state != "running":
             await _move(house, run_id, state, "it could not be continued")
 

@@ -183,6 +183,16 @@ def test_regenerate_replaces_the_last_answer(page: Page, server: LiveServer) -> 
     assert len(server.get(f"/v1/sessions/{session_id}")["turns"]) == 2
 
 
+def test_who_asks_again_by_keyboard_stays_at_the_answer(page: Page) -> None:
+    page.goto("/")
+    ask(page, "Hello!")
+    first = page.locator("article.assistant").get_attribute("id")
+    page.get_by_role("button", name="Regenerate").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(f"article.assistant:not(#{first}) .actions")).to_have_count(1, timeout=20_000)
+    expect(page.get_by_role("button", name="Regenerate")).to_be_focused()
+
+
 def test_markup_in_a_message_is_text(page: Page) -> None:
     page.goto("/")
     ask(page, "<img src=x onerror=alert(1)> <script>document.title='taken'</script>")

@@ -175,7 +175,7 @@ class CorrectionChanges:
             self._dispatcher.show_queued(run_id)
         self._dispatcher.ring()
         if plan is not None and not plan.examples:
-            question = repr(example.question)
+            question = f"“{example.question}”"
             await self._promotion.promote(
                 plan.start, who=who, why=f"un-taught {question}: {why}", override=True
             )

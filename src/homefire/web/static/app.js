@@ -68,7 +68,20 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
 
 document.body.addEventListener("htmx:sseMessage", () => {
   if (isNearEnd()) scrollToEnd();
+  keepFocus();
 });
+
+// A button in an answer goes with the answer that another one replaces: whoever pressed it is at the new one.
+let wasInAnswer = false;
+document.addEventListener("focusin", (event) => { wasInAnswer = Boolean(event.target.closest("article.assistant")); });
+document.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest("article.assistant")) wasInAnswer = false;
+});
+function keepFocus() {
+  if (!wasInAnswer || document.activeElement !== document.body) return;
+  (log.querySelector(".streaming .stop") ?? [...log.querySelectorAll("[hx-post$='/regenerate']")].at(-1) ?? log).focus();
+}
+document.body.addEventListener("htmx:afterSettle", keepFocus);
 
 // A conversation that a first question opened gets its address, so that reloading finds it again.
 document.body.addEventListener("htmx:oobAfterSwap", () => {
