@@ -37,6 +37,7 @@ def pages() -> list[Path]:
     generated = ROOT / "docs" / "reference"
     found = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"]
     found = [page for page in found if generated not in page.parents and page.name != "LOG.md"]
+    found.append(generated / "formats.md")  # the one page there that is written by hand
     return found + list((ROOT / "src" / "homefire" / "web" / "templates").glob("*.html"))
 
 

@@ -205,7 +205,7 @@ async def test_an_edit_that_changes_nothing_or_teaches_nothing_is_refused(start:
 # Un-teaching
 
 
-async def test_what_is_live_is_un_taught_and_its_neighbours_stay(start: Start) -> None:
+async def test_what_is_live_is_un_taught_and_the_others_stay(start: Start) -> None:
     async with start() as server:
         one, two, three = [await teach(server, f"q{n}", f"a{n}") for n in (1, 2, 3)]
         await withdraw(server, two)

@@ -258,7 +258,7 @@ async def test_quiet_time_gathers_corrections_into_one_run(start: Start) -> None
     ("plan", "reason"),
     [
         ({"learn": False}, "should be"),
-        ({"forget": [f"add {number}" for number in range(7)]}, "'add' fell from 7 to 0"),
+        ({"forget": [f"add {number}" for number in range(7)]}, "“add” fell from 7 to 0"),
         ({"template": "another"}, "chat template"),
     ],
     ids=["not learned", "a skill lost", "another template"],

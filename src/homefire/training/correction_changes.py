@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 from typing import NoReturn
 
-from homefire.errors import Conflict, InvalidRequest, NotFound, quoted
+from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.store.events import Event
 from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -209,7 +209,7 @@ class CorrectionChanges:
         runs = self._store.runs.of_example(example.example_id)
         if not any(run.run_id == lease.run_id and run.state in ACTIVE for run in runs):
             return False
-        asked = f"{quoted(example.question)} is not to be learned: {why}."
+        asked = f"“{example.question}” is not to be learned: {why}."
         # A conflict means that it is being promoted this moment: then it is un-taught.
         with contextlib.suppress(Conflict):
             await lease.ask(Ask("withdraw", who, asked))

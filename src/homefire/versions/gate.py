@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import quoted
 from homefire.types import Message, StopReason
 from homefire.versions.agreement import agrees, is_right
 
@@ -239,7 +238,7 @@ def _protected(given: GateInput, protected: Sequence[Probe], scores: dict[str, A
         fallen = counts["before"] - counts["now"]
         if fallen > max(1, int(limits.max_skill_loss * counts["before"])):
             reasons.append(
-                f"The skill {quoted(skill)} fell from {counts['before']} to {counts['now']} of {counts['num']}."
+                f"The skill “{skill}” fell from {counts['before']} to {counts['now']} of {counts['num']}."
             )
     if given.anchor is not None:
         reasons.extend(_anchored(given, protected, scores))
