@@ -56,7 +56,8 @@ def another_value(dotted: str, default: Any) -> str:
         return "false" if default else "true"
     if isinstance(default, int | float):
         return "0.5" if 0 < default <= 1 and isinstance(default, float) else str(default + 64)
-    return "128" if dotted in ("serving.context_length", "training.max_steps") else "0.25"
+    whole = ("serving.context_length", "serving.memory_budget_bytes", "training.max_steps")
+    return "128" if dotted in whole else "0.25"
 
 
 ALL_KEYS = {key.dotted: key for key in iter_keys()}

@@ -376,7 +376,7 @@ async def test_a_prompt_that_leaves_one_token_is_answered_with_one(
         request = msgspec.structs.replace(asking(max_tokens=50, grammar=LETTERS), messages=(), prompt=text)
         answer = await collect(engine, request)
         assert answer.finish.usage.prompt_tokens == context_length - 1
-        assert (answer.finish.usage.completion_tokens, answer.finish.stop_reason) == (1, "length")
+        assert (answer.finish.usage.completion_tokens, answer.finish.stop_reason) == (1, "context")
         longer = msgspec.structs.replace(request, prompt=text + " b")
         with pytest.raises(ContextOverflow) as caught:
             await collect(engine, longer)

@@ -95,7 +95,7 @@ async def runs_after_a_correction(bench: Bench) -> Any:
         return training.daemon.waiting_reason() or "not yet"
 
 
-@sees("training.auto", ("true", "not yet"), ("false", "1 corrections wait: training.auto is off."))
+@sees("training.auto", ("true", "not yet"), ("false", "1 correction waits: training.auto is off."))
 async def a_correction_by_itself(bench: Bench) -> Any:
     return await runs_after_a_correction(bench)
 

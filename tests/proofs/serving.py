@@ -180,6 +180,7 @@ async def a_worker_that_says_nothing(bench: Bench) -> Any:
         )  # fmt: skip
 
     bench.monkeypatch.setattr(process_module, "spawn_worker", spawn_worker)
+    bench.monkeypatch.setattr(process_module, "check_memory", lambda spec: None)  # the file is no model
     (bench.root / "file").write_bytes(b"never read by native code")
     engine = LlamaCppEngine(
         spec_for(bench.root / "file"),

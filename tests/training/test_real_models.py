@@ -22,6 +22,7 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.errors import Conflict
 from homefire.home import Home
 from homefire.store.nouns.runs import RunRow
+from homefire.store.run_states import RunState
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
 from homefire.training.job import read_job, read_rows
@@ -89,7 +90,7 @@ class Household:
         finally:
             await engine.stop()
 
-    async def teach(self, taught: dict[str, str]) -> RunRow:
+    async def teach(self, taught: dict[str, str], *, ends_as: RunState = "done") -> RunRow:
         """Correct, train, judge, promote."""
         for question, answer in taught.items():
             await self.training.correct([Message("user", question)], answer=answer)
@@ -98,7 +99,7 @@ class Household:
             pass
         ended = self.store.runs.get(run.run_id)
         assert ended is not None
-        assert ended.state == "done", ended.why
+        assert ended.state == ends_as, ended.why
         return ended
 
 
@@ -168,7 +169,7 @@ async def test_without_replay_the_gate_sees_what_was_forgotten(
     monkeypatch.setattr(ReplaySource, "rows", nothing)
     async with household(tmp_path / "home") as house:
         await adopt(house, qwen3)
-        await house.teach(TAUGHT)
+        await house.teach(TAUGHT, ends_as="refused")
         version = house.library.get("v001")
         assert not version.gate_passed
         assert any("protected prompts" in reason for reason in version.gate_reasons)
