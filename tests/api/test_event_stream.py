@@ -93,6 +93,17 @@ async def test_an_error_of_the_source_is_the_last_event(house: House) -> None:
     assert client.is_whole
 
 
+async def test_an_error_of_the_source_gives_no_key_away(house: House) -> None:
+    async def source() -> AsyncGenerator[bytes, None]:
+        yield encode_event("tick", 1)
+        raise NotFound(f"There is no file for {house.key}.")
+
+    client = streamed(house, source)
+    await client.ask(house)
+    assert "There is no file for" in client.text
+    assert house.key not in client.text
+
+
 async def test_a_stream_ends_when_the_server_drains(house: House) -> None:
     source = Endless()
     client = streamed(house, source)

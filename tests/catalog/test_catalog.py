@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from homefire.catalog import importing
@@ -16,7 +17,9 @@ from homefire.home import Home
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.runs import RunMoved, RunQueued
+from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.store import Store
+from tests.store.samples import version
 
 
 def flip_a_bit(path: Path, *, place: int = -100) -> None:
@@ -213,6 +216,31 @@ async def test_a_base_that_a_run_starts_from_stays(catalog: Catalog, ember_copy:
         await catalog.remove("mine")
     await store.append(RunMoved(run_id="run_1", state="skipped", epoch=0, who="me", why="x"))
     await catalog.remove("mine")
+
+
+async def test_a_base_stays_while_a_version_rests_on_it_however_far_away(
+    catalog: Catalog, ember_copy: Path, store: Store
+) -> None:
+    await catalog.add(ember_copy, name="mine")
+    first = msgspec.structs.replace(version("v001"), base="mine", parent="mine")
+    second = msgspec.structs.replace(version("v002"), base="mine", parent="v001")
+    await store.append(first, second, VersionRemoved(version="v001", who="me", why="x"))
+    with pytest.raises(Conflict, match="v002"):
+        await catalog.remove("mine")
+    await store.append(VersionRemoved(version="v002", who="me", why="x"))
+    await catalog.remove("mine")
+
+
+async def test_a_base_stays_while_a_run_rests_on_it_that_starts_from_a_version(
+    catalog: Catalog, ember_copy: Path, store: Store
+) -> None:
+    await catalog.add(ember_copy, name="mine")
+    await store.append(
+        DatasetCreated(dataset_id="d", name="d", example_ids=()),
+        RunQueued(run_id="run_1", dataset_id="d", base="mine", parent="v001", recipe={}),
+    )
+    with pytest.raises(Conflict, match="run_1"):
+        await catalog.remove("mine")
 
 
 async def test_a_broken_model_cannot_be_added(catalog: Catalog, home: Home, ember_copy: Path) -> None:

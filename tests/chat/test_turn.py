@@ -326,8 +326,9 @@ async def test_counting_and_generating_share_one_deadline(
         started, _, _ = await talk.say("word " * 20)
         seen.clear()
         for _ in range(2):
-            started, _, _ = await talk.say("word " * 20, session_id=started.session_id)
+            started, _, _ = await talk.say("word " * 20, session_id=started.session_id, count_prompt=True)
         assert started.num_trimmed_messages > 0
+        assert started.prompt_tokens is not None
         first, second = dict.fromkeys(seen)
         assert first is not None
         assert second is not None

@@ -17,7 +17,8 @@ from homefire.chat.turn_stream import TurnStream
 from homefire.engines.base import Delta
 from homefire.errors import AnswerStopped, Conflict, EngineCrashed, NotFound, RequestTimeout
 from homefire.serving.router import RouteRequest
-from homefire.store.nouns.conversations import TurnAsked
+from homefire.store.events import Event
+from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from tests.chat.talk import ANN, BOB, Talk, request, talking
 from tests.serving.models import FakeCatalog, until
 from tests.support.scripted_engine import ScriptedEngine
@@ -170,6 +171,17 @@ async def test_a_turn_that_is_long_over_is_told_by_its_last_event(
         assert (event.text, event.usage, event.message_id) == (ANSWER, ended.usage, ended.message_id)
 
 
+async def test_the_turns_that_ended_last_are_the_ones_still_told_from_their_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homefire.chat.turn.NUM_REMEMBERED", 1)
+    async with talking(tmp_path) as talk:
+        older, _, _ = await talk.say("Hi", principal=ANN)
+        newer, _, _ = await talk.say("Hello", principal=ANN)
+        assert len(await watched(talk, older.turn_id)) == 1
+        assert (await watched(talk, newer.turn_id))[0] == (1, newer)
+
+
 async def test_somebody_elses_turn_cannot_be_watched_or_stopped(tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with talking(tmp_path, catalog=scripted(gate=gate)) as talk:
@@ -196,6 +208,23 @@ async def test_a_stopped_turn_keeps_what_was_said_and_tells_all_who_watch(tmp_pa
         row = talk.last_turn()
         assert (row.outcome, row.answer_message_id) == ("cancelled", last.message_id)
         await talk.turns.cancel(turn.turn_id, principal=ANN)  # over: nothing happens
+
+
+async def test_who_stops_an_answer_that_is_being_recorded_comes_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with talking(tmp_path) as talk:
+        append = talk.store.append
+
+        async def append_while_it_is_stopped(*events: Event) -> Any:
+            if isinstance(events[0], TurnEnded):
+                for turn in talk.turns._running.values():
+                    turn.cancel()
+            return await append(*events)
+
+        monkeypatch.setattr(talk.store, "append", append_while_it_is_stopped)
+        _, text, _ = await talk.say("Hi", principal=ANN)
+        assert (text, talk.last_turn().outcome) == (ANSWER, "answered")
 
 
 async def test_who_reads_an_answer_that_is_stopped_elsewhere_is_told_by_an_error(tmp_path: Path) -> None:

@@ -468,6 +468,16 @@ def test_nobody_starts_on_a_model_that_is_broken() -> None:
     assert bench.planner.unloaded("a", now_s=0.0) == (Prepare("a"),)
 
 
+def test_a_broken_model_that_is_also_unloaded_serves_nobody_who_still_waits() -> None:
+    bench = Bench()
+    bench.have_ready("a")
+    bench.submit(1, "a")
+    bench.submit(2, "a")
+    assert bench.planner.broken("a", now_s=0.0) == ()
+    assert bench.planner.unload("a", now_s=0.0) == ()
+    assert bench.finish(1) == (Evict("a"),)
+
+
 def test_an_engine_that_can_sleep_sleeps_and_wakes() -> None:
     bench = Bench(budget_bytes=GB)
     bench.have_ready("a", can_sleep=True)

@@ -120,6 +120,13 @@ def test_a_cancelled_answer_counts_and_a_failed_one_does_not(store: Store) -> No
     assert session.tip_message_id == "1-a"
 
 
+def test_a_session_says_when_it_was_opened_and_when_it_was_last_used(store: Store) -> None:
+    opened, _ = store.append_sync(*whole_turn("1"))
+    asked, _ = store.append_sync(*whole_turn("2", parent_message_id="1-a"))
+    (session,) = store.sessions.list("local")
+    assert (session.created_at_s, session.updated_at_s) == (opened.at_s, asked.at_s)
+
+
 def test_sessions_are_found_by_digest_and_recency_within_their_principal(store: Store) -> None:
     for number in range(3):
         store.append_sync(*whole_turn(f"{number}", session=f"s{number}", session_key="web"))
@@ -235,6 +242,9 @@ def test_a_withdrawn_example_counts_no_more_until_it_is_taught_again(store: Stor
     assert [each.example_id for each in store.examples.current()] == ["ex-b"]
     store.append_sync(example("a"))
     assert taught(store) == ["b", "a"]
+    again = store.examples.get("ex-a")
+    assert again is not None
+    assert (again.counts, again.withdrawn_at_s, again.withdrawn_why) == (True, None, None)
     with pytest.raises(NotFound):
         store.append_sync(withdrawn("z"))
 

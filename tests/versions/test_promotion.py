@@ -136,6 +136,18 @@ class TestPromotion:
         assert live(store) == "small"
         assert promotion.previous() is None
 
+    async def test_a_rollback_over_several_steps_leaves_them_all_behind(self, promotion: Promotion) -> None:
+        await promotion.promote("v001", who="me", why="x")
+        await promotion.promote("v002", who="me", why="x")
+        await promotion.rollback(to="small", who="me", why="from the beginning")
+        assert promotion.previous() is None
+
+    async def test_a_rollback_to_a_name_goes_to_the_last_time_it_was_live(self, promotion: Promotion) -> None:
+        for name in ("v001", "v002", "v001", "small"):
+            await promotion.promote(name, who="me", why="x")
+        await promotion.rollback(to="v001", who="me", why="x")
+        assert promotion.previous() == "v002"
+
     async def test_only_what_is_true_is_said_where_nothing_lies_further_back(
         self, promotion: Promotion
     ) -> None:

@@ -203,13 +203,19 @@ async def test_programs_read_a_turn_from_any_number_on(tmp_path: Path) -> None:
         assert [number for number, _ in whole] == list(range(1, len(whole) + 1))
         for seen in range(len(whole) + 1):
             assert await raw_events(client, turn_id, seen=seen) == whole[seen:]
+            assert await raw_events(client, turn_id, after=seen) == whole[seen:]
+        came_back = await raw_events(client, turn_id, seen=3, after=1)
+        assert came_back == whole[3:], "who comes back to the same address goes on where it was"
         bad = await client.get(f"/v1/turns/{turn_id}/events", headers={"last-event-id": "x"})
         assert (bad.status_code, bad.json()["error"]["details"]["param"]) == (400, "last-event-id")
 
 
-async def raw_events(client: httpx.AsyncClient, turn_id: str, *, seen: int = 0) -> list[tuple[int, str]]:
+async def raw_events(
+    client: httpx.AsyncClient, turn_id: str, *, seen: int = 0, after: int | None = None
+) -> list[tuple[int, str]]:
     headers = {"last-event-id": str(seen)} if seen else {}
-    answer = await client.get(f"/v1/turns/{turn_id}/events", headers=headers)
+    params = {"after": after} if after is not None else {}
+    answer = await client.get(f"/v1/turns/{turn_id}/events", headers=headers, params=params)
     return [(int(number), name) for name, number in re.findall(r"event: (\w+)\nid: (\d+)\n", answer.text)]
 
 

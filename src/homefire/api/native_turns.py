@@ -47,7 +47,8 @@ def create_turn_router(context: Context) -> APIRouter:
         """
         principal = principal_of(request)
         turn_of(homefire.store, principal.id, turn_id)
-        seen = _seen(request) if after is None else after
+        # A browser that comes back asks at the same address again, and says in the header how far it came.
+        seen = after or 0 if last_event_id(request) is None else _seen(request)
         return EventStream(
             events(turn_id, principal, seen), stopping=context.stopping, redact=homefire.redactor.redact
         )

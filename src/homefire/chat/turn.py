@@ -311,7 +311,9 @@ class Turns:
     async def _prompt_tokens(self, turn: RunningTurn) -> int | None:
         if not turn.request.count_prompt:
             return None
-        return await self._serving.count_tokens(turn.route, turn.context.messages, prompt=turn.request.prompt)
+        return await self._serving.count_tokens(
+            turn.route, turn.context.messages, prompt=turn.request.prompt, deadline_s=turn.deadline_s
+        )
 
     async def _trim(self, turn: RunningTurn, limit: int) -> None:
         assert turn.sampling.max_tokens is not None
