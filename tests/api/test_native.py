@@ -11,6 +11,7 @@ import pytest
 from homefire.store.nouns.runs import RunMoved
 from homefire.training.progress import Progress
 from homefire.types import Message
+from homefire.web.routes import add_pages
 from tests.api.asking import Asker
 from tests.api.house import LOCAL, RUN, House, close_house, open_house, queue_run
 
@@ -128,6 +129,27 @@ async def test_sessions_are_listed_shown_and_exported(house: House) -> None:
         assert exported.json() == shown
         assert (await client.get("/v1/sessions/ses_0")).status_code == 404
         assert (await client.post("/v1/chat", json={**again, "session_id": "ses_0"})).status_code == 404
+
+
+async def test_parts_of_messages_can_be_read_in_the_export_and_on_the_page(house: House) -> None:
+    add_pages(house.app)
+    call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"what": "key"}'}}
+    messages = [
+        {"role": "user", "content": "Where is the key?"},
+        {"role": "assistant", "content": "I look.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Under the pot."},
+        {"role": "user", "content": "Thank you"},
+    ]
+    async with house.client() as client:
+        answer = await client.post("/v1/chat/completions", json={"model": "default", "messages": messages})
+        assert answer.status_code == 200, answer.text
+        session = answer.headers["x-homefire-session"]
+        exported = (await client.get(f"/v1/sessions/{session}/export")).text
+        assert "**Homefire:**\n\nI look.\n\nCalls `look_up`:\n\n```json" in exported
+        assert "**Tool:**\n\nA tool answered:\n\n```\nUnder the pot.\n```" in exported
+        page = (await client.get(f"/chat/{session}")).text
+        for shown in ("I look.", "<code>look_up</code>", "A tool answered:", "Under the pot."):
+            assert shown in page
 
 
 async def test_regenerating_answers_again_beside_the_old_answer(house: House) -> None:

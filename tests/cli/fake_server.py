@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from homefire.api import native_types as native
+from homefire.api.native_keys import Keys, KeyView, NewKey, RevokedKey
 from homefire.catalog.scrub import ScrubStatus
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import proof_of_home
@@ -43,6 +44,10 @@ def run_view(state: str = "done", **changes: Any) -> native.RunView:
         "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (),
     }  # fmt: skip
     return native.RunView(**{**values, **changes})
+
+
+def key_view(name: str, *, is_home: bool = False) -> KeyView:
+    return KeyView(key_id=f"key_{name}", name=name, created_at_s=1.0, revoked_at_s=None, is_home=is_home)
 
 
 def correction_view(state: Any = "waiting", **changes: Any) -> CorrectionView:
@@ -266,6 +271,9 @@ class _Handler(BaseHTTPRequestHandler):
             ("GET", "/v1/queue"): lambda: native.Queue(
                 state.open_runs, 2, state.waiting_reason, state.unlearned
             ),
+            ("GET", "/v1/keys"): lambda: Keys([key_view("home", is_home=True), key_view("phone")]),
+            ("POST", "/v1/keys"): lambda: NewKey("key_new", body["name"], "hf-shown-once"),
+            ("DELETE", "/v1/keys/key_phone"): lambda: RevokedKey("key_phone"),
             ("GET", "/v1/corrections"): lambda: native.CorrectionsPage([state.correction], None),
             ("GET", "/v1/corrections/eeeeeeee"): lambda: state.correction,
             ("PATCH", "/v1/corrections/eeeeeeee"): lambda: correction_view(answer=body["answer"]),

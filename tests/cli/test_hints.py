@@ -103,7 +103,7 @@ def test_every_command_that_is_named_can_be_typed(path: Path) -> None:
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:
     for line in (
-        "homefire keys create", "homefire runs", "homefire versions promote v001 --force", "homefire runs shwo x",
+        "homefire tokens create", "homefire runs", "homefire versions promote v001 --force", "homefire runs shwo x",
         "homefire versions compare v001", "homefire nothing …",
     ):  # fmt: skip
         assert problem_of(line) is not None, line

@@ -15,6 +15,7 @@ from homefire.api.documents import JsonDocument
 from homefire.api.native_types import Sessions, SessionView
 from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of
+from homefire.sessions.transcript import transcript
 
 SessionId = Annotated[str, Path(max_length=100)]
 
@@ -67,9 +68,10 @@ def create_session_router(context: Context) -> APIRouter:
 
 def markdown(found: SessionView) -> str:
     """A conversation as Markdown."""
-    names = {"user": "You", "assistant": "Homefire", "system": "System"}
+    names = {"user": "You", "assistant": "Homefire", "system": "System", "tool": "Tool"}
     parts = [f"# {found.session.title or found.session.session_id}"]
     parts += [
-        f"**{names.get(message.role, message.role)}:**\n\n{message.content}" for message in found.messages
+        f"**{names.get(message.role, message.role)}:**\n\n{transcript(message.content)}"
+        for message in found.messages
     ]
     return "\n\n".join(parts) + "\n"

@@ -25,6 +25,7 @@ from homefire.cli import (
     corrections,
     demo,
     doctor,
+    keys,
     models,
     runs,
     sessions,
@@ -71,6 +72,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         ("runs", runs),
         ("versions", versions),
         ("sessions", sessions),
+        ("keys", keys),
         ("config", config),
     ):
         app.add_typer(module.commands(), name=name)

@@ -45,11 +45,17 @@ def show_list(call: Call, limit: Limit = 50) -> Any:
 
 def show(call: Call, session: SessionName) -> Any:
     """Print one conversation."""
+    import msgspec
+
+    from homefire.sessions.transcript import transcript
+    from homefire.types import Message
+
     found = call.client.get(path_of("/v1/sessions", arguments.session_id(call, session)))
     for message in found["messages"]:
-        name = {"user": "you", "assistant": "homefire"}.get(str(message["role"]), str(message["role"]))
+        said = msgspec.convert({"role": message["role"], "content": message["content"]}, Message)
+        name = {"user": "you", "assistant": "homefire"}.get(said.role, said.role)
         call.out.line(f"{name}:", style="bold" if name == "you" else "bold cyan")
-        call.out.line(str(message["content"]))
+        call.out.line(transcript(said.content))
         call.out.line()
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 from homefire.app import Homefire
 from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of, turn_of
+from homefire.sessions.transcript import transcript
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -90,7 +91,7 @@ class Views:
         written = self._store.messages.path(turn.answer_message_id) if turn.answer_message_id else []
         return {
             "role": "assistant",
-            "content": written[-1].message.text if written else "",
+            "content": transcript(written[-1].content) if written else "",
             "turn": turn,
             "is_running": is_running,
             "is_unanswered": not is_running,
@@ -103,7 +104,8 @@ class Views:
         corrections = [entry.text for entry in feedback if entry.verdict == "correction"]
         return {
             "role": row.role,
-            "content": row.message.text,
+            "content": transcript(row.content),
+            "has_parts": not isinstance(row.content, str),
             "turn": turn,
             "is_running": False,
             "is_unanswered": False,
