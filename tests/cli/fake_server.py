@@ -26,7 +26,7 @@ from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.correction_states import CorrectionView
 from homefire.training.corrections import FeedbackReceipt
 from homefire.training.progress import Progress
-from homefire.types import Timings, Usage
+from homefire.types import Content, Timings, Usage
 from homefire.versions.comparison import Comparison, LayerChange
 
 AT_S = 1_795_000_000.0
@@ -108,7 +108,7 @@ TURN = TurnRow(
 )  # fmt: skip
 
 
-def _message(message_id: str, role: str, content: str) -> MessageRow:
+def _message(message_id: str, role: str, content: Content) -> MessageRow:
     return MessageRow(
         message_id=message_id, session_id="session_1", parent_id=None, role=role, content=content, digest="x",
         created_at_s=AT_S,
@@ -120,7 +120,7 @@ class State:
     """What the server knows; tests change it."""
 
     answer: str = "Hello, I am ember."
-    content: str = "Hello"
+    content: Content = "Hello"
     """What the assistant said in the session."""
     stop_reason: str = "stop"
     num_trimmed_messages: int = 0

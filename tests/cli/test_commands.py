@@ -8,6 +8,7 @@ import pytest
 
 from homefire.api.native_types import Report
 from homefire.training.progress import Progress
+from homefire.types import Text, ToolCall
 from tests.cli.conftest import Command
 from tests.cli.fake_server import RUN, FakeServer, run_view
 
@@ -198,3 +199,9 @@ def test_figures_are_words_and_not_python(homefire: Command, server: FakeServer)
 def test_one_is_not_many(homefire: Command, server: FakeServer, num: int, words: str) -> None:
     server.state.num_trimmed_messages = num
     assert words in homefire("ask", "Hi").err
+
+
+def test_a_message_with_parts_is_shown_in_words(homefire: Command, server: FakeServer) -> None:
+    server.state.content = (Text("I look."), ToolCall("c1", "look_up", {"what": "key"}))
+    shown = homefire("sessions", "show", "session_1").out
+    assert 'I look.\n\nCalls `look_up`:\n\n```json\n{\n  "what": "key"\n}\n```' in shown
