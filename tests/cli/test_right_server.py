@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from homefire.cli.address import Address, find_server
@@ -118,6 +119,32 @@ def test_a_server_that_was_replaced_between_two_requests_gets_no_second_one(
             with pytest.raises(ServerUnreachable, match="not the server"):
                 client.get("/v1/status")
     assert other.state.keys_seen == set()
+
+
+class _Breaking(httpx.HTTPTransport):
+    """Loses its connections while `is_broken`."""
+
+    is_broken = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_broken:
+            raise httpx.ReadError("The connection broke.")
+        return super().handle_request(request)
+
+
+def test_after_a_broken_connection_a_server_is_asked_for_its_proof_again(
+    home: Path, server: FakeServer
+) -> None:
+    transport = _Breaking()
+    with serving(home, server), Client(find_server(home=home, environ={}), transport=transport) as client:
+        client.get("/v1/queue")
+        transport.is_broken = True
+        with pytest.raises(ServerUnreachable):
+            client.get("/v1/queue")
+        transport.is_broken = False
+        server.state.token = "another home's"
+        with pytest.raises(ServerUnreachable, match="not the server"):
+            client.get("/v1/queue")
 
 
 def test_a_server_that_restarted_elsewhere_is_found_again(home: Path, server: FakeServer) -> None:

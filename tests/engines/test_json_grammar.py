@@ -237,6 +237,20 @@ def test_an_answer_that_leaves_the_schema_is_noticed() -> None:
         unfinished.end()
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("date", "2026-21-11"), ("uuid", "123"), ("ipv4", "1.2.3"), ("email", "ann")]
+)
+def test_a_known_format_is_enforced_and_an_unknown_one_ignored(name: str, wrong: str) -> None:
+    def follow(form: str) -> None:
+        matcher = SchemaMatcher(to_grammar({"type": "string", "format": form}))
+        matcher.push(json.dumps(wrong))
+        matcher.end()
+
+    follow("colour")
+    with pytest.raises(InvalidRequest):
+        follow(name)
+
+
 def test_a_library_that_goes_on_without_the_grammar_gives_an_error_not_a_wrong_answer() -> None:
     """llama.cpp drops a grammar that becomes too complex on the way, and says so only in its log."""
     for pieces, reason in ((["12", "x"], None), (["[1", ""], "stop"), (["true"], "stop")):

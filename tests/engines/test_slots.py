@@ -26,6 +26,14 @@ def test_conversations_keep_their_slots_while_there_are_enough() -> None:
     assert [once(table, name) for name in "cab"] == [first[2], first[0], first[1]]
 
 
+def test_what_belongs_to_no_conversation_takes_the_slot_that_was_used_last() -> None:
+    table = SlotTable(2)
+    both = [table.acquire(None), table.acquire(None)]
+    for number in both:
+        table.release(number)
+    assert once(table, None) == both[1]
+
+
 def test_a_new_conversation_takes_the_slot_that_rested_longest() -> None:
     table = SlotTable(2)
     slot_a, slot_b = once(table, "a"), once(table, "b")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from homefire.config.redaction import looks_like_secret
 from homefire.errors import AuthenticationRequired
 from homefire.store import api_keys
 from homefire.store.api_keys import KeyRing, create_key, key_sha256
-from homefire.store.nouns.keys import KeyRevoked
+from homefire.store.nouns.keys import KeyRevoked, KeyRow
 from homefire.store.store import Store
 from homefire.world import World
 
@@ -21,6 +22,12 @@ def test_a_new_key_opens_and_a_revoked_one_does_not(store: Store) -> None:
     ring.clear()
     with pytest.raises(AuthenticationRequired):
         ring.authenticate(secret)
+
+
+def test_a_key_that_is_found_revoked_opens_nothing() -> None:
+    row = KeyRow(key_id="k", name="laptop", sha256=key_sha256("hf-x"), created_at_s=1.0, revoked_at_s=2.0)
+    assert KeyRing(lambda _: row).find("hf-x") is None
+    assert KeyRing(lambda _: msgspec.structs.replace(row, revoked_at_s=None)).find("hf-x") == "k"
 
 
 def test_only_the_hash_of_a_key_is_recorded(store: Store) -> None:
