@@ -22,7 +22,7 @@ from homefire.training import corrections
 from homefire.web import views
 from homefire.web.routes import add_pages
 from homefire.world import World
-from tests.api.house import LOCAL, REMOTE, House, close_house, open_house, queue_run
+from tests.api.house import LOCAL, REMOTE, RUN, House, close_house, open_house, queue_run
 
 SECRET = "my own words"
 Kind = Literal["open", "home", "own", "list", "owner"]
@@ -189,6 +189,21 @@ async def check(homes: Homes) -> None:
 async def test_nobody_reaches_what_is_somebody_elses(tmp_path: Path) -> None:
     homes = await open_homes(tmp_path)
     await check(homes)
+    await close_house(homes.house)
+
+
+async def test_a_run_shows_only_ones_own_corrections(tmp_path: Path) -> None:
+    homes = await open_homes(tmp_path)
+    homes.house.homefire.training.losses = lambda run_id: []
+    for path in ("/runs", f"/runs/{RUN}"):
+        for who, is_theirs in (("local", True), ("other", False)):
+            async with homes.client(who) as client:
+                answer = await client.get(path)
+            assert answer.status_code == 200
+            assert ("Where is the key?" in answer.text) == (is_theirs and not path.startswith("/v1/")), (
+                who,
+                path,
+            )
     await close_house(homes.house)
 
 

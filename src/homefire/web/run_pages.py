@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from homefire.api.auth import principal_of
 from homefire.api.context import Context
 from homefire.api.event_stream import EventStream
 from homefire.errors import NotFound, quoted
@@ -38,7 +39,7 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
             page="Runs",
             signed_in=is_signed_in(request),
             live_model=views.live_model(),
-            runs=views.runs(),
+            runs=views.runs(principal_of(request)),
             waiting=homefire.training.waiting_reason(),
         )
 
@@ -53,7 +54,7 @@ def create_run_router(context: Context, views: Views, renderer: Renderer) -> API
             losses=homefire.training.losses(run_id),
             live_model=views.live_model(),
             run=views.run(row),
-            examples=views.examples(row),
+            examples=views.examples(row, principal_of(request)),
             on_run_page=True,
         )
 

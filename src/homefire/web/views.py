@@ -135,12 +135,12 @@ class Views:
 
     # Runs
 
-    def runs(self) -> list[dict[str, Any]]:
-        """All runs, newest first."""
-        return [self._listed(row) for row in self._store.runs.list()[:NUM_RUNS]]
+    def runs(self, principal: Principal) -> list[dict[str, Any]]:
+        """All runs, newest first; each by what it learns from this principal."""
+        return [self._listed(row, principal) for row in self._store.runs.list()[:NUM_RUNS]]
 
-    def _listed(self, row: RunRow) -> dict[str, Any]:
-        examples = self.examples(row)
+    def _listed(self, row: RunRow, principal: Principal) -> dict[str, Any]:
+        examples = self.examples(row, principal)
         return {
             "run_id": row.run_id,
             "state": row.state,
@@ -172,8 +172,8 @@ class Views:
             row.version, passed=row.gate_passed, reasons=row.gate_reasons, scores=row.gate_scores, live=live
         )
 
-    def examples(self, row: RunRow) -> list[dict[str, str]]:
-        """What a run learns, as question and answer."""
+    def examples(self, row: RunRow, principal: Principal) -> list[dict[str, str]]:
+        """What a run learns from this principal, as question and answer."""
         dataset = self._store.datasets.get(row.dataset_id)
         found = [
             self._store.examples.get(example_id) for example_id in (dataset.example_ids if dataset else ())
@@ -181,7 +181,7 @@ class Views:
         return [
             {"question": example.messages[-2].text, "answer": example.messages[-1].text}
             for example in found
-            if example and len(example.messages) > 1
+            if example and example.principal == principal.id and len(example.messages) > 1
         ]
 
     # Versions
