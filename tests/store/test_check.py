@@ -40,10 +40,10 @@ def test_a_sound_store_is_found_sound(filled: Store) -> None:
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("UPDATE aliases SET target = 'v001'", "Table aliases, row live: target"),
+        ("UPDATE aliases SET target = 'v001'", "Table aliases, row live differs from the log in target"),
         (
             "UPDATE turns SET verdict = 'good', outcome = 'failed'",
-            "Table turns, row turn-1: outcome, verdict",
+            "Table turns, row turn-1 differs from the log in outcome, verdict",
         ),
         ("DELETE FROM runs", "Table runs lacks the row run-1"),
         ("INSERT INTO keys VALUES ('k', 'n', 's', 1.0, NULL)", "Table keys has a row k that no event made"),
