@@ -21,7 +21,7 @@ import socket
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from homefire.api.server import create_app
 from homefire.app import build
 from homefire.config.loader import load_settings
 from homefire.home import Home
+from homefire.types import Message
 from homefire.web.routes import add_pages
 
 FULL_VOLUME = 2000
@@ -42,6 +43,15 @@ LIMIT_MS = 5.0
 NUM_CONNECTIONS = 4
 MIB = 1 << 20
 JSON = {"content-type": "application/json"}
+
+
+class EngineBesideTheLoop(ScriptedEngine):
+    """Counts in a thread, as a worker process counts in a process: its time is not the event loop's."""
+
+    async def count_tokens(self, messages: Sequence[Message], *, prompt: str | None = None) -> int:
+        """As the scripted engine."""
+        count = super().count_tokens
+        return await asyncio.to_thread(lambda: asyncio.run(count(messages, prompt=prompt)))
 
 
 class Asked(NamedTuple):
@@ -178,7 +188,7 @@ def serve_in_thread(root: Path) -> tuple[threading.Thread, str, Callable[[], Non
         homefire = build(
             loaded,
             home,
-            make_engine=lambda files: ScriptedEngine(files, answer="Seven, as it was yesterday."),
+            make_engine=lambda files: EngineBesideTheLoop(files, answer="Seven, as it was yesterday."),
         )
         app = create_app(homefire)
         add_pages(app)

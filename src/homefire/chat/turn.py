@@ -37,6 +37,7 @@ from homefire.chat.request import ChatRequest, Ended, Principal, Stopped, Stream
 from homefire.chat.running_turn import RunningTurn
 from homefire.chat.session_queues import SessionQueues
 from homefire.chat.turn_records import INTERRUPTED, ended_event, read_end, recorded_messages
+from homefire.chat.turn_stream import TurnStream
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
 from homefire.engines.base import EngineRequest, Finish
@@ -79,7 +80,7 @@ class Turns:
         self._world = world
         self._queues = SessionQueues(timeout_s=settings.server.request_timeout_s)
         self._running: dict[str, RunningTurn] = {}
-        self._ended: OrderedDict[str, RunningTurn] = OrderedDict()
+        self._ended: OrderedDict[str, TurnStream] = OrderedDict()
 
     # Taking turns
 
@@ -158,11 +159,12 @@ class Turns:
         NotFound for a turn that the principal does not have, and what the turn failed with.
         """
         row = turn_of(self._store, principal.id, turn_id)
-        turn = self._running.get(turn_id) or self._ended.get(turn_id)
-        if turn is None:
+        turn = self._running.get(turn_id)
+        stream = turn.stream if turn is not None else self._ended.get(turn_id)
+        if stream is None:
             yield after + 1, read_end(self._store, row)
             return
-        async with aclosing(turn.stream.watch(after=after)) as events:
+        async with aclosing(stream.watch(after=after)) as events:
             async for number, event in events:
                 yield number, event
 
@@ -268,7 +270,7 @@ class Turns:
             if turn.is_queued:
                 self._queues.leave(turn.position.session_id)
             del self._running[turn.turn_id]
-            self._ended[turn.turn_id] = turn
+            self._ended[turn.turn_id] = turn.stream
             if len(self._ended) > NUM_REMEMBERED:
                 self._ended.popitem(last=False)
 

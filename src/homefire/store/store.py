@@ -36,7 +36,7 @@ from homefire.store.nouns.versions import VersionReader
 from homefire.store.schema import ensure_schema
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
-from homefire.store.writer import Writer, new_append
+from homefire.store.writer import Append, Writer
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
@@ -99,13 +99,13 @@ class Store:
         cancelled the events may be recorded anyway.
         """
         waiter: asyncio.Future[tuple[Recorded, ...]] = asyncio.get_running_loop().create_future()
-        self._writer.submit(new_append(events, waiter))
+        self._writer.submit(Append(events, waiter))
         return await waiter
 
     def append_sync(self, *events: Event) -> tuple[Recorded, ...]:
         """`append` for threads without an event loop; never call it on one."""
         waiter: Future[tuple[Recorded, ...]] = Future()
-        self._writer.submit(new_append(events, waiter))
+        self._writer.submit(Append(events, waiter))
         return waiter.result()
 
     def subscribe(self, *, after_seq: int | None = None) -> Subscription:

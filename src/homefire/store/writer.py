@@ -51,7 +51,6 @@ class Append:
     """Events that are to be recorded together, and whoever waits for it."""
 
     events: Sequence[Event]
-    encoded: Sequence[tuple[str, str]]
     waiter: asyncio.Future[tuple[Recorded, ...]] | Future[tuple[Recorded, ...]]
     outcome: Outcome = ()
 
@@ -209,7 +208,8 @@ class Writer:
         recorded: list[Recorded] = []
         next_tail = tail
         try:
-            for event, (kind, payload) in zip(append.events, append.encoded, strict=True):
+            for event in append.events:
+                kind, payload = encode_event(event)
                 next_tail = self._log.add(connection, next_tail, at_s=at_s, kind=kind, payload=payload)
                 one = Recorded(next_tail.seq, at_s, event)
                 projections.apply(connection, one)
@@ -330,10 +330,3 @@ def _resolve(waiter: asyncio.Future[Any] | Future[Any], outcome: Outcome) -> Non
         waiter.set_result(outcome)
     else:
         waiter.set_exception(outcome)
-
-
-def new_append(
-    events: Sequence[Event], waiter: asyncio.Future[tuple[Recorded, ...]] | Future[tuple[Recorded, ...]]
-) -> Append:
-    """Encode the events here, in the caller's thread, so that what cannot be recorded fails at once."""
-    return Append(events, [encode_event(event) for event in events], waiter)
