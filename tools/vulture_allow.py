@@ -61,6 +61,6 @@ _ = (_.capture_signals, _._render_marked, _.do_POST, _.log_message, _.protocol_v
 _ = _.homefire_engines
 
 # What a router may decide by; the rules that read it come with it.
-_ = (_.principal_id, _.last_model)
+_ = _.principal_id
 # Read by prompt_toolkit's session.
 _ = (_.bottom_toolbar, _.refresh_interval)

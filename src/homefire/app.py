@@ -66,6 +66,7 @@ class Homefire:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Begin the background work, and end everything when the block is left."""
+        background: list[asyncio.Task[None]] = []
         try:
             await self.catalog.ensure_bundled()
             for done in await self.library.recover():
@@ -73,14 +74,14 @@ class Homefire:
             self.promotion.repair_live_link()
             if num_left := await self.turns.recover():
                 logger.warning("%d turns were left unfinished and are recorded as interrupted", num_left)
-            warming = asyncio.create_task(self._warm_live(), name="warm live")
+            background.append(asyncio.create_task(self._warm_live(), name="warm live"))
             await self.training.start()
-            scrubbing = asyncio.create_task(self.scrub.run(), name="scrub")
+            background.append(asyncio.create_task(self.scrub.run(), name="scrub"))
             yield
-            warming.cancel()
-            scrubbing.cancel()
-            await asyncio.gather(scrubbing, return_exceptions=True)
         finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await self.turns.stop(grace_s=self.loaded.settings.server.drain_timeout_s)
             await self.training.stop()
             await self.serving.stop()

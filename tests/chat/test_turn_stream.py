@@ -346,3 +346,13 @@ async def test_watching_a_turn_that_failed_long_ago_says_so(
             await talk.say("Hi", principal=ANN)
         with pytest.raises(Conflict, match="It is gone"):
             await watched(talk, talk.last_turn().turn_id)
+
+
+async def test_a_turn_that_ended_keeps_its_events_and_nothing_of_its_request(tmp_path: Path) -> None:
+    """A conversation of megabytes would else stay in memory until 256 others have ended."""
+    async with talking(tmp_path) as talk:
+        question = "A question that is found again " + "in memory"
+        await talk.say(question, principal=ANN)
+        (ended,) = talk.turns._ended.values()
+        assert question not in repr(vars(ended))
+        assert ANSWER in repr(vars(ended)), "control: what is kept would be seen"

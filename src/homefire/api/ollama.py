@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -113,7 +114,7 @@ class ModelControl:
         self._serving.unload(name)
 
 
-class _Asked(Generic[Body]):
+class _Asked(ABC, Generic[Body]):
     """Translates the bodies of one route; the two differ in where they keep their question."""
 
     body: type[Body]
@@ -153,14 +154,14 @@ class _Asked(Generic[Body]):
             logprobs=bool(wanted.logprobs),
         )
 
+    @abstractmethod
     def question(self, wanted: Body) -> tuple[tuple[Message, ...], str | None] | None:
         """Messages or a raw prompt; None where the request only loads or unloads the model."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def as_answer(text: str) -> dict[str, Any]:
         """The field that holds the answer's text."""
-        raise NotImplementedError
 
     def _load_or_unload(self, model: str, keeps: bool) -> Callable[[], Awaitable[bytes]]:
         async def move() -> bytes:

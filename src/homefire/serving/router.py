@@ -26,8 +26,6 @@ class RouteRequest:
     channel: str = "api"
     principal_id: str | None = None
     session_id: str | None = None
-    last_model: str | None = None
-    """The model that last answered in this conversation, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
