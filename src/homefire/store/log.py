@@ -19,7 +19,6 @@ from homefire.store.sql import Row, Statement, Table
 
 FIRST_PREV_HASH = bytes(32)
 _BATCH_ROWS = 500
-_COUNTER = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
 
 EVENTS = Table(
     "events",
@@ -33,14 +32,9 @@ EVENTS = Table(
     },
     key=("seq",),
 )
-APPEND_ONLY_TRIGGERS: tuple[str, ...] = (
-    "CREATE TRIGGER events_are_never_edited BEFORE UPDATE ON events "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-    "CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-)
 _insert = EVENTS.insert()
 _tail = Statement("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+_hash_at = Statement("SELECT hash FROM events WHERE seq = :seq")
 _after = Statement(
     "SELECT seq, at_s, kind, payload FROM events WHERE seq > :after_seq ORDER BY seq LIMIT :limit"
 )
@@ -86,7 +80,9 @@ def hash_row(prev_hash: bytes, *, seq: int, at_s: float, kind: str, payload: str
 class EventLog:
     """Statements on the log; connections are passed in. One instance serves all threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, counter: str) -> None:
+        """`counter`: the database's query for the number of events ever made."""
+        self._counter = counter
         self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
     def add(self, connection: Connection, tail: LogTail, *, at_s: float, kind: str, payload: str) -> LogTail:
@@ -110,6 +106,11 @@ class EventLog:
         """The last row as the table has it."""
         row = _tail.one(connection)
         return LogTail(0, FIRST_PREV_HASH) if row is None else LogTail(row[0], row[1])
+
+    def holds(self, connection: Connection, tail: LogTail) -> bool:
+        """Whether the row at this place is there with this hash."""
+        row = _hash_at.one(connection, {"seq": tail.seq})
+        return tail.seq == 0 if row is None else bool(row[0] == tail.hash)
 
     def read(self, connection: Connection, *, after_seq: int, limit: int) -> list[Recorded]:
         """Up to `limit` events after `after_seq`, oldest first."""
@@ -154,8 +155,8 @@ class EventLog:
         return previous
 
     def _check_length(self, connection: Connection, last_seq: int) -> None:
-        """Rows cut off the end leave a chain that fits; SQLite's own count of rows ever made does not."""
-        row = connection.execute(_COUNTER).fetchone()
+        """Rows cut off the end leave a chain that fits; the count of events ever made does not."""
+        row = connection.execute(self._counter).fetchone()
         if row is not None and row[0] != last_seq:
             raise CorruptData(
                 f"Event {last_seq + 1} of the log is missing: {row[0]} were written.", seq=last_seq + 1

@@ -8,17 +8,17 @@ change of a table needs no migration at all.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 
 from homefire.errors import StoreError
 from homefire.home import Home
 from homefire.store import projections
+from homefire.store.database import Database
 from homefire.store.driver import Connection
-from homefire.store.durable import translated_os_errors
 from homefire.store.fence import FENCE
-from homefire.store.log import APPEND_ONLY_TRIGGERS, EVENTS, EventLog
+from homefire.store.log import EVENTS, EventLog
 from homefire.store.sql import Statement, Table
 from homefire.world import World
 
@@ -31,40 +31,42 @@ LOG_STEPS: Mapping[int, Callable[[Connection], None]] = {}
 _LOG_TABLES = (EVENTS, FENCE, STATE)
 _read_state = Statement("SELECT log_revision, projections FROM schema_state")
 _set_state = Statement("UPDATE schema_state SET log_revision = :log_revision, projections = :projections")
-_tables = Statement("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
 
 
-def create_schema(connection: Connection) -> None:
+def create_schema(connection: Connection, database: Database) -> None:
     """Make every table, index and trigger in the running transaction."""
     for table in _LOG_TABLES:
-        for definition in table.definitions():
+        for definition in database.definitions(table):
             connection.execute(definition)
-    for trigger in APPEND_ONLY_TRIGGERS:
-        connection.execute(trigger)
-    projections.create_tables(connection)
+    for definition in database.log_definitions():
+        connection.execute(definition)
+    projections.create_tables(connection, database)
     STATE.insert().run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
 
-def ensure_schema(connection: Connection, home: Home, world: World, *, log: EventLog) -> None:
+def ensure_schema(
+    connection: Connection, home: Home, world: World, *, log: EventLog, database: Database
+) -> None:
     """Bring the database to the present schema, in one transaction: all or nothing, also when it is killed.
 
     Raises StoreError when a newer Homefire wrote it, or when it is not a database of Homefire.
     """
-    names = {name for (name,) in _tables.all(connection)}
+    names = database.table_names(connection)
     if not names:
-        _in_transaction(connection, create_schema)
+        with transaction(connection, database, is_new=True):
+            create_schema(connection, database)
         return
     state = _read_state.one(connection) if STATE.name in names else None
     if state is None:
         raise StoreError(
-            f"{home.database} is a database, but not one of Homefire (or one of an unreleased Homefire).",
+            f"{database.where} is a database, but not one of Homefire (or one of an unreleased Homefire).",
             hint="Move it away, or choose another home with HOMEFIRE_HOME.",
-            path=str(home.database),
+            path=database.where,
         )
     revision, fingerprint = state
     if revision > LOG_REVISION:
         raise StoreError(
-            f"The log in {home.database} has revision {revision}, and this program knows {LOG_REVISION}: "
+            f"The log in {database.where} has revision {revision}, and this program knows {LOG_REVISION}: "
             "this home was written by a newer Homefire.",
             hint="Upgrade Homefire, or choose another home with HOMEFIRE_HOME.",
             revision=revision,
@@ -72,34 +74,25 @@ def ensure_schema(connection: Connection, home: Home, world: World, *, log: Even
         )
     if (revision, fingerprint) == (LOG_REVISION, projections.fingerprint()):
         return
-    keep_copy(connection, home.backups / f"homefire-{revision}-{world.new_id('before')}.db", world)
-    logger.warning("the tables of %s are rebuilt from the log", home.database)
-
-    def update(connection: Connection) -> None:
+    logger.warning("the tables of %s are rebuilt from the log", database.where)
+    database.keep_copy(connection, home, world, revision=revision, is_log_changed=revision < LOG_REVISION)
+    with transaction(connection, database):
         for number in range(revision, LOG_REVISION):
             LOG_STEPS[number](connection)
         for name in names - {table.name for table in _LOG_TABLES}:
             connection.execute(f'DROP TABLE "{name}"')
-        projections.create_tables(connection)
-        projections.fold_all(connection, log, source=connection)
+        projections.create_tables(connection, database)
+        projections.fill(connection, log, database=database, home=home)
         _set_state.run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
-    _in_transaction(connection, update)
 
-
-def keep_copy(connection: Connection, path: Path, world: World) -> None:
-    """A flushed copy of the whole database at `path`, to go back to should an update go wrong."""
-    with translated_os_errors(path):
-        connection.execute("VACUUM INTO ?", (str(path),))
-        world.files.fsync_file(path)
-        world.files.fsync_directory(path.parent)
-
-
-def _in_transaction(connection: Connection, work: Callable[[Connection], None]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+@contextlib.contextmanager
+def transaction(connection: Connection, database: Database, *, is_new: bool = False) -> Iterator[None]:
+    """All or nothing, with other writers kept out. `is_new`: there is no table yet."""
+    database.begin(connection, is_new=is_new)
     try:
-        work(connection)
+        yield
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
+    database.commit(connection)

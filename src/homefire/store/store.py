@@ -12,15 +12,16 @@ import logging
 from concurrent.futures import Future
 
 from homefire.config.schema import StoreSettings
-from homefire.errors import CorruptData, StoreError
+from homefire.errors import StoreError
 from homefire.home import Home
 from homefire.store import projections
 from homefire.store.blobs import BlobStore
 from homefire.store.check import CheckReport, check_store
-from homefire.store.connections import ReadConnections, open_writer
+from homefire.store.connections import ReadConnections
+from homefire.store.database import Database, choose_database
 from homefire.store.driver import Connection, driver
 from homefire.store.events import Event
-from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
+from homefire.store.failures import to_homefire_error, to_reading_error
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, Recorded
@@ -33,7 +34,7 @@ from homefire.store.nouns.keys import KeyReader
 from homefire.store.nouns.models import ModelReader
 from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
-from homefire.store.schema import ensure_schema
+from homefire.store.schema import ensure_schema, transaction
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
 from homefire.store.writer import Append, Writer
@@ -42,19 +43,21 @@ from homefire.world import World
 logger = logging.getLogger(__name__)
 
 TAIL_ROWS_VERIFIED_AT_OPEN = 1000
-LARGEST_CHECKED_AT_OPEN_BYTES = 32 << 20
-"""A bigger database is checked by `check` only: a start must stay fast (32 MiB take about 0.1 s)."""
 
 
-def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
+def open_store(
+    home: Home, settings: StoreSettings, world: World, *, database: Database | None = None
+) -> Store:
     """Take the home, recover, check the end of the log, and start the writer.
 
-    Raises HomeInUse (with `pid`), StoreReadOnly, StoreError (a newer schema) or CorruptData.
+    `database`: another one than the settings name. Raises HomeInUse (with `pid` where it is a process of this
+    machine), StoreReadOnly, StoreUnreachable, StoreError (a newer schema), ConfigError or CorruptData.
     """
+    database = database or choose_database(home, settings)
     home.create()
     lock = HomeLock(home)
     try:
-        return Store(home, settings, world, lock=lock)
+        return Store(home, settings, world, lock=lock, database=database)
     except BaseException:
         lock.release()
         raise
@@ -63,22 +66,25 @@ def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
 class Store:
     """Made by `open_store`. Appends are async (`append_sync` for threads); reads are short and sync."""
 
-    def __init__(self, home: Home, settings: StoreSettings, world: World, *, lock: HomeLock) -> None:
+    def __init__(
+        self, home: Home, settings: StoreSettings, world: World, *, lock: HomeLock, database: Database
+    ) -> None:
         self.home = home
+        self.database = database
         self.world = world
         self.blobs = BlobStore(home.blobs, world)
         self._lock = lock
-        self._log = EventLog()
-        warning = wal_reset_warning(driver.sqlite_version)
+        self._log = EventLog(counter=database.counter)
+        warning = None if database.is_remote else wal_reset_warning(driver.sqlite_version)
         if warning is not None:
             logger.warning(warning)
-        connection = open_writer(home.database, busy_timeout_ms=settings.busy_timeout_ms)
+        connection = database.open_writer()
+        self._connections = ReadConnections(database, on_lost=self._on_lost)
         try:
             self._writer = self._start(connection, settings)
         except BaseException:
             connection.close()
             raise
-        self._connections = ReadConnections(home.database, busy_timeout_ms=settings.busy_timeout_ms)
         self.keys = KeyReader(self._connections)
         self.sessions = SessionReader(self._connections)
         self.messages = MessageReader(self._connections)
@@ -135,7 +141,8 @@ class Store:
 
     @property
     def failure(self) -> StoreError | None:
-        """Why nothing can be recorded any more (poisoned, fenced, closed); None while all is well."""
+        """Why nothing can be recorded now (unreachable) or any more (poisoned, fenced, closed); None while all
+        is well."""
         return self._writer.failure
 
     def check(self, *, full: bool = False) -> CheckReport:
@@ -156,7 +163,7 @@ class Store:
 
         def work(connection: Connection) -> None:
             self._log.verify(connection)
-            projections.rebuild(connection, self._log)
+            projections.rebuild(connection, self._log, database=self.database, home=self.home)
 
         self._writer.run_job(work)
 
@@ -176,13 +183,14 @@ class Store:
     def _start(self, connection: Connection, settings: StoreSettings) -> Writer:
         fence = Fence()
         try:
-            ensure_schema(connection, self.home, self.world, log=self._log)
-            self._check_quickly(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            fence.claim(connection)
-            connection.execute("COMMIT")
-        except driver.Error as error:
-            raise (to_reading_error if is_corruption(error) else to_homefire_error)(error) from error
+            ensure_schema(connection, self.home, self.world, log=self._log, database=self.database)
+            self.database.check_quickly(connection)
+            self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
+            with transaction(connection, self.database):
+                fence.claim(connection)
+        except self.database.Error as error:
+            failure = self.database.failure_of(error)
+            raise (to_reading_error if failure == "corrupt" else to_homefire_error)(failure, error) from error
         self.world.files.fsync_directory(self.home.root)
         self.blobs.discard_temporaries()
         return Writer(
@@ -191,17 +199,12 @@ class Store:
             world=self.world,
             log=self._log,
             fence=fence,
+            database=self.database,
+            readers=self._connections,
+            patience_s=settings.busy_timeout_ms / 1000,
             group_commit_max=settings.group_commit_max,
             reserve_bytes=settings.reserve_bytes,
         )
 
-    def _check_quickly(self, connection: Connection) -> None:
-        if self.home.database.stat().st_size <= LARGEST_CHECKED_AT_OPEN_BYTES:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise CorruptData(
-                    f"The database {self.home.database} is damaged: {verdict}.",
-                    hint="Restore it from a backup.",
-                    path=str(self.home.database),
-                )
-        self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
+    def _on_lost(self) -> None:
+        self._writer.probe()
