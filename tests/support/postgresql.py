@@ -44,7 +44,19 @@ class PostgresServer:
             self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", self._data, "-U", ROLE, "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums")
+        self._run(
+            "initdb",
+            "-D",
+            self._data,
+            "-U",
+            ROLE,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--data-checksums",
+        )
         with self._in_cluster("postgresql.conf").open("a") as file:
             file.write("\n".join(["", *settings]) + "\n")
         self.start()
@@ -110,7 +122,11 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._binaries / program, *arguments], capture_output=True, text=True, cwd="/", **self._user  # type: ignore[call-overload]
+            [self._binaries / program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **self._user,  # type: ignore[call-overload]
         )
         assert done.returncode == 0, done.stderr
 

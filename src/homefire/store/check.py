@@ -58,7 +58,9 @@ def check_store(
             num_events = log.tail(connection).seq
             try:
                 log.verify(connection)
-                num_rows, differences = _compare_projections(home, connection, log, database=connections.database)
+                num_rows, differences = _compare_projections(
+                    home, connection, log, database=connections.database
+                )
                 problems += differences
                 problems += _missing_manifests(connection, blobs)
             except HomefireError as error:

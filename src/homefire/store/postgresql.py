@@ -140,9 +140,13 @@ class PostgreSQL(Database):
             self._lock(connection)
         except psycopg.Error as error:
             connection.close()
-            raise unreachable(error) if self.failure_of(error) == "lost" else StoreError(
-                f"{self.name} at {self.where} does not let Homefire write: {error}.",
-                hint="The role needs the right to connect, and to create tables in its schema.",
+            raise (
+                unreachable(error)
+                if self.failure_of(error) == "lost"
+                else StoreError(
+                    f"{self.name} at {self.where} does not let Homefire write: {error}.",
+                    hint="The role needs the right to connect, and to create tables in its schema.",
+                )
             ) from error
         except BaseException:
             connection.close()

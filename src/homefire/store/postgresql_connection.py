@@ -100,7 +100,9 @@ class PostgresConnection:
     def stream(self, sql: str) -> Iterator[Row]:
         """The rows of a query through a cursor of the server: a part of them in memory at a time."""
         self._connection.execute(f"DECLARE streamed NO SCROLL CURSOR FOR {sql}", prepare=False)
-        while rows := self._connection.execute(f"FETCH {_STREAMED_ROWS} FROM streamed", prepare=False).fetchall():
+        while rows := self._connection.execute(
+            f"FETCH {_STREAMED_ROWS} FROM streamed", prepare=False
+        ).fetchall():
             yield from rows
         self._connection.execute("CLOSE streamed", prepare=False)
 
