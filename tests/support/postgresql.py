@@ -35,7 +35,7 @@ class PostgresServer:
     """One cluster. `settings` are lines of postgresql.conf."""
 
     def __init__(self, binaries: Path, *, settings: tuple[str, ...] = ()) -> None:
-        self._binaries = binaries
+        self.binaries = binaries
         # A socket's path has room for 107 bytes: not below pytest's deep folders.
         self.folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
         self._user: dict[str, object] = {}
@@ -57,8 +57,7 @@ class PostgresServer:
             "--locale=C",
             "--data-checksums",
         )
-        with self._in_cluster("postgresql.conf").open("a") as file:
-            file.write("\n".join(["", *settings]) + "\n")
+        self.configure(*settings)
         self.start()
 
     @property
@@ -77,12 +76,23 @@ class PostgresServer:
         """A connection that commits each statement."""
         return psycopg.connect(self.url(**options), autocommit=True)
 
+    def configure(self, *lines: str) -> None:
+        """Add lines to postgresql.conf, for the next start."""
+        with self._in_cluster("postgresql.conf").open("a") as file:
+            file.write("\n".join(["", *lines]) + "\n")
+
+    def require_password(self) -> None:
+        """From the next start on no one is let in without one."""
+        self.stop()
+        self._in_cluster("pg_hba.conf").write_text("local all all scram-sha-256\n")
+        self.start()
+
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    self._binaries / "postgres", "-D", self._data, "-k", str(self.folder),
+                    self.binaries / "postgres", "-D", self._data, "-k", str(self.folder),
                     "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "shared_buffers=32MB",
                 ],
                 stdout=log, stderr=log, cwd="/", **self._user,  # type: ignore[call-overload]
@@ -91,7 +101,12 @@ class PostgresServer:
         while time.monotonic() < deadline_s:
             if self._process.poll() is not None:
                 break
-            with suppress(psycopg.OperationalError), self.connect():
+            try:
+                self.connect().close()
+            except psycopg.OperationalError as error:
+                if "password" in str(error):
+                    return
+            else:
                 return
             time.sleep(0.02)
         raise AssertionError(f"PostgreSQL did not start:\n{(self.folder / 'log').read_text()}")
@@ -122,7 +137,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._binaries / program, *arguments],
+            [self.binaries / program, *arguments],
             capture_output=True,
             text=True,
             cwd="/",

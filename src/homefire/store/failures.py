@@ -25,9 +25,20 @@ from homefire.errors import (
 )
 
 Failure = Literal[
-    "conflict", "too_big", "refused", "full", "read_only", "busy", "no_memory", "corrupt", "lost", "fatal"
+    "conflict",
+    "too_big",
+    "refused",
+    "full",
+    "read_only",
+    "busy",
+    "slow",
+    "no_memory",
+    "corrupt",
+    "lost",
+    "fatal",
 ]
-"""`refused`: only this statement is at fault. `lost`: the connection is gone. `fatal`: not known to be harmless."""
+"""`refused`: only this statement is at fault. `slow`: it took longer than it may. `lost`: the connection is gone.
+`fatal`: not known to be harmless."""
 REFUSALS: frozenset[Failure] = frozenset({"conflict", "too_big", "refused"})
 """Only the statement's own append is at fault, so that others of its batch may go on."""
 
@@ -52,6 +63,11 @@ def to_homefire_error(failure: Failure, error: Exception) -> HomefireError:
                 "Another program holds the database for longer than store.busy_timeout_ms.",
                 hint="Close it (a database browser, a backup), then try again.",
             )
+        case "slow":
+            return StoreUnreachable(
+                "The database server did not answer within store.read_timeout_ms.",
+                hint="Look at its load, and at the network between.",
+            )
         case "no_memory":
             return StoreError("There was no memory left to write to the database.", hint="Try again.")
         case "lost":
@@ -73,7 +89,7 @@ def to_reading_error(failure: Failure, error: Exception) -> HomefireError:
             f"The database is damaged ({_line(error)}).",
             hint="Stop Homefire and restore the database from a backup.",
         )
-    if failure in ("busy", "no_memory", "read_only", "lost"):
+    if failure in ("busy", "slow", "no_memory", "read_only", "lost"):
         return to_homefire_error(failure, error)
     return StoreError(f"Reading the database failed ({_line(error)}).", hint="Check the disk.")
 

@@ -19,6 +19,7 @@ from homefire.store.sql import Row, Statement, Table
 
 FIRST_PREV_HASH = bytes(32)
 _BATCH_ROWS = 500
+_NUL_IN_JSON = "\\u0000"
 
 EVENTS = Table(
     "events",
@@ -60,7 +61,11 @@ class LogTail(msgspec.Struct, frozen=True):
 
 
 def encode_event(event: Event) -> tuple[str, str]:
-    """`(kind, payload)`. Raises InvalidRequest for text that is not text (half a surrogate pair)."""
+    """`(kind, payload)`.
+
+    Raises InvalidRequest for text that is not text (half a surrogate pair), and for a name or another text of its own
+    that holds the character NUL: PostgreSQL has none in texts. In messages, which are JSON, it is kept as it is.
+    """
     try:
         payload = msgspec.json.encode(event).decode()
     except UnicodeEncodeError as error:
@@ -69,7 +74,16 @@ def encode_event(event: Event) -> tuple[str, str]:
         ) from error
     except (TypeError, OverflowError, RecursionError) as error:
         raise InvalidRequest(f"This event cannot be written as JSON: {error}") from error
+    if _NUL_IN_JSON in payload:
+        _check_names(event)
     return event.__struct_config__.tag, payload  # type: ignore[return-value]
+
+
+def _check_names(event: Event) -> None:
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidRequest(f"{name} holds the character NUL, which cannot be stored.", param=name)
 
 
 def hash_row(prev_hash: bytes, *, seq: int, at_s: float, kind: str, payload: str) -> bytes:

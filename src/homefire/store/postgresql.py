@@ -53,7 +53,7 @@ _STATES: dict[str, Failure] = {
     "53200": "no_memory",
     "53300": "busy",  # too many connections
     "55P03": "busy",  # lock timeout
-    "57014": "busy",  # statement timeout, cancelled
+    "57014": "slow",  # statement timeout, cancelled
     "57P01": "lost",  # the server or this session is shut down
     "57P02": "lost",
     "57P03": "lost",  # the server starts or stops

@@ -232,7 +232,7 @@ def _title_of(new_messages: tuple[RecordedMessage, ...]) -> str:
     """The first thing a person said, on one line, cut to a readable length."""
     for message in new_messages:
         if message.role == "user":
-            line = " ".join(text_of(message.content)[: 4 * MAX_TITLE_LENGTH].split())
+            line = " ".join(text_of(message.content)[: 4 * MAX_TITLE_LENGTH].replace("\0", " ").split())
             return line if len(line) <= MAX_TITLE_LENGTH else line[: MAX_TITLE_LENGTH - 1] + "…"
     return ""
 
