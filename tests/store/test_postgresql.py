@@ -56,7 +56,7 @@ def place(postgres: PostgresServer) -> Iterator[PostgresBackend]:
 @pytest.fixture
 def own_server(postgres: PostgresServer) -> Iterator[PostgresServer]:
     """A server that may be stopped and killed."""
-    server = PostgresServer(postgres.binaries)
+    server = postgres.another()
     yield server
     server.remove()
 
@@ -243,7 +243,7 @@ def test_two_homes_in_two_schemas_of_one_database_do_not_meet(
 
 def overtaken(place: PostgresBackend, open_at: Open) -> tuple[Store, Store]:
     """Two servers that both believe to own the database: the first lost its connection, the second came."""
-    first = open_at(place.url)
+    first = open_at(place.url, busy_timeout_ms=200)
     first.append_sync(turn("1"))
     kill_backends(place.server, "writer")
     second = open_at(place.url, name="other")
@@ -425,7 +425,7 @@ def test_an_overtaken_server_still_learns_that_its_commit_was_recorded(
     place: PostgresBackend, open_at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = LosesCommit(monkeypatch, after=True)
-    first = open_at(place.url)
+    first = open_at(place.url, busy_timeout_ms=200)
     reconnect = Writer._reconnect
 
     def overtaken_first(self: Writer, *arguments: Any, **named: Any) -> Any:
@@ -450,7 +450,7 @@ def appended_across_kills(
 ) -> tuple[set[str], list[str]]:
     """`(acknowledged, recorded)` turns of three lanes that append while the server is killed and started."""
     acknowledged: set[str] = set()
-    enough = asyncio.Event()
+    enough, progress = asyncio.Event(), asyncio.Condition()
 
     async def lane(number: int) -> None:
         for count in itertools.count():
@@ -463,18 +463,21 @@ def appended_across_kills(
                 await asyncio.sleep(0)
             else:
                 acknowledged.add(f"turn-{name}")
+                async with progress:
+                    progress.notify_all()
 
     async def kill_and_start() -> None:
         for _ in range(num_kills):
-            goal = len(acknowledged) + 20
-            while len(acknowledged) < goal:
-                await asyncio.sleep(0)
+            await more(20)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
-        goal = len(acknowledged) + 5
-        while len(acknowledged) < goal:
-            await asyncio.sleep(0)
+        await more(5)
         enough.set()
+
+    async def more(num_turns: int) -> None:
+        goal = len(acknowledged) + num_turns
+        async with progress:
+            await progress.wait_for(lambda: len(acknowledged) >= goal)
 
     async def everything() -> None:
         await asyncio.gather(*(lane(number) for number in range(3)), kill_and_start())
@@ -496,8 +499,8 @@ def test_no_acknowledged_event_is_lost_or_doubled_when_the_server_is_killed(
     own_server: PostgresServer, open_at: Open
 ) -> None:
     store = open_at(own_server.url(), busy_timeout_ms=30_000)
-    acknowledged, recorded = appended_across_kills(store, own_server, num_kills=3)
-    assert len(acknowledged) >= 65
+    acknowledged, recorded = appended_across_kills(store, own_server, num_kills=2)
+    assert len(acknowledged) >= 45
     assert faults(acknowledged, recorded) == []
     assert store.check().is_sound
     tables = projections_of(store)
@@ -505,16 +508,25 @@ def test_no_acknowledged_event_is_lost_or_doubled_when_the_server_is_killed(
     assert projections_of(store) == tables
 
 
-def test_planted_bug_commits_that_are_not_flushed_are_noticed(
+def test_planted_bug_acknowledging_before_the_commit_is_noticed(
     own_server: PostgresServer, open_at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own_server.stop()
-    own_server.configure("synchronous_commit = off", "wal_writer_delay = 10s", "wal_writer_flush_after = 1GB")
-    own_server.start()
-    monkeypatch.setattr("homefire.store.postgresql.check_durability", lambda connection, where: None)
+    begin, commit, num_commits = PostgreSQL.begin, PostgreSQL.commit, itertools.count(1)
+
+    def begin_once(self: PostgreSQL, connection: Connection, *, is_new: bool = False) -> None:
+        if not connection.in_transaction:
+            begin(self, connection, is_new=is_new)
+
+    def commit_seldom(self: PostgreSQL, connection: Connection, *, last_seq: int | None = None) -> None:
+        if last_seq is None or next(num_commits) % 50 == 0:
+            commit(self, connection, last_seq=last_seq)
+
+    monkeypatch.setattr(PostgreSQL, "begin", begin_once)
+    monkeypatch.setattr(PostgreSQL, "commit", commit_seldom)
     store = open_at(own_server.url(), busy_timeout_ms=30_000)
     with pytest.raises((AssertionError, HomefireError)):
         assert faults(*appended_across_kills(store, own_server, num_kills=1)) == []
+        assert store.check().is_sound
 
 
 def projections_of(store: Store) -> dict[str, list[Any]]:
@@ -532,7 +544,7 @@ def projections_of(store: Store) -> dict[str, list[Any]]:
 
 
 @given(calls=st.lists(st.lists(any_event, min_size=1, max_size=3), max_size=12))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_both_databases_say_and_hold_the_same_whatever_happens(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory, calls: list[list[Event]]
 ) -> None:
@@ -573,7 +585,7 @@ def answer(store: Store, events: list[Event]) -> object:
 def test_a_reader_gives_up_on_a_server_that_does_not_answer(place: PostgresBackend, open_at: Open) -> None:
     store = open_at(place.url, read_timeout_ms=50)
     with (
-        pytest.raises(StoreError, match="busy_timeout_ms|does not answer|too long"),
+        pytest.raises(StoreUnreachable, match="read_timeout_ms"),
         store._connections.use() as it,
     ):
         it.execute("SELECT pg_sleep(30)")

@@ -24,6 +24,7 @@ from homefire.store.database import Database
 from homefire.store.driver import driver
 from homefire.store.fence import Fence
 from homefire.store.lock import lock_holder
+from homefire.store.nouns.conversations import RecordedMessage
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.sqlite import SQLite
@@ -284,6 +285,34 @@ def test_another_programs_lock_is_waited_for_then_named(home: Home, open_here: O
     other.execute("ROLLBACK")
     other.close()
     store.append_sync(turn("1"))
+
+
+# The character NUL, which PostgreSQL has in no text
+
+
+def test_nul_in_what_people_say_is_kept(store: Store) -> None:
+    said = (RecordedMessage("q", "user", "zero \0 \ufffd \\u0000 one", "digest"),)
+    store.append_sync(turn("1", messages=said))
+    (row,) = store.messages.list("s1")
+    assert row.content == "zero \0 \ufffd \\u0000 one"
+    session = store.sessions.get("s1")
+    assert session is not None
+    assert session.title == "zero \ufffd \\u0000 one"
+    (recorded,) = store.events()
+    assert recorded.event == turn("1", messages=said)
+    assert store.check().is_sound
+
+
+def test_nul_in_a_name_is_refused_by_its_field(store: Store) -> None:
+    with pytest.raises(InvalidRequest, match="requested_model holds the character NUL"):
+        store.append_sync(turn("1", requested_model="a\0b"))
+    assert num_events(store) == 0
+
+
+def test_nothing_has_a_name_with_nul(store: Store) -> None:
+    store.append_sync(turn("1"))
+    assert store.turns.get("turn-1\0") is None
+    assert store.turns.list("s1\0") == []
 
 
 # Following
