@@ -7,6 +7,7 @@ types, the triggers that keep the log append-only, the count of events ever made
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
@@ -18,6 +19,9 @@ from homefire.store.driver import Connection
 from homefire.store.failures import Failure
 from homefire.store.sql import Row, Table
 from homefire.world import World
+
+LOADED_ROWS = 1000
+"""Rows in memory at a time."""
 
 
 class Database(ABC):
@@ -66,6 +70,9 @@ class Database(ABC):
     def commit(self, connection: Connection, *, last_seq: int | None = None) -> None:
         """Commit, flushed. `last_seq`: the log's newest event, for the count of events ever made."""
 
+    def count_events(self, connection: Connection, last_seq: int) -> None:
+        """Note the number of events ever made, in the running transaction, where the database does not count them."""
+
     @abstractmethod
     def begin_snapshot(self, connection: Connection) -> None:
         """Begin a reading transaction: all its statements see the same state."""
@@ -94,8 +101,9 @@ class Database(ABC):
 
     def load(self, connection: Connection, table: Table, rows: Iterable[Row]) -> None:
         """Put many rows into an empty table: every column, in the table's order."""
-        names = tuple(table.columns)
-        table.insert().run_many(connection, [dict(zip(names, row, strict=True)) for row in rows])
+        names, insert, left = tuple(table.columns), table.insert(), iter(rows)
+        while part := [dict(zip(names, row, strict=True)) for row in itertools.islice(left, LOADED_ROWS)]:
+            insert.run_many(connection, part)
 
     @abstractmethod
     def check_quickly(self, connection: Connection) -> None:

@@ -183,6 +183,9 @@ class PostgreSQL(Database):
         if said != "COMMIT":
             raise psycopg.errors.InFailedSqlTransaction(f"the server answered {said} to COMMIT")
 
+    def count_events(self, connection: Connection, last_seq: int) -> None:
+        connection.execute(f"UPDATE events_made SET num = {int(last_seq)}")
+
     def begin_snapshot(self, connection: Connection) -> None:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0")
 

@@ -28,7 +28,9 @@ STATE = Table("schema_state", {"log_revision": "INTEGER NOT NULL", "projections"
 LOG_REVISION = 1
 LOG_STEPS: Mapping[int, Callable[[Connection], None]] = {}
 """From a revision of the log to what brings it to the next one."""
-_LOG_TABLES = (EVENTS, FENCE, STATE)
+LOG_CONTENT = (EVENTS,)
+"""The tables of the log itself: what a copy takes along."""
+_LOG_TABLES = (*LOG_CONTENT, FENCE, STATE)
 _read_state = Statement("SELECT log_revision, projections FROM schema_state")
 _set_state = Statement("UPDATE schema_state SET log_revision = :log_revision, projections = :projections")
 
@@ -56,6 +58,34 @@ def ensure_schema(
         with transaction(connection, database, is_new=True):
             create_schema(connection, database)
         return
+    revision, fingerprint = _state(connection, database, names)
+    if (revision, fingerprint) == (LOG_REVISION, projections.fingerprint()):
+        return
+    logger.warning("the tables of %s are rebuilt from the log", database.where)
+    database.keep_copy(connection, home, world, revision=revision, is_log_changed=revision < LOG_REVISION)
+    with transaction(connection, database):
+        for number in range(revision, LOG_REVISION):
+            LOG_STEPS[number](connection)
+        for name in names - {table.name for table in _LOG_TABLES}:
+            connection.execute(f'DROP TABLE "{name}"')
+        projections.create_tables(connection, database)
+        projections.fill(connection, log, database=database, home=home)
+        _set_state.run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
+
+
+def check_revision(connection: Connection, database: Database) -> None:
+    """Raise StoreError unless the log is of the present revision."""
+    revision, _ = _state(connection, database, database.table_names(connection))
+    if revision < LOG_REVISION:
+        raise StoreError(
+            f"The log in {database.where} has revision {revision}, and this program writes {LOG_REVISION}.",
+            hint="Start Homefire on it once: that brings it up to date.",
+            revision=revision,
+        )
+
+
+def _state(connection: Connection, database: Database, names: set[str]) -> tuple[int, str]:
+    """`(revision of the log, fingerprint of the tables)`."""
     state = _read_state.one(connection) if STATE.name in names else None
     if state is None:
         raise StoreError(
@@ -72,18 +102,7 @@ def ensure_schema(
             revision=revision,
             newest=LOG_REVISION,
         )
-    if (revision, fingerprint) == (LOG_REVISION, projections.fingerprint()):
-        return
-    logger.warning("the tables of %s are rebuilt from the log", database.where)
-    database.keep_copy(connection, home, world, revision=revision, is_log_changed=revision < LOG_REVISION)
-    with transaction(connection, database):
-        for number in range(revision, LOG_REVISION):
-            LOG_STEPS[number](connection)
-        for name in names - {table.name for table in _LOG_TABLES}:
-            connection.execute(f'DROP TABLE "{name}"')
-        projections.create_tables(connection, database)
-        projections.fill(connection, log, database=database, home=home)
-        _set_state.run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
+    return revision, fingerprint
 
 
 @contextlib.contextmanager
