@@ -70,6 +70,7 @@ class Database(ABC):
     def commit(self, connection: Connection, *, last_seq: int | None = None) -> None:
         """Commit, flushed. `last_seq`: the log's newest event, for the count of events ever made."""
 
+    @abstractmethod
     def count_events(self, connection: Connection, last_seq: int) -> None:
         """Note the number of events ever made, in the running transaction, where the database does not count them."""
 

@@ -20,11 +20,17 @@ else:
         import sqlite3 as driver
 
 
+class SupportsBool(Protocol):
+    """What can be asked whether it is so."""
+
+    def __bool__(self) -> bool: ...
+
+
 class Cursor(Protocol):
-    """The outcome of one statement: its rows, or how many it changed."""
+    """The outcome of one statement: its rows, or (true where there are any) how many it changed."""
 
     @property
-    def rowcount(self) -> int: ...
+    def rowcount(self) -> SupportsBool: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> list[Any]: ...
     def __iter__(self) -> Iterator[Any]: ...
@@ -40,4 +46,4 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
-__all__ = ["Connection", "Cursor", "driver"]
+__all__ = ["Connection", "Cursor", "SupportsBool", "driver"]

@@ -173,7 +173,9 @@ class PostgreSQL(Database):
 
     def begin(self, connection: Connection, *, is_new: bool = False) -> None:
         """The lock on `fence` is what BEGIN IMMEDIATE is on SQLite: no other writer until the end."""
+        assert isinstance(connection, PostgresConnection)
         connection.execute("BEGIN" if is_new else "BEGIN; LOCK TABLE fence IN EXCLUSIVE MODE")
+        connection.defer()
 
     def commit(self, connection: Connection, *, last_seq: int | None = None) -> None:
         """One round trip. A commit that became a rollback (the server answers so, without an error) is an error."""

@@ -244,6 +244,7 @@ class Writer:
                 one = Recorded(next_tail.seq, at_s, event)
                 projections.apply(connection, one)
                 recorded.append(one)
+            connection.execute("RELEASE append")
         except self._database.Error as error:
             refusal = self._database.failure_of(error)
             if refusal not in REFUSALS:
@@ -252,7 +253,6 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits, not to this thread
             append.outcome = error
         else:
-            connection.execute("RELEASE append")
             append.outcome = tuple(recorded)
             return next_tail
         connection.execute("ROLLBACK TO append")
