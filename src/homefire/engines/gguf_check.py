@@ -23,7 +23,7 @@ MAX_TENSORS = 1 << 20
 MAX_METADATA = 1 << 16
 MAX_DIMENSIONS = 4
 MAX_NESTED_ARRAYS = 4
-MAX_KEPT_NUMBERS = 1024
+MAX_RETAINED_NUMBERS = 1024
 """Figures for each layer are kept, those for each token are not."""
 _SCALARS = {
     0: "<B",
@@ -61,7 +61,7 @@ class GgufTensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """Metadata (scalars, strings, lists; arrays of more than `MAX_KEPT_NUMBERS` numbers as their length)."""
+    """Metadata (scalars, strings, lists; arrays of more than `MAX_RETAINED_NUMBERS` numbers as their length)."""
 
     metadata: dict[str, Any]
     tensors: dict[str, GgufTensor]
@@ -167,7 +167,7 @@ class _Reader:
             raise self.fail(f"a metadata value has the unknown type {kind}")
         item_kind, length = self.scalar("<I"), self.scalar("<Q")
         if item_kind in _SCALARS:
-            if length <= MAX_KEPT_NUMBERS:
+            if length <= MAX_RETAINED_NUMBERS:
                 return [self.scalar(_SCALARS[item_kind]) for _ in range(length)]
             self.skip(length * struct.calcsize(_SCALARS[item_kind]))
             return length
