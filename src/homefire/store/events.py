@@ -11,6 +11,7 @@ from homefire.store.nouns import (
     aliases,
     conversations,
     datasets,
+    erasures,
     examples,
     feedback,
     keys,
@@ -36,6 +37,7 @@ Event = (
     | versions.VersionPublished
     | versions.VersionRemoved
     | versions.GateJudged
+    | erasures.BodiesErased
 )
 
 NOUNS: tuple[Noun, ...] = (
@@ -48,5 +50,6 @@ NOUNS: tuple[Noun, ...] = (
     datasets.NOUN,
     runs.NOUN,
     versions.NOUN,
+    erasures.NOUN,
 )
 """Every noun, in the order in which their tables are made and compared."""

@@ -17,7 +17,7 @@ from homefire.home import Home
 from homefire.store import projections
 from homefire.store.blobs import BlobStore
 from homefire.store.check import CheckReport, check_store
-from homefire.store.connections import ReadConnections, open_writer
+from homefire.store.connections import ReadConnections, large_cache, open_writer
 from homefire.store.driver import Connection, driver
 from homefire.store.events import Event
 from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
@@ -27,13 +27,14 @@ from homefire.store.log import EventLog, Recorded
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
+from homefire.store.nouns.erasures import ErasureReader
 from homefire.store.nouns.examples import ExampleReader
 from homefire.store.nouns.feedback import FeedbackReader
 from homefire.store.nouns.keys import KeyReader
 from homefire.store.nouns.models import ModelReader
 from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
-from homefire.store.schema import ensure_schema
+from homefire.store.schema import ensure_schema, log_progress
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
 from homefire.store.writer import Append, Writer
@@ -68,7 +69,7 @@ class Store:
         self.world = world
         self.blobs = BlobStore(home.blobs, world)
         self._lock = lock
-        self._log = EventLog()
+        self._log = EventLog(world.random_bytes)
         warning = wal_reset_warning(driver.sqlite_version)
         if warning is not None:
             logger.warning(warning)
@@ -86,6 +87,7 @@ class Store:
         self.feedback = FeedbackReader(self._connections)
         self.examples = ExampleReader(self._connections)
         self.datasets = DatasetReader(self._connections)
+        self.erasures = ErasureReader(self._connections)
         self.runs = RunReader(self._connections)
         self.versions = VersionReader(self._connections)
         self.aliases = AliasReader(self._connections)
@@ -149,14 +151,14 @@ class Store:
         )
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the log, in one transaction; appends wait meanwhile.
+        """Make every table anew from the log, in one transaction: reads go on, appends wait.
 
         Raises CorruptData, and changes nothing, when the log itself is damaged.
         """
 
         def work(connection: Connection) -> None:
-            self._log.verify(connection)
-            projections.rebuild(connection, self._log)
+            with large_cache(connection):
+                projections.rebuild(connection, self._log, progress=log_progress)
 
         self._writer.run_job(work)
 

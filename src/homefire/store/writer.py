@@ -209,11 +209,10 @@ class Writer:
         next_tail = tail
         try:
             for event in append.events:
-                kind, payload = encode_event(event)
-                next_tail = self._log.add(connection, next_tail, at_s=at_s, kind=kind, payload=payload)
-                one = Recorded(next_tail.seq, at_s, event)
-                projections.apply(connection, one)
-                recorded.append(one)
+                encoded = encode_event(event)
+                next_tail, entry = self._log.add(connection, next_tail, at_s=at_s, encoded=encoded)
+                projections.apply(connection, encoded.event, entry)
+                recorded.append(Recorded(next_tail.seq, at_s, event))
         except driver.Error as error:
             if not is_refusal(error):
                 raise
