@@ -94,7 +94,10 @@ def canonical(parts: Iterable[Part]) -> Content:
 
 
 def text_of(content: Content) -> str:
-    """What is said in a content: its text parts, joined (`[erased]` where it was erased); not its reasoning, calls, results or attachments."""
+    """What is said in a content: its text parts, joined (`[erased]` where it was erased).
+
+    Not its reasoning, calls, results or attachments.
+    """
     if isinstance(content, str):
         return content
     return "".join(part.text for part in content if isinstance(part, Text | Erased))

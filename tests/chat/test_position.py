@@ -28,7 +28,7 @@ async def test_a_named_session_is_continued_with_all_that_was_said(tmp_path: Pat
         session = talk.store.sessions.get(first.session_id)
         assert session is not None
         assert session.num_turns == 2
-        assert len(talk.store.messages.list(first.session_id)) == 4
+        assert len(talk.store.messages.path(talk.last_turn().answer_message_id or "")) == 4
 
 
 async def test_a_client_that_sends_the_whole_conversation_continues_it(tmp_path: Path) -> None:

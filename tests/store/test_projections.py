@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from homefire.config.schema import StoreSettings
 from homefire.errors import Conflict, Forbidden, HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.store.digest import chain_all, root
 from homefire.store.events import Event
 from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.feedback import FeedbackGiven
@@ -20,9 +21,18 @@ from homefire.store.run_states import ALLOWED_MOVES
 from homefire.store.store import Store, open_store
 from homefire.types import Message
 from homefire.world import World
-from homefire.store.digest import chain_all, root
 from tests.store.samples import (
-    alias, dataset, ended, example, model, moved, msg, run, turn, version, whole_turn,
+    alias,
+    dataset,
+    ended,
+    example,
+    model,
+    moved,
+    msg,
+    run,
+    turn,
+    version,
+    whole_turn,
 )
 
 

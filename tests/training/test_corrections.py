@@ -39,9 +39,7 @@ def user(text: str) -> Message:
 
 def record_turn(store: Store, *messages: tuple[str, str], number: int = 1, trimmed: int = 0) -> str:
     """A turn whose whole conversation is new."""
-    recorded = [
-        Message(role, content) for role, content in messages
-    ]
+    recorded = [Message(role, content) for role, content in messages]
     answer = recorded.pop() if messages[-1][0] == "assistant" else None
     store.append_sync(
         TurnAsked(

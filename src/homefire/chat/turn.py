@@ -373,9 +373,7 @@ class Turns:
         error = failure if isinstance(failure, HomefireError) else HomefireError("Something went wrong.")
         turn.is_recording, turn.outcome = True, "failed"
         try:
-            await self._store.append(
-                ended_event(turn, "failed", error_code=error.code, error=str(error))
-            )
+            await self._store.append(ended_event(turn, "failed", error_code=error.code, error=str(error)))
         except HomefireError:
             log.exception("Turn %s failed (%s), and that could not be recorded.", turn.turn_id, error)
 

@@ -64,6 +64,8 @@ def check_store(
                 problems += _missing_manifests(connection, blobs)
             except HomefireError as error:
                 problems.append(error.message)
+            except driver.Error as error:
+                problems.append(f"The database cannot be read: {error}.")
         finally:
             connection.execute("COMMIT")
     if full:

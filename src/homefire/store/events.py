@@ -15,6 +15,7 @@ from homefire.store.nouns import (
     examples,
     feedback,
     keys,
+    losses,
     models,
     runs,
     versions,
@@ -38,6 +39,7 @@ Event = (
     | versions.VersionRemoved
     | versions.GateJudged
     | erasures.BodiesErased
+    | losses.EventsLost
 )
 
 NOUNS: tuple[Noun, ...] = (
@@ -51,5 +53,6 @@ NOUNS: tuple[Noun, ...] = (
     runs.NOUN,
     versions.NOUN,
     erasures.NOUN,
+    losses.NOUN,
 )
 """Every noun, in the order in which their tables are made and compared."""

@@ -23,7 +23,7 @@ import msgspec
 from homefire.errors import CorruptData, InvalidRequest
 from homefire.store.driver import Connection
 from homefire.store.events import Event
-from homefire.store.noun import MAX_BODIES, Entry, body_id, seq_of
+from homefire.store.noun import MAX_BODIES, Entry, Recent, body_id, seq_of
 from homefire.store.nouns.erasures import BodiesErased
 from homefire.store.packing import pack, unpack
 from homefire.store.sql import Row, Statement, Table
@@ -65,9 +65,7 @@ APPEND_ONLY_TRIGGERS: tuple[str, ...] = (
     "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
 )
 _insert = EVENTS.insert()
-_insert_body = Statement(
-    "INSERT INTO bodies (body, content, nonce) VALUES (:body, :content, :nonce)"
-)
+_insert_body = Statement("INSERT INTO bodies (body, content, nonce) VALUES (:body, :content, :nonce)")
 _body = Statement("SELECT content, nonce FROM bodies WHERE body = :body")
 _erase = Statement("UPDATE bodies SET content = :content, nonce = NULL, seal = :seal WHERE body = :body")
 _tail = Statement("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
@@ -78,7 +76,9 @@ _after = Statement(
 _bodies_of = Statement(
     "SELECT body, content, nonce, seal FROM bodies WHERE body >= :first AND body < :end ORDER BY body"
 )
-_contents_of = Statement("SELECT body, content FROM bodies WHERE body >= :first AND body < :end ORDER BY body")
+_contents_of = Statement(
+    "SELECT body, content FROM bodies WHERE body >= :first AND body < :end ORDER BY body"
+)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -143,8 +143,10 @@ class EventLog:
         self._random_bytes = random_bytes
         self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
-    def add(self, connection: Connection, tail: LogTail, *, at_s: float, encoded: Encoded) -> tuple[LogTail, Entry]:
-        """Write the event after `tail`; returns the new tail, and the entry its fold needs."""
+    def add(
+        self, connection: Connection, tail: LogTail, *, at_s: float, encoded: Encoded, recent: Recent
+    ) -> tuple[LogTail, Entry]:
+        """Write the event after `tail`; returns the new tail, and the entry its fold needs (with `recent`)."""
         seq = tail.seq + 1
         seals = []
         for place, content in enumerate(encoded.contents):
@@ -159,7 +161,7 @@ class EventLog:
         )
         if isinstance(encoded.event, BodiesErased):
             self._erase(connection, encoded.event.erased)
-        return LogTail(seq, row_hash), Entry(seq, at_s, encoded.contents)
+        return LogTail(seq, row_hash), Entry(seq, at_s, encoded.contents, recent)
 
     def tail(self, connection: Connection) -> LogTail:
         """The last row as the table has it."""
@@ -173,12 +175,19 @@ class EventLog:
 
     def read(self, connection: Connection, *, after_seq: int, limit: int) -> list[Recorded]:
         """Up to `limit` events after `after_seq`, oldest first, with their bodies."""
+        rows = _after.all(connection, {"after_seq": after_seq, "limit": limit})
+        contents: dict[int, list[bytes]] = {}
         recorded = []
-        for event, entry in self._entries(connection, after_seq=after_seq, limit=limit):
-            try:
-                recorded.append(Recorded(entry.seq, entry.at_s, event.join(entry.contents)))
-            except (msgspec.DecodeError, ValueError) as error:
-                raise _unreadable(entry.seq, error) from error
+        seq = after_seq
+        try:
+            for body, stored in _contents_of.all(connection, _span(rows)) if rows else ():
+                seq = seq_of(body)
+                contents.setdefault(seq, []).append(unpack(stored) if stored else b"")
+            for seq, at_s, stored, _ in rows:
+                event = self._decoder.decode(unpack(stored)).join(contents.get(seq, ()))
+                recorded.append(Recorded(seq, at_s, event))
+        except (ValueError, msgspec.DecodeError) as error:
+            raise _unreadable(seq, error) from error
         return recorded
 
     def replay(self, connection: Connection) -> Iterator[tuple[Event, Entry]]:
@@ -186,13 +195,13 @@ class EventLog:
 
         The chain is verified on the way: raises CorruptData naming the first row that does not fit.
         """
-        previous = LogTail(0, FIRST_HASH)
+        previous, recent = LogTail(0, FIRST_HASH), Recent()
         while rows := _after.all(connection, {"after_seq": previous.seq, "limit": BATCH_ROWS}):
             bodies = _bodies_by_event(connection, rows)
             for row in rows:
                 contents, seals = bodies.get(row[0], ((), ()))
                 payload, previous = _check_row(previous, row, seals)
-                yield self.decode(payload, seq=row[0]), Entry(row[0], row[1], contents)
+                yield self.decode(payload, seq=row[0]), Entry(row[0], row[1], contents, recent)
 
     def decode(self, payload: bytes, *, seq: int) -> Event:
         """The event of a row, without bodies. Raises CorruptData when it is not one that this program knows."""
@@ -216,19 +225,6 @@ class EventLog:
             for row in rows:
                 _, previous = _check_row(previous, row, bodies.get(row[0], ((), ()))[1])
         return previous
-
-    def _entries(self, connection: Connection, *, after_seq: int, limit: int) -> list[tuple[Event, Entry]]:
-        rows = _after.all(connection, {"after_seq": after_seq, "limit": limit})
-        contents: dict[int, list[bytes]] = {}
-        try:
-            for body, content in _contents_of.all(connection, _span(rows)) if rows else ():
-                contents.setdefault(seq_of(body), []).append(unpack(content) if content else b"")
-        except ValueError as error:
-            raise _unreadable(seq_of(body), error) from error
-        return [
-            (self.decode(_unpacked(payload, seq), seq=seq), Entry(seq, at_s, contents.get(seq, ())))
-            for seq, at_s, payload, _ in rows
-        ]
 
     def _erase(self, connection: Connection, bodies: Iterable[int]) -> None:
         for body in bodies:
@@ -263,6 +259,8 @@ def _bodies_by_event(
         except (ValueError, TypeError) as error:
             raise _changed(seq_of(body)) from error
         contents, seals = found.setdefault(seq_of(body), ([], []))
+        if body != body_id(seq_of(body), len(contents)):
+            raise _changed(seq_of(body))
         contents.append(content)
         seals.append(sealed)
     return found
@@ -288,13 +286,6 @@ def _changed(seq: int) -> CorruptData:
         f"Event {seq} of the log is not the one that was written after event {seq - 1}: one of them was changed.",
         seq=seq,
     )
-
-
-def _unpacked(payload: bytes, seq: int) -> bytes:
-    try:
-        return unpack(payload)
-    except ValueError as error:
-        raise _unreadable(seq, error) from error
 
 
 def _unreadable(seq: int, error: Exception) -> CorruptData:

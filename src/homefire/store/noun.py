@@ -23,6 +23,7 @@ from homefire.store.sql import Table
 from homefire.types import ERASED_TEXT
 
 MAX_BODIES = 1 << 20
+MAX_RECENT = 1000
 _PLACE_BITS = 20
 
 
@@ -70,10 +71,21 @@ class EventBase(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
         if not self.bodies:
             return self
         names = [name for name in self.bodies if getattr(self, name) is not None]
-        values = {
-            name: self.bodies[name].decode(data) for name, data in zip(names, contents, strict=True)
-        }
+        values = {name: self.bodies[name].decode(data) for name, data in zip(names, contents, strict=True)}
         return msgspec.structs.replace(self, **values)
+
+
+class Recent(dict[Any, Any]):
+    """Rows that folds wrote lately, under keys of their own, so that the next fold need not look them up.
+
+    It only repeats what the tables hold: whoever rolls back, or changes such rows otherwise, clears it.
+    """
+
+    def keep(self, key: Any, row: Any) -> None:
+        """Remember a row; all others go where there are too many."""
+        if len(self) >= MAX_RECENT:
+            self.clear()
+        self[key] = row
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -82,6 +94,7 @@ class Entry(msgspec.Struct, frozen=True):
     seq: int
     at_s: float
     contents: Sequence[bytes]
+    recent: Recent
 
     def body(self, place: int = 0) -> int:
         """The key of its body number `place`."""

@@ -18,8 +18,8 @@ _ID_DIGITS = 2 * ID_BYTES
 
 # What comes last is found cheapest. Words first, then what the skeletons of frequent events look like.
 _WORDS = (
-    "não uma para com que por mais como mas foi ao ele das tem seu sua ou ser quando muito há nos já está eu também só "
-    "pelo pela até isso ela entre era depois sem mesmo aos ter seus quem nas me esse eles você tinha foram essa num nem "
+    "não uma para com que por mais como mas foi ao ele das tem seu sua ou ser quando muito há nos já está eu também "
+    "pelo pela até isso ela entre era depois sem mesmo aos ter seus quem nas me esse eles você tinha foram essa num "
     "suas meu às minha numa pelos elas qual nós lhe deles essas esses pelas este dele um de os da em "
     "import return def class print self function const string number list data value error file code example "
     "however therefore because between through during before after without another something anything everything "
@@ -27,8 +27,8 @@ _WORDS = (
     "these those where while other first second using people because really never always little every still might "
     "thing things again under found right great small large world think make made know take come want look give find "
     "tell work call need feel become leave mean keep begin seem help show hear play turn start move live believe bring "
-    "happen write provide include continue learn change lead understand watch follow create speak read allow add spend "
-    "grow open walk offer remember love consider appear buy wait serve send expect build stay fall reach remain suggest "
+    "happen write provide include continue learn change lead understand watch follow speak read allow add spend "
+    "grow open walk offer remember love consider appear buy wait serve send expect stay fall reach remain suggest "
     "Please can you What is the Who Where When Why How do I does did was were has have had will with from this that "
     "they them then than some more most also only into over your you are not but for and the of to in it is a on as be "
     "at by an or if so we he she his her its our out up no yes one two three time day year way man water house. The "
@@ -47,7 +47,7 @@ _SKELETONS = (
     '"stop_reason":"length","role":"system"}{"message_id":"msg_","role":"tool"}anthropic"ollama"page"web"cli"'
     '{"kind":"turn.asked","turn_id":"turn_01","session_id":"ses_01","session_key":"principal/local/conversation/ses_01'
     '","principal":"local","channel":"openai","parent_message_id":null,"messages":[{"message_id":"msg_01","role":"user"'
-    '}],"requested_model":"default","served_model":"ember","served_digest":"sha256:","route_reason":"default → live → "}'
+    '}],"requested_model":"default","served_model":"ember","served_digest":"sha256:","route_reason":"default → "}'
     '{"kind":"turn.asked","turn_id":"turn_019","session_id":"ses_019","session_key":"principal/local/conversation/'
     'ses_019","principal":"local","channel":"api","parent_message_id":"msg_019","messages":[{"message_id":"msg_019",'
     '"role":"user"}],"requested_model":"default","served_model":"v0","served_digest":"sha256:","route_reason":""}'

@@ -41,9 +41,16 @@ def apply(connection: Connection, event: Event, entry: Entry) -> None:
 
 
 def create_tables(connection: Connection) -> None:
-    """Make every table and index."""
+    """Make every table, with the indexes that folds need."""
     for table in TABLES:
-        for definition in table.definitions():
+        for definition in table.fold_definitions():
+            connection.execute(definition)
+
+
+def create_read_indexes(connection: Connection) -> None:
+    """Make the other indexes."""
+    for table in TABLES:
+        for definition in table.read_definitions():
             connection.execute(definition)
 
 
@@ -62,17 +69,13 @@ def fold_all(
     connection: Connection, log: EventLog, *, source: Connection, progress: Progress = silent
 ) -> None:
     """Make the tables in `connection` and fold the log that `source` holds into them, verifying it."""
-    for table in TABLES:
-        for definition in table.fold_definitions():
-            connection.execute(definition)
+    create_tables(connection)
     num_events = log.tail(source).seq
     for event, entry in log.replay(source):
         apply(connection, event, entry)
         if entry.seq % PROGRESS_EVENTS == 0:
             progress(entry.seq, num_events)
-    for table in TABLES:
-        for definition in table.read_definitions():
-            connection.execute(definition)
+    create_read_indexes(connection)
 
 
 def fingerprint() -> str:

@@ -44,6 +44,7 @@ def create_schema(connection: Connection) -> None:
     for trigger in APPEND_ONLY_TRIGGERS:
         connection.execute(trigger)
     projections.create_tables(connection)
+    projections.create_read_indexes(connection)
     STATE.insert().run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
 

@@ -131,4 +131,10 @@ class AliasReader:
 def _shape(table: str) -> Shape[AliasRow]:
     # 1 and 0 are stored; as JSON they read `true` and `false`.
     is_rollback = f"CASE {table}.is_rollback WHEN 1 THEN 'true' ELSE 'false' END"
-    return Shape(AliasRow, table, json={"is_rollback": bool}, computed={"is_rollback": is_rollback}, bodies={"why": (TEXT, f"{table}.seq << 20")})
+    return Shape(
+        AliasRow,
+        table,
+        json={"is_rollback": bool},
+        computed={"is_rollback": is_rollback},
+        bodies={"why": (TEXT, f"{table}.seq << 20")},
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 
@@ -15,7 +15,7 @@ from homefire.errors import Conflict, Forbidden, NotFound
 from homefire.store import digest
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun
+from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun, Recent
 from homefire.store.packing import pack_id, unpack, unpack_id
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Row, Statement, Table
@@ -164,15 +164,18 @@ _turns = Table(
 """The key of a turn is the place of its `TurnAsked` in the log, `ended` that of its `TurnEnded`: what they say is read
 there."""
 _open_session = Statement(
-    f"{_sessions.insert().sql} ON CONFLICT (session_id) DO UPDATE SET num_turns = sessions.num_turns + 1, "
-    "seq = excluded.seq WHERE sessions.principal = excluded.principal RETURNING session"
+    f"{_sessions.insert().sql} ON CONFLICT (session_id) DO UPDATE SET seq = excluded.seq "
+    "WHERE sessions.principal = excluded.principal RETURNING session"
 )
-_continue_session = Statement("UPDATE sessions SET num_turns = num_turns + 1, seq = :seq WHERE session = :session")
-_move_tip = Statement("UPDATE sessions SET tip = :message WHERE session = :session")
+_count_turn = Statement(
+    "UPDATE sessions SET num_turns = num_turns + 1, tip = coalesce(:tip, tip), "
+    "seq = CASE WHEN seq < :turn THEN :turn ELSE seq END WHERE session = :session"
+)
 _insert_message = _messages.insert()
 _insert_turn = _turns.insert()
 _turn = Statement(
-    "SELECT turn, ended, turns.session, question, messages.digest FROM turns "
+    "SELECT turn, turns.session, question, messages.digest, sessions.session_id, principal, ended "
+    "FROM turns JOIN sessions ON sessions.session = turns.session "
     "LEFT JOIN messages ON messages.message = turns.question WHERE turn_id = :turn_id"
 )
 _end_turn = Statement("UPDATE turns SET answer = :answer, ended = :ended WHERE turn = :turn")
@@ -182,15 +185,25 @@ _place_of = Statement(
 )
 
 
+class _Asked(NamedTuple):
+    """A turn that is under way: its key, its session's, its question's, the digest up to there, and whose it is."""
+
+    turn: int
+    session: int
+    question: int | None
+    chain: bytes | None
+    session_id: str
+    principal: str
+
+
 def _asked(connection: Connection, event: TurnAsked, entry: Entry) -> None:
     parent: int | None = None
-    chain: bytes | None
     if event.parent_message_id is None:
-        session, chain = _open(connection, event, entry), digest.root(event.principal)
+        session = _open(connection, event, entry)
+        chain: bytes | None = digest.root(event.principal)
     else:
         parent = key_of(event.parent_message_id)
-        session, chain = _parent_of(connection, event, parent)
-        _continue_session.run(connection, {"session": session, "seq": entry.seq})
+        session, chain = _parent_of(connection, event, parent, entry.recent)
     for place, message in enumerate(event.messages):
         chain = _next_digest(chain, message, entry.contents[place])
         key = entry.body(place)
@@ -208,6 +221,9 @@ def _asked(connection: Connection, event: TurnAsked, entry: Entry) -> None:
             "verdict": None,
         },
     )
+    entry.recent.keep(
+        event.turn_id, _Asked(entry.seq, session, parent, chain, event.session_id, event.principal)
+    )
 
 
 def _next_digest(chain: bytes | None, message: Message, content: bytes) -> bytes | None:
@@ -216,22 +232,27 @@ def _next_digest(chain: bytes | None, message: Message, content: bytes) -> bytes
 
 
 def _ended(connection: Connection, event: TurnEnded, entry: Entry) -> None:
-    row = _turn.one(connection, {"turn_id": pack_id(event.turn_id, "turn")})
-    if row is None:
-        raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
-    turn, ended, session, question, chain = row
-    if ended is not None:
-        raise Conflict(f"Turn {event.turn_id} ended already.", turn_id=event.turn_id)
-    answer = event.answer
+    asked: _Asked = entry.recent.pop(event.turn_id, None) or _asked_turn(connection, event.turn_id)
+    answer, key = event.answer, None
     if answer is not None:
-        chain = _next_digest(chain, answer, entry.contents[0])
-        _add_message(connection, answer, session, key=entry.body(), parent=question, chain=chain)
-        if event.outcome != "failed":
-            _move_tip.run(connection, {"session": session, "message": entry.body()})
-    _end_turn.run(
-        connection,
-        {"turn": turn, "answer": entry.body() if answer is not None else None, "ended": entry.seq},
-    )
+        key = entry.body()
+        chain = _next_digest(asked.chain, answer, entry.contents[0])
+        _add_message(connection, answer, asked.session, key=key, parent=asked.question, chain=chain)
+        entry.recent.keep(key, (asked.session, asked.session_id, asked.principal, chain))
+    tip = key if event.outcome != "failed" else None
+    _count_turn.run(connection, {"session": asked.session, "turn": asked.turn, "tip": tip})
+    _end_turn.run(connection, {"turn": asked.turn, "answer": key, "ended": entry.seq})
+
+
+def _asked_turn(connection: Connection, turn_id: str) -> _Asked:
+    """A turn that is under way."""
+    row = _turn.one(connection, {"turn_id": pack_id(turn_id, "turn")})
+    if row is None:
+        raise NotFound(f"There is no turn {turn_id}.", turn_id=turn_id)
+    if row[-1] is not None:
+        raise Conflict(f"Turn {turn_id} ended already.", turn_id=turn_id)
+    turn, session, question, chain, session_id, principal, _ = row
+    return _Asked(turn, session, question, chain, unpack_id(session_id, "ses"), principal)
 
 
 def _add_message(
@@ -255,18 +276,23 @@ def _add_message(
     )
 
 
-def _parent_of(connection: Connection, event: TurnAsked, parent: int) -> tuple[int, bytes | None]:
+def _parent_of(
+    connection: Connection, event: TurnAsked, parent: int, recent: Recent
+) -> tuple[int, bytes | None]:
     """The session and digest of the message it continues. A turn continues only its own session."""
-    place = _place_of.one(connection, {"message": parent})
+    place = recent.get(parent)
     if place is None:
-        raise NotFound(
-            f"There is no message {event.parent_message_id} to continue.", message_id=event.parent_message_id
-        )
-    session, packed_session_id, principal, chain = place
+        row = _place_of.one(connection, {"message": parent})
+        if row is None:
+            raise NotFound(
+                f"There is no message {event.parent_message_id} to continue.",
+                message_id=event.parent_message_id,
+            )
+        place = (row[0], unpack_id(row[1], "ses"), *row[2:])
+    session, session_id, principal, chain = place
     if principal != event.principal:
         raise Forbidden("This conversation belongs to someone else.")
-    if packed_session_id != pack_id(event.session_id, "ses"):
-        session_id = unpack_id(packed_session_id, "ses")
+    if session_id != event.session_id:
         raise Conflict(
             f"Message {event.parent_message_id} is part of session {session_id}, not of {event.session_id}.",
             message_id=event.parent_message_id,
@@ -289,7 +315,7 @@ def _open(connection: Connection, event: TurnAsked, entry: Entry) -> int:
             "title": title,
             "title_message": None if place is None else entry.body(place),
             "tip": None,
-            "num_turns": 1,
+            "num_turns": 0,
             "seq": entry.seq,
         },
     )
@@ -313,7 +339,10 @@ NOUN = Noun((_sessions, _messages, _turns), {TurnAsked: _asked, TurnEnded: _ende
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One conversation. `tip_message_id` is its newest answer, from which it continues; None before the first."""
+    """One conversation. `tip_message_id` is its newest answer, from which it continues; None before the first.
+
+    `num_turns` and `seq` count turns that ended; one that is under way is in `turns` alone.
+    """
 
     session_id: str
     key: str
@@ -461,7 +490,7 @@ _TURN = (
     "(turns.ended << 20) + (CASE WHEN turns.answer IS NULL THEN 0 ELSE 1 END)) "
     "FROM turns JOIN events AS asked ON asked.seq = turns.turn LEFT JOIN events AS ended ON ended.seq = turns.ended "
 )
-_get_turn = Statement(f"{_TURN} WHERE turns.turn_id = :turn_id")
+_one_turn = Statement(f"{_TURN} WHERE turns.turn_id = :turn_id")
 _turns_of = Statement(
     f"{_TURN} JOIN sessions ON sessions.session = turns.session WHERE sessions.session_id = :session_id "
     "ORDER BY turns.turn"
@@ -476,22 +505,23 @@ class TurnReader:
 
     def __init__(self, connections: ReadConnections) -> None:
         self._connections = connections
+        self._get, self._list, self._under_way = _one_turn, _turns_of, _turns_under_way
 
     def get(self, turn_id: str) -> TurnRow | None:
         with self._connections.use() as connection:
-            row = _get_turn.one(connection, {"turn_id": pack_id(turn_id, "turn")})
+            row = self._get.one(connection, {"turn_id": pack_id(turn_id, "turn")})
         return None if row is None else _turn_row(row)
 
     def under_way(self) -> list[TurnRow]:
         """Turns that were asked and have not ended; after a start: those that the last server left."""
         with self._connections.use() as connection:
-            rows = _turns_under_way.all(connection)
+            rows = self._under_way.all(connection)
         return [_turn_row(row) for row in rows]
 
     def list(self, session_id: str) -> list[TurnRow]:
         """All turns of a session, oldest first."""
         with self._connections.use() as connection:
-            rows = _turns_of.all(connection, {"session_id": pack_id(session_id, "ses")})
+            rows = self._list.all(connection, {"session_id": pack_id(session_id, "ses")})
         return [_turn_row(row) for row in rows]
 
 

@@ -47,7 +47,8 @@ _one = Statement("SELECT dataset_id, name, created_at_s FROM datasets WHERE data
 def _created(connection: Connection, event: DatasetCreated, entry: Entry) -> None:
     """The same dataset again is the same dataset: only its place in the log moves on."""
     _put.run(
-        connection, {"dataset_id": event.dataset_id, "name": event.name, "created_at_s": entry.at_s, "seq": entry.seq}
+        connection,
+        {"dataset_id": event.dataset_id, "name": event.name, "created_at_s": entry.at_s, "seq": entry.seq},
     )
     known = tuple(row[0] for row in _member_ids.all(connection, {"dataset_id": event.dataset_id}))
     if known:

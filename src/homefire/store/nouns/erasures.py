@@ -47,9 +47,7 @@ _turns_of = Statement("SELECT turn, ended FROM turns WHERE session = :session")
 _forget_digests = Statement(
     "UPDATE messages SET digest = NULL WHERE message >= :first AND message < :end AND digest IS NOT NULL"
 )
-_forget_title = Statement(
-    "UPDATE sessions SET title = '' WHERE session = :session AND title_message = :body"
-)
+_forget_title = Statement("UPDATE sessions SET title = '' WHERE session = :session AND title_message = :body")
 _forget_prompt = Statement("UPDATE examples SET prompt_digest = NULL WHERE seq = :seq")
 _supersede = Statement("UPDATE examples SET superseded_by = :by WHERE example_id = :example_id")
 
@@ -67,6 +65,7 @@ def _bodies_erased(connection: Connection, event: BodiesErased, entry: Entry) ->
         },
     )
     first_erased: dict[int, int] = {}
+    entry.recent.clear()
     for body in event.erased:
         _mark.run(connection, {"body": body, "seq": entry.seq})
         _forget_prompt.run(connection, {"seq": seq_of(body)})

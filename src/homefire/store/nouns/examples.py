@@ -16,7 +16,6 @@ from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
 from homefire.types import Erased, Message
 
-
 ERASED = (Message("user", (Erased(),)), Message("assistant", (Erased(),)))
 """What is read of an example that was erased."""
 MESSAGES = BodyKind(tuple[Message, ...], (), ERASED)
