@@ -92,7 +92,8 @@ class SQLiteBackend(Backend):
         return {name for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
 
     def unlock_log(self) -> None:
-        self.execute("DROP TRIGGER events_are_never_edited", "DROP TRIGGER events_are_never_deleted")
+        triggers = self.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+        self.execute(*(f"DROP TRIGGER {name}" for (name,) in triggers))
 
 
 _schemas = itertools.count(1)
@@ -134,10 +135,7 @@ class PostgresBackend(Backend):
         }
 
     def unlock_log(self) -> None:
-        self.execute(
-            "DROP TRIGGER events_are_never_edited ON events",
-            "DROP TRIGGER events_are_never_deleted ON events",
-        )
+        self.execute("ALTER TABLE events DISABLE TRIGGER ALL", "ALTER TABLE bodies DISABLE TRIGGER ALL")
 
     def remove(self) -> None:
         with self.server.connect() as connection:

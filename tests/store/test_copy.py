@@ -51,7 +51,7 @@ def seen(store: Store) -> Any:
     """What readers see of it."""
     return (
         store.events(limit=10_000),
-        store.messages.list("s1"),
+        [store.messages.path(row.tip_message_id or "") for row in store.sessions.list("local")],
         store.turns.get("turn-7"),
         store.aliases.list(),
         store.runs.list(),
@@ -78,7 +78,7 @@ def test_a_home_moves_to_postgresql_and_back(filled: Home, place: PostgresBacken
 
 
 def test_nothing_is_copied_over_what_is_there(filled: Home, place: PostgresBackend) -> None:
-    with opened(filled, place.url) as store:
+    with opened(Home(filled.root.with_name("other")), place.url) as store:
         store.append_sync(turn("1"))
     before = place.contents()
     with pytest.raises(Conflict, match="holds 1 events already"):

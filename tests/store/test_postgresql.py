@@ -32,7 +32,6 @@ from homefire.store import projections
 from homefire.store.database import choose_database
 from homefire.store.driver import Connection
 from homefire.store.events import Event
-from homefire.store.log import EventLog
 from homefire.store.postgresql import PostgreSQL, column_type
 from homefire.store.postgresql_connection import PostgresConnection, translate
 from homefire.store.store import Store, open_store
@@ -114,7 +113,7 @@ def test_named_parameters_become_numbers(sql: str, expected: tuple[str, tuple[st
 
 
 def test_types_are_those_of_the_server() -> None:
-    assert column_type("INTEGER PRIMARY KEY AUTOINCREMENT") == "BIGINT PRIMARY KEY"
+    assert column_type("INTEGER PRIMARY KEY") == "BIGINT PRIMARY KEY"
     assert column_type("TEXT NOT NULL UNIQUE") == 'TEXT COLLATE "C" NOT NULL UNIQUE'
     assert column_type("REAL") == "DOUBLE PRECISION"
     assert column_type("BLOB NOT NULL") == "BYTEA NOT NULL"
@@ -362,13 +361,13 @@ class LosesCommit:
         self.num_left = 0
         commit = PostgreSQL.commit
 
-        def lose(database: PostgreSQL, connection: Connection, *, last_seq: int | None = None) -> None:
+        def lose(database: PostgreSQL, connection: Connection) -> None:
             if not self.num_left:
-                commit(database, connection, last_seq=last_seq)
+                commit(database, connection)
                 return
             self.num_left -= 1
             if after:
-                commit(database, connection, last_seq=last_seq)
+                commit(database, connection)
             connection.close()
             raise psycopg.OperationalError("server closed the connection unexpectedly")
 
@@ -402,7 +401,7 @@ def test_planted_bug_an_outcome_that_is_guessed_is_noticed(
     place: PostgresBackend, open_at: Open, monkeypatch: pytest.MonkeyPatch, after: bool, guess: bool
 ) -> None:
     losses = LosesCommit(monkeypatch, after=after)
-    monkeypatch.setattr(EventLog, "holds", lambda self, connection, tail: guess)
+    monkeypatch.setattr("homefire.store.reconnect._has", lambda connection, log, last: guess)
     store = open_at(place.url)
     with pytest.raises((AssertionError, HomefireError)):
         assert recorded_after_lost_commits(store, losses) == EACH_ONCE
@@ -522,9 +521,10 @@ def test_planted_bug_acknowledging_before_the_commit_is_noticed(
         if not connection.in_transaction:
             begin(self, connection, is_new=is_new)
 
-    def commit_seldom(self: PostgreSQL, connection: Connection, *, last_seq: int | None = None) -> None:
-        if last_seq is None or next(num_commits) % 50 == 0:
-            commit(self, connection, last_seq=last_seq)
+    def commit_seldom(self: PostgreSQL, connection: Connection) -> None:
+        number = next(num_commits)
+        if number <= 3 or number % 50 == 0:
+            commit(self, connection)
 
     monkeypatch.setattr(PostgreSQL, "begin", begin_once)
     monkeypatch.setattr(PostgreSQL, "commit", commit_seldom)
@@ -554,10 +554,9 @@ def test_both_databases_say_and_hold_the_same_whatever_happens(
 ) -> None:
     place = PostgresBackend(postgres)
     folder = tmp_path_factory.mktemp("homes")
-    world = World(clock=StandingClock())
     with (
-        open_store(Home(folder / "one"), StoreSettings(reserve_bytes=0), world) as one,
-        open_store(Home(folder / "other"), StoreSettings(url=place.url), world) as other,
+        open_store(Home(folder / "one"), StoreSettings(reserve_bytes=0), SameWorld()) as one,
+        open_store(Home(folder / "other"), StoreSettings(url=place.url), SameWorld()) as other,
     ):
         for events in calls:
             assert answer(one, events) == answer(other, events)
@@ -569,9 +568,17 @@ def test_both_databases_say_and_hold_the_same_whatever_happens(
     place.remove()
 
 
-class StandingClock:
-    """The same time for both."""
+class SameWorld(World):
+    """The same time for both databases, and the same nonces."""
 
+    def __init__(self) -> None:
+        super().__init__(clock=StandingClock())
+
+    def random_bytes(self, num_bytes: int) -> bytes:
+        return bytes(range(num_bytes))
+
+
+class StandingClock:
     def now_s(self) -> float:
         return 1795293160.25
 

@@ -24,12 +24,12 @@ from homefire.store.database import Database
 from homefire.store.driver import driver
 from homefire.store.fence import Fence
 from homefire.store.lock import lock_holder
-from homefire.store.nouns.conversations import RecordedMessage
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.sqlite import SQLite
 from homefire.store.store import Store
 from homefire.store.subscription import Subscription
+from homefire.types import Message
 from homefire.world import World
 from tests.store.backends import Backend
 from tests.store.conftest import Opener
@@ -291,9 +291,12 @@ def test_another_programs_lock_is_waited_for_then_named(home: Home, open_here: O
 
 
 def test_nul_in_what_people_say_is_kept(store: Store) -> None:
-    said = (RecordedMessage("q", "user", "zero \0 \ufffd \\u0000 one", "digest"),)
+    said = (Message("user", "zero \0 \ufffd \\u0000 one"),)
     store.append_sync(turn("1", messages=said))
-    (row,) = store.messages.list("s1")
+    question = store.turns.list("s1")[0].user_message_id
+    assert question is not None
+    row = store.messages.get(question)
+    assert row is not None
     assert row.content == "zero \0 \ufffd \\u0000 one"
     session = store.sessions.get("s1")
     assert session is not None

@@ -57,7 +57,6 @@ def check_store(
             problems += connections.database.integrity_problems(connection, limit=MAX_PROBLEMS)
             num_events = log.tail(connection).seq
             try:
-                log.verify(connection)
                 num_rows, differences = _compare_projections(
                     home, connection, log, database=connections.database
                 )
@@ -65,6 +64,8 @@ def check_store(
                 problems += _missing_manifests(connection, blobs)
             except HomefireError as error:
                 problems.append(error.message)
+            except connections.database.Error as error:
+                problems.append(f"The database cannot be read: {error}.")
         finally:
             connection.execute("COMMIT")
     if full:

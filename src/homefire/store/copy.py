@@ -50,7 +50,7 @@ def copy_store(home: Home, source: Database, target: Database, world: World) -> 
 def _copy(
     home: Home, world: World, *, source: Database, reading: Connection, target: Database, writing: Connection
 ) -> int:
-    source_log, log = EventLog(counter=source.counter), EventLog(counter=target.counter)
+    log = EventLog(world.random_bytes)
     ensure_schema(writing, home, world, log=log, database=target)
     if (there := log.tail(writing).seq) > 0:
         raise Conflict(
@@ -60,15 +60,14 @@ def _copy(
         )
     source.begin_snapshot(reading)
     try:
-        last = source_log.verify(reading)
-        with transaction(writing, target):
+        last = log.verify(reading)
+        with target.bulk(writing), transaction(writing, target):
             for table in LOG_CONTENT:
                 names = ", ".join(table.columns)
                 rows = source.stream(
                     reading, f"SELECT {names} FROM {table.name} ORDER BY {', '.join(table.key)}"
                 )
                 target.load(writing, table, rows)
-            target.count_events(writing, last.seq)
             _compare(log.verify(writing), last, target)
             projections.rebuild(writing, log, database=target, home=home)
     finally:

@@ -2,7 +2,7 @@
 
 Everything else in `store/` is written once, in SQL that both understand. A `Database` opens connections, begins and
 ends the transactions of the one writer, says what an error means, and has the few statements that differ: column
-types, the triggers that keep the log append-only, the count of events ever made, its own integrity check.
+types, the triggers that keep the log append-only, its own integrity check.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from homefire.config.schema import StoreSettings
 from homefire.config.secrets import load_database_password
@@ -33,8 +34,6 @@ class Database(ABC):
     """Which one it is, for people; never with a password."""
     Error: type[Exception]
     """What its connections raise."""
-    counter: str
-    """A query for the number of events ever made."""
     has_checkpoints = False
     """Whether the writer moves a write-ahead log into the database between batches (a server does so itself)."""
     folds_in_place = True
@@ -67,12 +66,16 @@ class Database(ABC):
         """Begin a transaction that keeps every other writer out until it ends. `is_new`: there is no table yet."""
 
     @abstractmethod
-    def commit(self, connection: Connection, *, last_seq: int | None = None) -> None:
-        """Commit, flushed. `last_seq`: the log's newest event, for the count of events ever made."""
+    def settle(self, connection: Connection) -> None:
+        """See that every statement so far was done. Raises the error of the first that was not."""
 
     @abstractmethod
-    def count_events(self, connection: Connection, last_seq: int) -> None:
-        """Note the number of events ever made, in the running transaction, where the database does not count them."""
+    def commit(self, connection: Connection) -> None:
+        """Commit, flushed."""
+
+    def bulk(self, connection: Connection) -> AbstractContextManager[None]:
+        """Around a transaction that writes much."""
+        return nullcontext()
 
     @abstractmethod
     def begin_snapshot(self, connection: Connection) -> None:
@@ -86,9 +89,13 @@ class Database(ABC):
         """The statements that make a table and its indexes."""
         return table.definitions()
 
+    def fold_definitions(self, table: Table) -> Sequence[str]:
+        """Those of the table and of the indexes that folds need."""
+        return table.fold_definitions()
+
     @abstractmethod
     def log_definitions(self) -> Sequence[str]:
-        """What keeps the log append-only, and counts it."""
+        """What keeps the log append-only."""
 
     @abstractmethod
     def table_names(self, connection: Connection) -> set[str]:

@@ -10,6 +10,7 @@ refused). Costs a round trip a statement; a read stops the event loop for one, a
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -65,7 +66,7 @@ _STATES: dict[str, Failure] = {
 """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _tables = Statement(
     "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() "
-    "AND tablename <> 'events_made' AND tablename NOT LIKE '%before_revision_%'"
+    "AND tablename NOT LIKE '%before_revision_%'"
 )
 _holder = Statement(
     "SELECT activity.pid, coalesce(activity.client_addr::text, 'this machine'), activity.application_name "
@@ -80,7 +81,6 @@ class PostgreSQL(Database):
 
     name = "PostgreSQL"
     Error = psycopg.Error
-    counter = "SELECT num FROM events_made"
     folds_in_place = False
     is_remote = True
 
@@ -177,16 +177,16 @@ class PostgreSQL(Database):
         connection.execute("BEGIN" if is_new else "BEGIN; LOCK TABLE fence IN EXCLUSIVE MODE")
         connection.defer()
 
-    def commit(self, connection: Connection, *, last_seq: int | None = None) -> None:
-        """One round trip. A commit that became a rollback (the server answers so, without an error) is an error."""
+    def settle(self, connection: Connection) -> None:
         assert isinstance(connection, PostgresConnection)
-        count = "" if last_seq is None else f"UPDATE events_made SET num = {int(last_seq)}; "
-        said = connection.end(f"{count}COMMIT")
+        connection.send_deferred()
+
+    def commit(self, connection: Connection) -> None:
+        """A commit that became a rollback (the server answers so, without an error) is an error."""
+        assert isinstance(connection, PostgresConnection)
+        said = connection.end("COMMIT")
         if said != "COMMIT":
             raise psycopg.errors.InFailedSqlTransaction(f"the server answered {said} to COMMIT")
-
-    def count_events(self, connection: Connection, last_seq: int) -> None:
-        connection.execute(f"UPDATE events_made SET num = {int(last_seq)}")
 
     def begin_snapshot(self, connection: Connection) -> None:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0")
@@ -200,20 +200,26 @@ class PostgreSQL(Database):
         connection.copy_in(table.name, tuple(table.columns), rows)
 
     def definitions(self, table: Table) -> Sequence[str]:
-        """64-bit numbers, and texts that are ordered by their bytes, as on SQLite."""
-        columns = {name: column_type(definition) for name, definition in table.columns.items()}
-        return Table(table.name, columns, key=table.key, indexes=table.indexes).definitions()
+        return _as_here(table).definitions()
+
+    def fold_definitions(self, table: Table) -> Sequence[str]:
+        return _as_here(table).fold_definitions()
 
     def log_definitions(self) -> Sequence[str]:
         return (
-            "CREATE TABLE events_made (num BIGINT NOT NULL)",
-            "INSERT INTO events_made (num) VALUES (0)",
-            "CREATE OR REPLACE FUNCTION events_are_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "CREATE OR REPLACE FUNCTION log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION 'the event log is append-only'; END $$",
             "CREATE TRIGGER events_are_never_edited BEFORE UPDATE OR DELETE ON events "
-            "FOR EACH ROW EXECUTE FUNCTION events_are_append_only()",
+            "FOR EACH ROW EXECUTE FUNCTION log_is_append_only()",
             "CREATE TRIGGER events_are_never_deleted BEFORE TRUNCATE ON events "
-            "FOR EACH STATEMENT EXECUTE FUNCTION events_are_append_only()",
+            "FOR EACH STATEMENT EXECUTE FUNCTION log_is_append_only()",
+            "CREATE TRIGGER bodies_are_only_erased BEFORE UPDATE ON bodies FOR EACH ROW "
+            "WHEN (length(NEW.content) > 0 OR NEW.seal IS NULL OR NEW.body <> OLD.body) "
+            "EXECUTE FUNCTION log_is_append_only()",
+            "CREATE TRIGGER bodies_are_never_deleted BEFORE DELETE ON bodies "
+            "FOR EACH ROW EXECUTE FUNCTION log_is_append_only()",
+            "CREATE TRIGGER bodies_are_never_emptied BEFORE TRUNCATE ON bodies "
+            "FOR EACH STATEMENT EXECUTE FUNCTION log_is_append_only()",
         )
 
     def table_names(self, connection: Connection) -> set[str]:
@@ -224,8 +230,9 @@ class PostgreSQL(Database):
     ) -> None:
         """The log as a table beside it, where the log is to change: the other tables are made again from it."""
         if is_log_changed:
-            copy = f"events_before_revision_{revision + 1}"
-            connection.execute(f"DROP TABLE IF EXISTS {copy}; CREATE TABLE {copy} AS TABLE events")
+            for name in ("events", "bodies"):
+                copy = f"{name}_before_revision_{revision + 1}"
+                connection.execute(f"DROP TABLE IF EXISTS {copy}; CREATE TABLE {copy} AS TABLE {name}")
 
     def check_quickly(self, connection: Connection) -> None:
         """Nothing of the server's files can be seen from here; measures how far away it is instead."""
@@ -301,10 +308,15 @@ def _application(purpose: str) -> str:
     return f"homefire {purpose} {os.getpid()} {socket.gethostname()}"[:63]
 
 
+def _as_here(table: Table) -> Table:
+    """64-bit numbers, and texts that are ordered by their bytes, as on SQLite."""
+    columns = {name: column_type(definition) for name, definition in table.columns.items()}
+    return dataclasses.replace(table, columns=columns)
+
+
 def column_type(definition: str) -> str:
     """A column's type and constraints as PostgreSQL writes them."""
     first, _, rest = definition.partition(" ")
-    rest = rest.replace("AUTOINCREMENT", "").strip()
     return f"{_TYPES.get(first, first)} {rest}".strip()
 
 

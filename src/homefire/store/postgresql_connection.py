@@ -100,7 +100,7 @@ class PostgresConnection:
 
     @property
     def in_transaction(self) -> bool:
-        return self._connection.info.transaction_status in (
+        return self._defers or self._connection.info.transaction_status in (
             pq.TransactionStatus.INTRANS,
             pq.TransactionStatus.INERROR,
         )
@@ -137,7 +137,7 @@ class PostgresConnection:
     def defer(self) -> None:
         """From here to the end of the transaction, send a statement only when an outcome is looked at.
 
-        An error then comes with a later statement, at the latest with the end of the savepoint or transaction.
+        An error then comes with a later statement, at the latest with `send_deferred` or the end.
         """
         self._defers = True
 
@@ -203,8 +203,6 @@ class PostgresConnection:
         query, names = self._translate(sql)
         cursor: psycopg.RawCursor[Row] = self._connection.cursor()  # type: ignore[assignment]
         cursor.execute(query, [parameters[name] for name in names])
-        if sql.startswith("RELEASE"):
-            self.send_deferred()
         return _Deferred(self, cursor)
 
     def _roll_back(self, sql: str) -> Cursor:

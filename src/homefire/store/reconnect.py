@@ -38,7 +38,7 @@ def find_out(database: Database, *, fence: Fence, log: EventLog, last: LogTail) 
     except HomeInUse:
         return _superseded(database, fence=fence, log=log, last=last)
     try:
-        is_recorded = log.holds(connection, last)
+        is_recorded = _has(connection, log, last)
         fence.check(connection)
     except StoreFenced as fenced:
         connection.close()
@@ -49,11 +49,15 @@ def find_out(database: Database, *, fence: Fence, log: EventLog, last: LogTail) 
     return Standing(connection, is_recorded)
 
 
+def _has(connection: Connection, log: EventLog, last: LogTail) -> bool:
+    return last.seq == 0 or log.hash_of(connection, last.seq) == last.hash
+
+
 def _superseded(database: Database, *, fence: Fence, log: EventLog, last: LogTail) -> Standing:
     """Another process has the lock: once it has raised the epoch, this one is over."""
     connection = database.open_reader()
     try:
-        is_recorded = log.holds(connection, last)
+        is_recorded = _has(connection, log, last)
         try:
             fence.check(connection)
         except StoreFenced as fenced:

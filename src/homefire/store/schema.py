@@ -18,17 +18,18 @@ from homefire.store import projections
 from homefire.store.database import Database
 from homefire.store.driver import Connection
 from homefire.store.fence import FENCE
-from homefire.store.log import EVENTS, EventLog
+from homefire.store.log import BODIES, EVENTS, EventLog
 from homefire.store.sql import Statement, Table
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
 STATE = Table("schema_state", {"log_revision": "INTEGER NOT NULL", "projections": "TEXT NOT NULL"}, key=())
-LOG_REVISION = 1
+LOG_REVISION = 2
+OLDEST_READABLE = 2
 LOG_STEPS: Mapping[int, Callable[[Connection], None]] = {}
 """From a revision of the log to what brings it to the next one."""
-LOG_CONTENT = (EVENTS,)
+LOG_CONTENT = (EVENTS, BODIES)
 """The tables of the log itself: what a copy takes along."""
 _LOG_TABLES = (*LOG_CONTENT, FENCE, STATE)
 _read_state = Statement("SELECT log_revision, projections FROM schema_state")
@@ -43,6 +44,7 @@ def create_schema(connection: Connection, database: Database) -> None:
     for definition in database.log_definitions():
         connection.execute(definition)
     projections.create_tables(connection, database)
+    projections.create_read_indexes(connection)
     STATE.insert().run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
 
@@ -63,13 +65,10 @@ def ensure_schema(
         return
     logger.warning("the tables of %s are rebuilt from the log", database.where)
     database.keep_copy(connection, home, world, revision=revision, is_log_changed=revision < LOG_REVISION)
-    with transaction(connection, database):
+    with database.bulk(connection), transaction(connection, database):
         for number in range(revision, LOG_REVISION):
             LOG_STEPS[number](connection)
-        for name in names - {table.name for table in _LOG_TABLES}:
-            connection.execute(f'DROP TABLE "{name}"')
-        projections.create_tables(connection, database)
-        projections.fill(connection, log, database=database, home=home)
+        projections.rebuild(connection, log, database=database, home=home, progress=log_progress)
         _set_state.run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
 
@@ -102,7 +101,20 @@ def _state(connection: Connection, database: Database, names: set[str]) -> tuple
             revision=revision,
             newest=LOG_REVISION,
         )
+    if revision < OLDEST_READABLE:
+        raise StoreError(
+            f"The log in {database.where} has revision {revision}, of before Homefire could erase; this program reads "
+            f"{OLDEST_READABLE} and later.",
+            hint="Choose another home with HOMEFIRE_HOME, or move this one away and begin anew.",
+            revision=revision,
+            oldest=OLDEST_READABLE,
+        )
     return revision, fingerprint
+
+
+def log_progress(num_folded: int, num_events: int) -> None:
+    """A line in the log."""
+    logger.warning("rebuilding: %s of %s events", f"{num_folded:,}", f"{num_events:,}")
 
 
 @contextlib.contextmanager

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from concurrent.futures import Future
+from pathlib import Path
 
 from homefire.config.schema import StoreSettings
-from homefire.errors import StoreError
+from homefire.errors import CorruptData, StoreError
 from homefire.home import Home
 from homefire.store import projections
 from homefire.store.blobs import BlobStore
@@ -28,15 +30,18 @@ from homefire.store.log import EventLog, Recorded
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
+from homefire.store.nouns.erasures import ErasureReader
 from homefire.store.nouns.examples import ExampleReader
 from homefire.store.nouns.feedback import FeedbackReader
 from homefire.store.nouns.keys import KeyReader
+from homefire.store.nouns.losses import EventsLost, LossReader
 from homefire.store.nouns.models import ModelReader
 from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
-from homefire.store.schema import ensure_schema, transaction
+from homefire.store.schema import ensure_schema, log_progress, transaction
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
+from homefire.store.witness import Reading, Witness, read_witness
 from homefire.store.writer import Append, Writer
 from homefire.world import World
 
@@ -74,7 +79,7 @@ class Store:
         self.world = world
         self.blobs = BlobStore(home.blobs, world)
         self._lock = lock
-        self._log = EventLog(counter=database.counter)
+        self._log = EventLog(world.random_bytes)
         warning = None if database.is_remote else wal_reset_warning(driver.sqlite_version)
         if warning is not None:
             logger.warning(warning)
@@ -92,6 +97,8 @@ class Store:
         self.feedback = FeedbackReader(self._connections)
         self.examples = ExampleReader(self._connections)
         self.datasets = DatasetReader(self._connections)
+        self.erasures = ErasureReader(self._connections)
+        self.losses = LossReader(self._connections)
         self.runs = RunReader(self._connections)
         self.versions = VersionReader(self._connections)
         self.aliases = AliasReader(self._connections)
@@ -156,14 +163,16 @@ class Store:
         )
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the log, in one transaction; appends wait meanwhile.
+        """Make every table anew from the log, in one transaction: reads go on, appends wait.
 
         Raises CorruptData, and changes nothing, when the log itself is damaged.
         """
 
         def work(connection: Connection) -> None:
-            self._log.verify(connection)
-            projections.rebuild(connection, self._log, database=self.database, home=self.home)
+            with self.database.bulk(connection):
+                projections.rebuild(
+                    connection, self._log, database=self.database, home=self.home, progress=log_progress
+                )
 
         self._writer.run_job(work)
 
@@ -182,8 +191,12 @@ class Store:
 
     def _start(self, connection: Connection, settings: StoreSettings) -> Writer:
         fence = Fence()
+        found = read_witness(self.home.witness)
         try:
+            self._check_not_gone(connection, found)
             ensure_schema(connection, self.home, self.world, log=self._log, database=self.database)
+            # Before anything is written: that would overwrite what can be saved of the write-ahead log.
+            loss = self._find_loss(connection, found)
             self.database.check_quickly(connection)
             self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
             with transaction(connection, self.database):
@@ -191,9 +204,10 @@ class Store:
         except self.database.Error as error:
             failure = self.database.failure_of(error)
             raise (to_reading_error if failure == "corrupt" else to_homefire_error)(failure, error) from error
+        witness = Witness(self.home.witness)
         self.world.files.fsync_directory(self.home.root)
         self.blobs.discard_temporaries()
-        return Writer(
+        writer = Writer(
             connection,
             home=self.home,
             world=self.world,
@@ -204,7 +218,60 @@ class Store:
             patience_s=settings.busy_timeout_ms / 1000,
             group_commit_max=settings.group_commit_max,
             reserve_bytes=settings.reserve_bytes,
+            witness=witness,
         )
+        if loss is not None:
+            waiter: Future[tuple[Recorded, ...]] = Future()
+            writer.submit(Append((loss,), waiter))
+            waiter.result()
+        return writer
+
+    def _check_not_gone(self, connection: Connection, found: Reading) -> None:
+        """Refuse to begin anew where there was a log."""
+        if found.tail is not None and not self.database.table_names(connection):
+            raise CorruptData(
+                f"The database {self.database.where} is gone or empty, and {found.tail.seq} events were recorded.",
+                hint="Restore it from a backup, or name the right one in store.url; to begin anew without them, "
+                f"delete {self.home.witness}.",
+                path=self.database.where,
+                num_events=found.tail.seq,
+            )
+
+    def _find_loss(self, connection: Connection, found: Reading) -> EventsLost | None:
+        """What the witness knows and the log does not have; said in the log of the server, and then recorded."""
+        if found.is_damaged:
+            logger.error("%s cannot be read: whether the log lost its end is not known.", self.home.witness)
+        tail, witnessed = self._log.tail(connection), found.tail
+        if witnessed is None or self._log.hash_of(connection, witnessed.seq) == witnessed.hash:
+            return None
+        copy = self._keep_wal()
+        logger.critical(
+            "The log ends at event %d, and event %d was recorded%s: %s. "
+            "The write-ahead log was damaged, or the database was replaced by an older one.%s",
+            tail.seq,
+            witnessed.seq,
+            "" if witnessed.seq > tail.seq else " as another one",
+            f"{witnessed.seq - tail.seq} acknowledged events are lost"
+            if witnessed.seq > tail.seq
+            else "acknowledged events were lost",
+            f" What is left of it was copied to {copy}." if copy else "",
+        )
+        return EventsLost(last_seq=tail.seq, witnessed_seq=witnessed.seq)
+
+    def _keep_wal(self) -> Path | None:
+        """A copy of the write-ahead log for whoever wants to look what can be saved; None where there is none."""
+        if self.database.is_remote:
+            return None
+        wal = self.home.database.with_name(f"{self.home.database.name}-wal")
+        copy = self.home.backups / f"{wal.name}-{self.world.new_id('damaged')}"
+        try:
+            if not wal.stat().st_size:
+                return None
+            shutil.copyfile(wal, copy)
+        except OSError as error:
+            logger.warning("%s cannot be copied: %s", wal, error)
+            return None
+        return copy
 
     def _on_lost(self) -> None:
         self._writer.probe()

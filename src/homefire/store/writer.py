@@ -25,6 +25,7 @@ from homefire.store import projections
 from homefire.store.connections import ReadConnections
 from homefire.store.database import Database
 from homefire.store.driver import Connection
+from homefire.store.durable import os_error_to_store_error
 from homefire.store.events import Event
 from homefire.store.failures import (
     REFUSALS,
@@ -36,6 +37,7 @@ from homefire.store.failures import (
 )
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
+from homefire.store.noun import Recent
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.conversations import TurnEnded
 from homefire.store.nouns.keys import KeyRevoked
@@ -44,6 +46,7 @@ from homefire.store.nouns.runs import RunMoved
 from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.reconnect import FIRST_PAUSE_S, LONGEST_PAUSE_S, Standing, find_out
 from homefire.store.subscription import Subscription
+from homefire.store.witness import Witness
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
@@ -74,6 +77,14 @@ class Job:
     waiter: Future[None] = field(default_factory=Future)
 
 
+@dataclass(slots=True)
+class Transaction:
+    """How far a batch came: the log's tail in it, and, once its commit is on the way, the tail that it asks for."""
+
+    tail: LogTail
+    sent: LogTail | None = None
+
+
 class Writer:
     """Owns the writing connection from construction to `close`."""
 
@@ -90,6 +101,7 @@ class Writer:
         patience_s: float,
         group_commit_max: int,
         reserve_bytes: int,
+        witness: Witness,
     ) -> None:
         self._connection = connection
         self._home = home
@@ -101,7 +113,9 @@ class Writer:
         self._patience_s = patience_s
         self._group_commit_max = group_commit_max
         self._reserve_bytes = reserve_bytes
+        self._witness, self._witness_failed = witness, False
         self._tail = log.tail(connection)
+        self._recent = Recent()
         self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
         self._held: deque[Job | None] = deque()
         self._gate = threading.Lock()
@@ -170,6 +184,7 @@ class Writer:
         if self._database.has_checkpoints and not isinstance(self._dead, StorePoisoned | StoreFenced):
             # Whoever copies only homefire.db of a stopped server has everything.
             self._checkpoint("TRUNCATE")
+        self._witness.close()
         self._connection.close()
 
     def _put(self, item: Append | Job) -> None:
@@ -180,12 +195,34 @@ class Writer:
             self._queue.put(item)
 
     def _run(self) -> None:
-        while (item := self._next()) is not None:
-            if isinstance(item, Job):
-                self._run_job(item)
-            else:
-                self._commit_batch(self._gather(item))
-                self._checkpoint_when_due()
+        item: Append | Job | None = None
+        try:
+            while (item := self._next()) is not None:
+                if isinstance(item, Job):
+                    self._run_job(item)
+                else:
+                    self._commit_batch(self._gather(item))
+                    self._checkpoint_when_due()
+        except BaseException as error:
+            self._end_unexpectedly(error, item)
+            raise
+
+    def _end_unexpectedly(self, error: BaseException, item: Append | Job | None) -> None:
+        """This thread ends and should not: whoever waits, or will, is told, and so is everybody who asks."""
+        logger.critical("The thread that writes ended unexpectedly.", exc_info=error)
+        failure = poisoned(f"an unexpected {type(error).__name__}: {error}")
+        self._note(failure)
+        while item is not None:
+            if not item.waiter.done():
+                if isinstance(item, Job):
+                    item.waiter.set_exception(failure.copy())
+                else:
+                    item.outcome = failure.copy()
+                    self._acknowledge([item])
+            try:
+                item = self._held.popleft() if self._held else self._queue.get_nowait()
+            except queue.Empty:
+                item = None
 
     def _next(self) -> Append | Job | None:
         return self._held.popleft() if self._held else self._queue.get()
@@ -205,46 +242,65 @@ class Writer:
         return batch
 
     def _commit_batch(self, batch: list[Append], *, may_retry: bool = True) -> None:
-        tail, is_sent = self._tail, False
+        transaction = Transaction(self._tail)
         try:
-            if isinstance(self._dead, StorePoisoned | StoreFenced):
-                raise self._dead.copy()
-            admitted = self._admit(batch)
-            self._database.begin(self._connection)
-            self._fence.check(self._connection)
-            at_s = float(self._world.clock.now_s())
-            for append in admitted:
-                tail = self._try_append(append, tail, at_s=at_s)
-            is_sent = True
-            self._database.commit(self._connection, last_seq=tail.seq)
-        except (HomefireError, self._database.Error) as error:
-            failure = self._failure_of(error)
+            self._record(batch, transaction)
+        except Exception as error:  # noqa: BLE001 - handed to those who wait; what must stop the store stops it
+            failure = self._to_failure(error)
             self._roll_back()
             self._note(failure)
             if isinstance(failure, StoreUnreachable):
-                self._settle(batch, failure, sent=tail if is_sent else None, may_retry=may_retry)
-                return
-            for append in batch:
-                append.outcome = failure.copy()
+                self._settle(batch, failure, sent=transaction.sent, may_retry=may_retry)
+            else:
+                self._refuse(batch, failure)
         else:
-            self._tail = tail
-            self._batches_since_checkpoint += 1
+            self._committed(batch, transaction.tail)
+
+    def _committed(self, batch: list[Append], tail: LogTail) -> None:
+        self._tail = tail
+        self._batches_since_checkpoint += 1
+        self._note_witness()
         self._acknowledge(batch)
 
-    def _try_append(self, append: Append, tail: LogTail, *, at_s: float) -> LogTail:
-        """Record one append inside the batch's transaction, or undo it alone and keep its error."""
+    def _record(self, batch: list[Append], transaction: Transaction) -> None:
+        """Commit what can be. What is refused keeps its error."""
+        if isinstance(self._dead, StorePoisoned | StoreFenced):
+            raise self._dead.copy()
+        admitted = self._admit(batch)
+        if not admitted:
+            return
+        self._database.begin(self._connection)
+        self._fence.check(self._connection)
+        at_s = float(self._world.clock.now_s())
+        is_alone = len(admitted) == 1
+        for append in admitted:
+            transaction.tail = self._try_append(append, transaction.tail, at_s=at_s, is_alone=is_alone)
+        if transaction.tail is self._tail:
+            # Nothing may be left of a single append that was refused.
+            self._connection.execute("ROLLBACK")
+            return
+        transaction.sent = transaction.tail
+        self._database.commit(self._connection)
+
+    def _try_append(self, append: Append, tail: LogTail, *, at_s: float, is_alone: bool) -> LogTail:
+        """Record one append inside the batch's transaction, or undo it and keep its error.
+
+        One that is alone in its transaction needs no savepoint: the caller rolls back where the tail is the same.
+        """
         connection = self._connection
-        connection.execute("SAVEPOINT append")
+        if not is_alone:
+            connection.execute("SAVEPOINT append")
         recorded: list[Recorded] = []
         next_tail = tail
         try:
             for event in append.events:
-                kind, payload = encode_event(event)
-                next_tail = self._log.add(connection, next_tail, at_s=at_s, kind=kind, payload=payload)
-                one = Recorded(next_tail.seq, at_s, event)
-                projections.apply(connection, one)
-                recorded.append(one)
-            connection.execute("RELEASE append")
+                encoded = encode_event(event)
+                next_tail, entry = self._log.add(
+                    connection, next_tail, at_s=at_s, encoded=encoded, recent=self._recent
+                )
+                projections.apply(connection, encoded.event, entry)
+                recorded.append(Recorded(next_tail.seq, at_s, event))
+            self._database.settle(connection)
         except self._database.Error as error:
             refusal = self._database.failure_of(error)
             if refusal not in REFUSALS:
@@ -253,11 +309,38 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits, not to this thread
             append.outcome = error
         else:
+            if not is_alone:
+                connection.execute("RELEASE append")
             append.outcome = tuple(recorded)
             return next_tail
-        connection.execute("ROLLBACK TO append")
-        connection.execute("RELEASE append")
+        self._recent.clear()
+        if not is_alone:
+            connection.execute("ROLLBACK TO append")
+            connection.execute("RELEASE append")
         return tail
+
+    def _to_failure(self, error: Exception) -> HomefireError:
+        if isinstance(error, self._database.Error):
+            return to_homefire_error(self._database.failure_of(error), error)
+        if isinstance(error, HomefireError):
+            return error
+        logger.error("Recording failed unexpectedly.", exc_info=error)
+        if isinstance(error, OSError):
+            return os_error_to_store_error(error, self._home.database)
+        return StoreError(
+            f"Recording failed unexpectedly ({error}).", hint="The log of the server says more."
+        )
+
+    def _note_witness(self) -> None:
+        """Let the witness know the new tail. Where it cannot, recording goes on: the events themselves are safe."""
+        try:
+            self._witness.note(self._tail)
+        except OSError as error:
+            if not self._witness_failed:
+                logger.warning("The witness %s cannot be written: %s.", self._home.witness, error)
+            self._witness_failed = True
+        else:
+            self._witness_failed = False
 
     def _run_job(self, job: Job) -> None:
         try:
@@ -268,7 +351,7 @@ class Writer:
             job.work(self._connection)
             self._database.commit(self._connection)
         except Exception as error:  # noqa: BLE001 - handed to the one who waits
-            failure = self._failure_of(error)
+            failure = self._to_failure(error) if isinstance(error, self._database.Error) else error
             self._roll_back()
             self._note(failure)
             job.waiter.set_exception(failure)
@@ -276,11 +359,6 @@ class Writer:
                 self._reconnect(failure, last=self._tail)
         else:
             job.waiter.set_result(None)
-
-    def _failure_of(self, error: Exception) -> Any:
-        if isinstance(error, self._database.Error):
-            return to_homefire_error(self._database.failure_of(error), error)
-        return error
 
     def _settle(
         self, batch: list[Append], failure: StoreUnreachable, *, sent: LogTail | None, may_retry: bool
@@ -299,8 +377,7 @@ class Writer:
         if standing is None:
             self._refuse(batch, unknown_outcome() if sent else failure)
         elif sent is not None and standing.is_recorded:
-            self._tail = sent
-            self._acknowledge(batch)
+            self._committed(batch, sent)
         elif standing.fenced is not None or not may_retry:
             self._refuse(batch, standing.fenced or failure)
         else:
@@ -356,7 +433,7 @@ class Writer:
                 self._held.append(item)
         self._refuse(refused, why)
 
-    def _refuse(self, batch: list[Append], why: StoreError) -> None:
+    def _refuse(self, batch: list[Append], why: HomefireError) -> None:
         for append in batch:
             append.outcome = why.copy()
         self._acknowledge(batch)
@@ -377,6 +454,7 @@ class Writer:
         return admitted
 
     def _roll_back(self) -> None:
+        self._recent.clear()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
@@ -426,11 +504,16 @@ class Writer:
         self._changes_at_checkpoint = total_changes
         self._checkpoint("PASSIVE")
 
+    def _flush_witness(self) -> None:
+        with contextlib.suppress(OSError):  # it was noted, or is said, when it is written
+            self._witness.flush()
+
     def _checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
         try:
+            self._flush_witness()
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except self._database.Error as error:
-            failure = self._failure_of(error)
+            failure = self._to_failure(error)
             logger.warning("A checkpoint of the database did not succeed: %s", failure)
             self._note(failure)
 
