@@ -38,6 +38,7 @@ CONNECT_TIMEOUT_S = 5
 FAR_MS = 2.0
 """A round trip above this is said aloud: every read stops the event loop for as long."""
 OLDEST_VERSION = 130000
+"""13.0, as libpq writes it."""
 _TYPES = {"INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION", "BLOB": "BYTEA", "TEXT": 'TEXT COLLATE "C"'}
 _CLASSES: dict[str, Failure] = {
     "08": "lost",  # connection exception
@@ -320,8 +321,14 @@ def column_type(definition: str) -> str:
     return f"{_TYPES.get(first, first)} {rest}".strip()
 
 
-def check_durability(connection: Connection, where: str) -> None:
+def check_durability(connection: PostgresConnection, where: str) -> None:
     """Raise StoreError unless a commit on this connection is flushed before it returns."""
+
+    if connection.server_version < OLDEST_VERSION:
+        raise StoreError(
+            f"The server of {where} is older than PostgreSQL {OLDEST_VERSION // 10000}.",
+            hint="Upgrade it; what this one cannot do was never tried.",
+        )
 
     def show(name: str) -> str:
         (value,) = connection.execute(f"SHOW {name}").fetchone()
