@@ -1,6 +1,6 @@
 """The store on SQLite and on PostgreSQL beside each other: appends, a rebuild, reads, and the lines that differ.
 
-python -m bench.store_databases [--turns 5000]
+python -m bench.store_databases [--turns 1000]
 
 The server is Debian's, on the same machine, behind a Unix socket, with its settings as they come; both flush every
 commit. An append is a whole turn: asked and answered. Each figure is the median of three.
@@ -28,9 +28,9 @@ from homefire.store.store import Store, open_store
 from homefire.world import World
 
 ROUNDS = 3
-NUM_APPENDS = 600
+NUM_APPENDS = 320
 NUM_CLIENTS = 32
-NUM_READS = 500
+NUM_READS = 300
 STORE = Path(__file__).parents[1] / "src/homefire/store"
 ONLY_POSTGRESQL = ("postgresql.py", "postgresql_connection.py")
 ONLY_SQLITE = ("sqlite.py", "sqlite_version.py")
@@ -94,7 +94,7 @@ def count_lines(names: tuple[str, ...] | None = None) -> int:
 def main() -> int:
     """Measure both and record what is found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=5000)
+    parser.add_argument("--turns", type=int, default=1000)
     num_turns = parser.parse_args().turns
     binaries = find_binaries()
     if binaries is None:
