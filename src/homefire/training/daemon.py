@@ -25,7 +25,6 @@ from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.completion import Completion
-from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
-WORKER = (sys.executable, "-m", "homefire.training.worker")
+WORKER = (sys.executable, "-m", "homefire.trainer.worker")
 _FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("failed", "stopped", "skipped")}
 
 
@@ -69,13 +68,11 @@ class TrainingDaemon:
         """`make_engine` gives the gate engines of its own, apart from those that serve."""
         self._home, self._store, self._settings = home, store, settings
         self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
-        tokens = ControlTokens()
         self._corrections = Corrections(
             store,
             world,
             context_length=lambda: self._context.live_parents().parent.context_length,
             live_digest=lambda: self._context.live_parents().parent.digest,
-            control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
         )
         cache = AnswerCache(home.cache / "answers")
