@@ -30,6 +30,11 @@ SQLITE_ONLY = {
     "test_schema::test_a_home_of_a_newer_program_is_left_alone_byte_for_byte": "compares the file",
     "test_check::test_a_damaged_page_is_noticed_at_open": "writes into the file",
     "test_check::test_a_file_that_is_no_database_is_named": "there is no file",
+    "test_witness": "damages SQLite's files; test_log cuts the end off on both",
+    "test_erasing::test_what_is_erased_is_in_no_file_and_everything_still_verifies": "looks into SQLite's files",
+    "test_erasing::test_a_content_that_goes_without_an_event_is_noticed": "computes a seal through SQLite's connection",
+    "test_erasing::test_planted_bug_erasing_only_what_is_shown_is_noticed": "SQLite's write-ahead log",
+    "test_erasing::test_planted_bug_a_log_that_does_not_empty_the_body_is_noticed": "looks into SQLite's files",
     "test_sqlite_version": "the version of the SQLite library",
 }
 

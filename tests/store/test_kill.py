@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -105,12 +106,5 @@ def test_planted_bug_acknowledging_before_the_commit_is_noticed(
     home: Home, backend: Backend, open_here: Opener, num_acknowledged: int
 ) -> None:
     names = kill_after(home, backend, num_acknowledged, plant=LAZY_COMMIT)
-    try:
-        store = open_here()
-    except CorruptData as gone:
-        problem = gone.message
-    else:
-        problem = "" if missing(store, names) else "nothing is missing"
-    assert problem == "" or "is gone or empty" in problem, (
-        "the witness knew of events that were never committed"
-    )
+    with contextlib.suppress(CorruptData):  # the witness knows of events that no commit holds
+        assert missing(open_here(), names)

@@ -48,7 +48,7 @@ def make_page() -> str:
         parts += [f"\n## {tag(kind)}\n", meaning(kind) + "\n", COLUMNS]
         parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(kind)]
     message_parts = [(f"A part of a message: `{tag(kind)}`", kind) for kind in typing.get_args(Part)]
-    for title, kind in [("A recorded message", Message), *message_parts]:
+    for title, kind in [("A message", Message), *message_parts]:
         parts += [f"\n## {title}\n", meaning(kind) + "\n", COLUMNS]
         parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(kind)]
     return "\n".join(parts) + "\n"

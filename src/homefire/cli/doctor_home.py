@@ -171,6 +171,12 @@ def check_store(home: Home, *, full: bool) -> Check:
         return passed("empty: this home was never started")
     with open_store(home, settings, World(), database=database) as store:
         report = store.check(full=full)
+    if report.is_sound and report.losses:
+        return warn(
+            " ".join(report.losses),
+            why="What is left is whole; those events are not in it, and nothing can make them again.",
+            todo="Look at the disk (dmesg, SMART). The damaged write-ahead log is kept in the home's backups folder.",
+        )
     if report.is_sound:
         hashed = ", every blob hashed" if full else ""
         where = f" ({database.name}: {database.where})" if database.is_remote else ""
