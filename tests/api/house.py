@@ -89,7 +89,7 @@ class FakeCatalog:
         self.resolve(name)
         self.removed.append(name)
 
-    def chat_template(self, model: ModelInfo) -> Any:
+    async def chat_template(self, model: ModelInfo) -> Any:
         return SimpleNamespace(source="{{ messages }}")
 
 

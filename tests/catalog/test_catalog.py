@@ -117,9 +117,9 @@ async def test_a_folder_and_a_gguf_file_can_be_added(
     gguf = await catalog.add(tmp_path / "Small.GGUF.gguf", name="small")
     assert (gguf.format, gguf.trainable) == ("gguf", False)
     assert gguf_of(await catalog.spec(gguf)) == home.base_models / "small" / "Small.GGUF.gguf"
-    template = catalog.chat_template(gguf)
+    template = await catalog.chat_template(gguf)
     assert "<|im_start|>" in template.source
-    assert template.eos_token == catalog.chat_template(added).eos_token == "<|im_end|>"
+    assert template.eos_token == (await catalog.chat_template(added)).eos_token == "<|im_end|>"
 
 
 async def test_a_copy_is_independent_of_its_original(catalog: Catalog, ember_copy: Path) -> None:

@@ -17,12 +17,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from homefire.catalog.chat_templates import template_of_file, template_of_folders
+from homefire.catalog.chat_templates import TemplateText
+from homefire.catalog.file_hashes import find_damage, folder_digest
 from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import import_files
-from homefire.catalog.inspect import find_damage, inspect_path
+from homefire.catalog.inspection import inspect_model, read_template
 from homefire.catalog.manifests import Manifests
 from homefire.catalog.models import (
     BUNDLED,
@@ -41,16 +42,13 @@ from homefire.config.schema import Settings
 from homefire.engines.base import ModelSpec, SourceKind
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, quoted
 from homefire.home import Home
-from homefire.machine.hashing import FileVerifier
+from homefire.machine.hashing import FileVerifier, hash_file
 from homefire.store.events import Event
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.models import ModelRegistered, ModelRemoved, ModelRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.store.store import Store
-
-if TYPE_CHECKING:
-    from homefire.engines.template import ChatTemplate
 
 MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
@@ -90,7 +88,7 @@ class Catalog:
             repair=repair,
         )
         self._manifests = Manifests(home, store)
-        self._templates: dict[str, ChatTemplate] = {}
+        self._templates: dict[str, TemplateText] = {}
         self._adding = asyncio.Lock()
         # Asked once: it searches the disk, and every request resolves a name.
         self._why_nothing_is_trainable = _why_nothing_is_trainable()
@@ -247,22 +245,21 @@ class Catalog:
                 raise Conflict(
                     f"There is already a model named {quoted(name)}.", hint="Give another name.", name=name
                 )
-            found = await asyncio.to_thread(inspect_path, path)
-            folder = found.folder
+            found = await inspect_model(path)
+            source = folder = Path(found.folder)
+            files = await asyncio.to_thread(_hash_files, source, found.files)
             if not in_place:
                 folder = self._home.base_models / name
-                await asyncio.to_thread(
-                    import_files, found.folder, found.files, target=folder, world=self._store.world
-                )
-                for file, sha256 in found.files.items():
+                await asyncio.to_thread(import_files, source, files, target=folder, world=self._store.world)
+                for file, sha256 in files.items():
                     self._verifier.note(folder / file, sha256)  # it was read back
             await self._store.append(
                 ModelRegistered(
                     name=name,
                     format=found.format,
                     path=str(folder if in_place else folder.relative_to(self._home.root)),
-                    digest=found.digest,
-                    files={file: f"sha256:{sha256}" for file, sha256 in found.files.items()},
+                    digest=folder_digest(files),
+                    files={file: f"sha256:{sha256}" for file, sha256 in files.items()},
                     architecture=found.architecture,
                     num_parameters=found.num_parameters,
                     size_bytes=found.size_bytes,
@@ -356,21 +353,21 @@ class Catalog:
             return row.files
         return self._manifests.of(version).files if version is not None else {}
 
-    def chat_template(self, model: ModelInfo) -> ChatTemplate:
-        """The model's chat template; BadModel when it has none."""
+    async def chat_template(self, model: ModelInfo) -> TemplateText:
+        """The model's chat template as it is written; BadModel when it has none."""
         template = self._templates.get(model.digest)
         if template is None:
-            template = self._templates[model.digest] = self._read_template(model)
+            template = self._templates[model.digest] = await self._read_template(model)
         return template
 
-    def _read_template(self, model: ModelInfo) -> ChatTemplate:
+    async def _read_template(self, model: ModelInfo) -> TemplateText:
         model = self.resolve(model.name).model
-        template: ChatTemplate | None = None
+        paths = [model.folder]
         if model.format == "gguf":
-            template = template_of_file(model.folder / next(iter(self._registered_files(model))))
-        if template is None:
-            base = self.resolve(model.base).model if model.base is not None else None
-            template = template_of_folders([model.folder, *([base.folder] if base is not None else [])])
+            paths = [model.folder / next(iter(self._registered_files(model)))]
+        elif model.base is not None:
+            paths.append(self.resolve(model.base).model.folder)
+        template = await read_template(paths)
         if template is None:
             raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
         return template
@@ -394,6 +391,14 @@ class Catalog:
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
+
+
+def _hash_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """{name: SHA-256 in hex} of files in a folder."""
+    try:
+        return {name: hash_file(folder / name) for name in names}
+    except OSError as error:
+        raise BadModel(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _why_nothing_is_trainable() -> str | None:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from homefire.catalog.inspect import find_damage
+from homefire.catalog.file_hashes import find_damage
 from homefire.errors import CorruptData
 from homefire.store.durable import make_directory, replace_directory, translated_os_errors
 from homefire.world import World

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from homefire.catalog.checkpoint import ADAPTER_CONFIG
+from homefire.catalog.file_hashes import find_damage
 from homefire.catalog.gguf_cache import GgufCache
-from homefire.catalog.inspect import find_damage
 from homefire.catalog.models import ModelFormat, ModelInfo, RemoteModel
 from homefire.engines.base import Adapter, FolderSource, GgufSource, Source, SourceKind, UrlSource
 from homefire.errors import CorruptData
