@@ -20,7 +20,7 @@ from typing import Final
 from homefire.engines import protocol
 from homefire.engines.base import Embeddings, EngineRequest, Finish, Generated, ModelSpec
 from homefire.engines.progress import Progress
-from homefire.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
+from homefire.errors import BadModel, EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
 from homefire.machine.children import kill_child
 from homefire.machine.memory import num_oom_kills
 from homefire.types import Message
@@ -239,13 +239,21 @@ class WorkerProcess:
             await self._writer.wait_closed()
 
     def _exit_error(self, code: int) -> HomefireError:
-        """Why the process ended: its status, the end of its stderr, and the kernel's count of kills for memory."""
+        """Why the process ended: its status, the end of its stderr, and the kernel's count of kills for memory.
+
+        SIGALRM is what `machine/limits.py` sets around a chat template.
+        """
         stderr_tail = self._tail.decode("utf-8", errors="replace").strip()
         said_so = any(word.lower() in stderr_tail.lower() for word in _OUT_OF_MEMORY_WORDS)
         if said_so or (code == -signal.SIGKILL and num_oom_kills() > self._num_oom_kills):
             return EngineOutOfMemory(
                 f"The engine of {self.name} ran out of memory.",
                 hint="Lower serving.context_length or serving.num_parallel, or use a smaller model.",
+            )
+        if code == -signal.SIGALRM:
+            return BadModel(
+                f"The chat template of {self.name} did not come to an end within its time.",
+                hint="It was made to do harm, or for another program: use another model, or a raw prompt.",
             )
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
         _log.warning("engine worker of %s ended with %s: %s", self.name, how, stderr_tail[-500:])
