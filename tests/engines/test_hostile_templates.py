@@ -23,7 +23,9 @@ ENDLESS_LOOP = (
     "{% endfor %}{% endfor %}{% endfor %}{% endif %}<|im_start|>user\n{{ messages[0].content }}<|im_end|>\n"
     "<|im_start|>assistant\n"
 )
-ONE_LONG_CALL = "{% if messages[0].content == 'Go' %}{{ (messages|length + 9) ** 1000000000 }}{% endif %}Hello"
+ONE_LONG_CALL = (
+    "{% if messages[0].content == 'Go' %}{{ (messages|length + 9) ** 1000000000 }}{% endif %}Hello"
+)
 GROWING = (
     "{% if messages[0].content == 'Go' %}{% set ns = namespace(x='x') %}"
     "{% for i in range(50) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{% endif %}Hello"

@@ -240,14 +240,13 @@ class Catalog:
         """
         path = _absolute(path)
         name = check_name(name if name is not None else suggest_name(path))
+        self._check_free(name)
+        # Looked at and hashed before the others have to wait for it.
+        found = await inspect_model(path)
+        source = folder = Path(found.folder)
+        files = await asyncio.to_thread(_hash_files, source, found.files)
         async with self._adding:
-            if name in self._names():
-                raise Conflict(
-                    f"There is already a model named {quoted(name)}.", hint="Give another name.", name=name
-                )
-            found = await inspect_model(path)
-            source = folder = Path(found.folder)
-            files = await asyncio.to_thread(_hash_files, source, found.files)
+            self._check_free(name)
             if not in_place:
                 folder = self._home.base_models / name
                 await asyncio.to_thread(import_files, source, files, target=folder, world=self._store.world)
@@ -267,6 +266,12 @@ class Catalog:
                 )
             )
         return self.resolve(name).model
+
+    def _check_free(self, name: str) -> None:
+        if name in self._names():
+            raise Conflict(
+                f"There is already a model named {quoted(name)}.", hint="Give another name.", name=name
+            )
 
     async def remove(self, name: str) -> None:
         """Remove a base model, our copy of it and what was made of it.

@@ -32,9 +32,6 @@ from homefire.errors import BadModel, HomefireError, NotFound, UnsafeModel
 from homefire.machine.limits import limit_process
 from homefire.machine.parent import die_with_parent
 
-CPU_S = 30
-"""A vocabulary of 150,000 words takes half a second."""
-MEMORY_BYTES = 2 << 30
 Announce = Callable[[str], None]
 GGUF_MAGIC = b"GGUF"
 SIDE_FILES = (
@@ -174,9 +171,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m homefire.catalog.inspect", description=__doc__)
     parser.add_argument("what", choices=("model", "template"))
     parser.add_argument("paths", type=Path, nargs="+")
+    parser.add_argument("--cpu-s", type=int, required=True)
+    parser.add_argument("--memory-bytes", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(os.getppid())
-    limit_process(cpu_s=CPU_S, memory_bytes=MEMORY_BYTES)
+    limit_process(cpu_s=options.cpu_s, memory_bytes=options.memory_bytes)
     reading = [""]
 
     def announce(name: str) -> None:
@@ -193,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     except HomefireError as error:
         _say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
     except MemoryError:
-        _refuse(reading[0], f"it needs more than {MEMORY_BYTES >> 30} GiB of memory")
+        _refuse(reading[0], f"it needs more than {options.memory_bytes >> 20} MiB of memory")
     except OSError as error:
         _refuse(reading[0], f"{error.strerror}")
     except Exception as error:  # noqa: BLE001 - whatever a file makes a parser raise, it is the file's fault

@@ -17,12 +17,15 @@ from typing import Any
 import msgspec
 
 from homefire.catalog.chat_templates import TemplateText
-from homefire.catalog.inspect import CPU_S, Inspected
+from homefire.catalog.inspect import Inspected
 from homefire.errors import BadModel, HomefireError, NotFound, UnsafeModel
 from homefire.machine.limited_child import ChildEnd, run_limited
 
-TIMEOUT_S = 2 * CPU_S
+CPU_S = 30
+"""A vocabulary of 150,000 words takes half a second."""
+TIMEOUT_S = 60.0
 """Longer than the CPU time: the disk may be slow, the machine busy."""
+MEMORY_BYTES = 2 << 30
 MAX_OUTPUT_BYTES = 8 << 20
 _CHILD = "homefire.catalog.inspect"
 _ERRORS = (NotFound, UnsafeModel, BadModel)
@@ -42,7 +45,7 @@ async def read_template(paths: Sequence[Path]) -> TemplateText | None:
 async def _look(what: str, paths: Sequence[Path]) -> Any:
     end = await run_limited(
         _CHILD,
-        [what, *map(str, paths)],
+        [what, *map(str, paths), "--cpu-s", str(CPU_S), "--memory-bytes", str(MEMORY_BYTES)],
         timeout_s=TIMEOUT_S,
         max_output_bytes=MAX_OUTPUT_BYTES,
     )
