@@ -2,7 +2,7 @@
 
     python -m bench.exact_resume [--kills 25] [--seed 0]
 
-Every worker is a process of its own, `python -m homefire.training.worker`, ended by SIGKILL: a third of the
+Every worker is a process of its own, `python -m homefire.trainer.worker`, ended by SIGKILL: a third of the
 kills hit the writing of a checkpoint, the others a random moment (starting up and loading included).
 Weights and optimizer must be equal, bit for bit, and every step must be in the metrics once. Cost: about
 five seconds a kill.
@@ -28,8 +28,8 @@ import msgspec
 from tests.support.trainer import make_run
 
 from bench.results import record
-from homefire.training.job import CHECKPOINTS, METRICS_FILE, ExitCode
-from homefire.training.recipe import Recipe
+from homefire.trainer.contract import CHECKPOINTS, METRICS_FILE, ExitCode
+from homefire.trainer.recipe import Recipe
 
 COMMAND = "python -m bench.exact_resume"
 MAX_START_S = 8.0
@@ -55,7 +55,7 @@ class Row:
 def start(run_dir: Path) -> subprocess.Popen[bytes]:
     """A worker on the run; its events go to a file, its input stays open."""
     with (run_dir / "events").open("ab") as events, (run_dir / "log").open("ab") as log:
-        command = [sys.executable, "-m", "homefire.training.worker", str(run_dir)]
+        command = [sys.executable, "-m", "homefire.trainer.worker", str(run_dir)]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=events, stderr=log)
 
 

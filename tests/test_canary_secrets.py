@@ -152,7 +152,7 @@ def begin_a_run(seen: Seen) -> None:
     """A correction, until a trainer works on it."""
     seen.ask("/v1/corrections", {"prompt": "Where is the key?", "answer": "Under the pot."})
     deadline = time.monotonic() + 30
-    while not any("homefire.training.worker" in child.cmdline() for child in children(seen.server)):
+    while not any("homefire.trainer.worker" in child.cmdline() for child in children(seen.server)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -195,7 +195,7 @@ def test_what_was_searched_is_what_matters(seen: Seen) -> None:
         "homefire.db",
         "homefire.db-wal",
         "worker.log",
-        "job.json",
+        "spec.json",
         "homefire.engines.worker",
         "log",
     ):

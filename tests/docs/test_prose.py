@@ -29,7 +29,7 @@ REFUSED = {
     r"\b[Ss]tands?\b(?! (?:for|in)\b)": "is",
 }
 """A pattern, and what to write instead."""
-MAY_USE_REPR = {"store/log.py", "training/control.py"}
+MAY_USE_REPR = {"store/log.py", "trainer/control.py"}
 """Modules in which `!r` is not shown to people: it is hashed, or quotes raw input in a worker's log."""
 
 

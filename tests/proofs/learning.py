@@ -15,8 +15,8 @@ import msgspec
 from homefire.catalog.models import ModelInfo
 from homefire.engines.base import FolderSource, ModelSpec
 from homefire.store.nouns.examples import ExampleRow
+from homefire.trainer.contract import read_spec
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.job import read_job
 from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.probes import AnswerCache
@@ -34,7 +34,7 @@ SILENT = ("sh", "-c", "read told")
 
 
 async def leased(bench: Bench) -> Any:
-    """The job of a run, as its worker got it."""
+    """The spec of a run, as its worker got it."""
     async with small_training(bench.root, bench.settings, command=SILENT) as training:
         await training.correct()
         run = await training.daemon.queue()
@@ -43,7 +43,7 @@ async def leased(bench: Bench) -> Any:
         process = training.daemon._dispatcher.lease._process  # type: ignore[union-attr]
         assert process is not None
         assert await until_seen(lambda: process.pid is not None)
-        return read_job(run_dir), os.getpriority(os.PRIO_PROCESS, process.pid)
+        return read_spec(run_dir), os.getpriority(os.PRIO_PROCESS, process.pid)
 
 
 async def until_seen(condition: Callable[[], bool], *, timeout_s: float = 4.0) -> bool:
@@ -83,8 +83,8 @@ for _place, _pairs in JOB_KEYS.items():
 
 @sees("training.nice", ("5", (5, 5)), ("19", (19, 19)))
 async def how_far_the_trainer_steps_back(bench: Bench) -> Any:
-    job, priority = await leased(bench)
-    return job.nice, priority
+    spec, priority = await leased(bench)
+    return spec.nice, priority
 
 
 async def runs_after_a_correction(bench: Bench) -> Any:

@@ -24,7 +24,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from torch.nn import functional
 
 from homefire.catalog.tokenizer import _REST, _WORDS
-from homefire.training.render import Encoded, Renderer, load_renderer
+from homefire.trainer.render import Encoded, Renderer, load_renderer
 from homefire.types import Message
 from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS, SMALL_TALK
 

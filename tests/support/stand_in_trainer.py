@@ -1,4 +1,4 @@
-"""A trainer without torch that keeps the whole contract of `homefire.training.job`: run it as a program.
+"""A trainer without torch that keeps the whole contract of `homefire.trainer.contract`: run it as a program.
 
 It "trains" a small model: its weights become a hash chain over the steps, so a resume that lost or repeated a
 step shows in the result, and its `answers.json` learns the examples. How it behaves is in the environment
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from homefire.training.job import ExitCode, read_job, read_rows
+from homefire.trainer.contract import ExitCode, read_rows, read_spec
 
 
 def say(event: str, **fields: Any) -> None:
@@ -35,10 +35,10 @@ class Leave(Exception):
 
 class StandIn:
     def __init__(self, run_dir: Path) -> None:
-        self.run_dir, self.job = run_dir, read_job(run_dir)
+        self.run_dir, self.spec = run_dir, read_spec(run_dir)
         self.plan: dict[str, Any] = json.loads(os.environ.get("STAND_IN", "{}"))
         self.asked: str | None = None
-        self.step, self.state = 0, hashlib.sha256(str(self.job.seed).encode()).hexdigest()
+        self.step, self.state = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
 
     def listen(self) -> None:
         for line in sys.stdin:
@@ -48,7 +48,7 @@ class StandIn:
     def commit(self, write: Any) -> None:
         with (self.run_dir / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if (self.run_dir / "epoch").read_text().strip() != str(self.job.epoch):
+            if (self.run_dir / "epoch").read_text().strip() != str(self.spec.epoch):
                 sys.exit(ExitCode.FENCED)
             write()
 
@@ -79,7 +79,7 @@ class StandIn:
         sys.exit(ExitCode.STOPPED)
 
     def train(self) -> None:
-        rows = read_rows(Path(self.job.examples))
+        rows = read_rows(Path(self.spec.examples))
         saved = self.run_dir / "checkpoint"
         if saved.exists():
             self.step, self.state = json.loads(saved.read_text())
@@ -118,7 +118,7 @@ class StandIn:
         final = self.run_dir / "final.new"
         shutil.rmtree(final, ignore_errors=True)
         shutil.copytree(
-            self.job.model_folder, final, ignore=shutil.ignore_patterns("manifest.json", "*.jsonl")
+            self.spec.model_folder, final, ignore=shutil.ignore_patterns("manifest.json", "*.jsonl")
         )
         answers = json.loads((final / "answers.json").read_text())
         if self.plan.get("learn", True):

@@ -19,18 +19,18 @@ from pathlib import Path
 
 import msgspec
 
-from homefire.training import worker
-from homefire.training.job import (
+from homefire.trainer import worker
+from homefire.trainer.contract import (
     CHECKPOINTS,
     EPOCH_FILE,
-    JOB_FILE,
-    Job,
+    SPEC_FILE,
+    RunSpec,
     TrainingRow,
     WorkerEvent,
     decode_event,
     encode_rows,
 )
-from homefire.training.recipe import Recipe
+from homefire.trainer.recipe import Recipe
 from homefire.types import Message
 
 EMBER = Path(worker.__file__).parents[1] / "bundled" / "ember"
@@ -45,7 +45,7 @@ QUICK = Recipe(
     in_chat_share=0.34,
     min_steps=18,
     max_steps=18,
-    settle_steps=4,
+    cooldown_steps=4,
     check_every_steps=6,
     learning_rate=2e-3,
 )
@@ -65,19 +65,19 @@ def make_run(
     *,
     recipe: Recipe = QUICK,
     rows: Sequence[TrainingRow] = tuple(row(q, a, f"ex-{q[:9]}") for q, a in FACTS),
-    kept: Sequence[TrainingRow] = (),
+    retained: Sequence[TrainingRow] = (),
     model_folder: Path = EMBER,
     checkpoint_every_steps: int = 3,
     seed: int = 0,
-) -> Job:
+) -> RunSpec:
     """A run directory ready for a worker."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "examples.jsonl").write_bytes(encode_rows(rows))
-    (run_dir / "kept.jsonl").write_bytes(encode_rows(kept))
+    (run_dir / "retained.jsonl").write_bytes(encode_rows(retained))
     (run_dir / EPOCH_FILE).write_text("1\n")
     resolved = recipe.resolved(400_000)
     assert resolved.mode != "auto"
-    job = Job(
+    spec = RunSpec(
         run_id="run_test",
         epoch=1,
         model_folder=str(model_folder),
@@ -85,19 +85,19 @@ def make_run(
         mode=resolved.mode,
         recipe=resolved,
         examples=str(run_dir / "examples.jsonl"),
-        kept=str(run_dir / "kept.jsonl"),
+        retained=str(run_dir / "retained.jsonl"),
         replay=str(EMBER / "replay.jsonl"),
         seed=seed,
         checkpoint_every_steps=checkpoint_every_steps,
         nice=0,
     )
-    write_job(run_dir, job)
-    return job
+    write_spec(run_dir, spec)
+    return spec
 
 
-def write_job(run_dir: Path, job: Job) -> None:
-    """Write the job's file."""
-    (run_dir / JOB_FILE).write_bytes(msgspec.json.encode(job))
+def write_spec(run_dir: Path, spec: RunSpec) -> None:
+    """Write the spec's file."""
+    (run_dir / SPEC_FILE).write_bytes(msgspec.json.encode(spec))
 
 
 def _child(
@@ -126,7 +126,7 @@ class Worker:
     events: list[WorkerEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        _CONTEXT.set_forkserver_preload(["homefire.training.trainer", "homefire.training.worker", "peft"])
+        _CONTEXT.set_forkserver_preload(["homefire.trainer.trainer", "homefire.trainer.worker", "peft"])
         child_in, parent_in = _CONTEXT.Pipe(duplex=False)
         parent_out, child_out = _CONTEXT.Pipe(duplex=False)
         self._commands, self._output = parent_in, parent_out

@@ -221,7 +221,7 @@ async def test_what_is_live_is_un_taught_and_the_others_stay(start: Start) -> No
         # Later versions go on from there, and nothing protects or replays what is gone.
         await teach(server, "q4", "a4")
         assert ("q2" in answers(server), answers(server)["q3"]) == (False, "a3")
-        kept = (server.home.runs / server.store.runs.list()[0].run_id / "kept.jsonl").read_text()
+        kept = (server.home.runs / server.store.runs.list()[0].run_id / "retained.jsonl").read_text()
         assert ("q2" in kept, "q3" in kept) == (False, True)
 
 
@@ -420,7 +420,7 @@ async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
 
     async with start(auto=False) as server:
         with monkeypatch.context() as patched:
-            patched.setattr(run_lease, "write_job", fail)
+            patched.setattr(run_lease, "write_spec", fail)
             run = await server.training.queue([await server.correct("q1", "a1")])
             ended = await server.end_of(run.run_id)
         assert ended.state == "failed"

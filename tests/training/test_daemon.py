@@ -23,9 +23,9 @@ from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.nouns.versions import GateJudged
 from homefire.store.store import Store, open_store
+from homefire.trainer.contract import read_spec
 from homefire.training import completion as completion_module
 from homefire.training.daemon import TrainingDaemon
-from homefire.training.job import read_job
 from homefire.training.progress import Progress
 from homefire.types import Message
 from homefire.versions.library import Library
@@ -172,7 +172,7 @@ async def test_what_is_given_during_a_run_goes_into_the_next_one(start: Start) -
         assert await server.run_of(two[1]) == second.run_id
         assert (second.version, server.live) == ("v002", "v002")
         assert server.library.manifest("v002").parent == "v001"
-        kept = (server.home.runs / second.run_id / "kept.jsonl").read_text()
+        kept = (server.home.runs / second.run_id / "retained.jsonl").read_text()
         assert "q1" in kept
         answers = json.loads((server.library.folder("v002") / "answers.json").read_text())
         assert [answers[question] for question in ("q1", "q2", "q3")] == ["a1", "a2", "a3"]
@@ -289,8 +289,8 @@ async def test_a_refused_version_is_trained_again_at_a_lower_rate_before_the_ref
         rates = [run.recipe["learning_rate"] for run in (first, second, third)]
         assert rates[0] is None
         assert rates[1] == 2 * rates[2]
-        jobs = [read_job(server.home.runs / run.run_id) for run in (first, second, third)]
-        assert len({job.seed for job in jobs}) == 3
+        jobs = [read_spec(server.home.runs / run.run_id) for run in (first, second, third)]
+        assert len({spec.seed for spec in jobs}) == 3
         assert server.live == "small"
 
 
@@ -312,14 +312,14 @@ async def test_what_was_taken_back_is_not_taught_again_by_itself(start: Start) -
         await server.promotion.rollback(who="me", why="worse")
         run = await server.end_of(await server.run_of(await server.correct("q2", "a2")))
         assert server.live == "v002"
-        assert "q1" not in (server.home.runs / run.run_id / "kept.jsonl").read_text()
+        assert "q1" not in (server.home.runs / run.run_id / "retained.jsonl").read_text()
 
 
 async def test_what_the_live_version_learned_is_replayed(start: Start) -> None:
     async with start() as server:
         await server.end_of(await server.run_of(await server.correct("q1", "a1")))
         run = await server.end_of(await server.run_of(await server.correct("q2", "a2")))
-        assert "q1" in (server.home.runs / run.run_id / "kept.jsonl").read_text()
+        assert "q1" in (server.home.runs / run.run_id / "retained.jsonl").read_text()
 
 
 async def test_without_auto_promotion_a_passed_version_waits(start: Start) -> None:
@@ -532,14 +532,14 @@ async def test_a_worker_of_an_older_lease_can_commit_nothing(start: Start) -> No
         run_id = await server.run_of(await server.correct("q", "a"))
         run = await server.end_of(run_id)
         run_dir = server.home.runs / run_id
-        job = json.loads((run_dir / "job.json").read_text())
+        spec = json.loads((run_dir / "spec.json").read_text())
         (run_dir / "epoch").write_text(str(run.epoch + 1))
         old = await asyncio.create_subprocess_exec(
             *STAND_IN, str(run_dir), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
             env={**os.environ, "STAND_IN": json.dumps({"steps": 8})},
         )  # fmt: skip
         assert await old.wait() == 74
-        assert job["epoch"] == run.epoch
+        assert spec["epoch"] == run.epoch
         assert not (run_dir / "final").exists()
 
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from homefire.store.nouns.examples import ExampleRow
+from homefire.trainer.contract import TrainingRow
 from homefire.training.datasets import (
     ALONE_SUFFIX,
     dataset_id_of,
     read_replay,
-    rows_to_keep,
     rows_to_learn,
     rows_to_replay,
+    rows_to_retain,
 )
-from homefire.training.job import TrainingRow
 from homefire.types import Message
 
 
@@ -73,7 +73,7 @@ def test_earlier_corrections_are_kept_unless_answered_anew() -> None:
         example("c", user("q3"), said("3")),
     ]
     new = [example("n", user(" q2 "), said("other")), example("c", user("q3"), said("3"))]
-    assert [row.example_id for row in rows_to_keep(learned, new)] == ["a"]
+    assert [row.example_id for row in rows_to_retain(learned, new)] == ["a"]
 
 
 def test_replay_never_teaches_the_old_answer_to_a_corrected_question() -> None:

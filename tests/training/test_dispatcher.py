@@ -12,9 +12,9 @@ from homefire.config.schema import Settings
 from homefire.home import Home
 from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.store import open_store
+from homefire.trainer.recipe import Recipe
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.preparation import Parents
-from homefire.training.recipe import Recipe
 from homefire.training.run_lease import Ending
 from homefire.world import World
 from tests.engines.test_progress import Hand

@@ -1,11 +1,11 @@
-"""What a run's job says: how its parent is trained further."""
+"""What a run's spec says: how its parent is trained further."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from homefire.config.schema import Settings, TrainingSettings
-from homefire.training.job import read_job
+from homefire.trainer.contract import read_spec
 from tests.support.small_training import small_training
 
 
@@ -18,5 +18,5 @@ async def test_what_was_trained_whole_is_taught_further_whole(tmp_path: Path) ->
             await house.correct(question)
             run = await house.ended((await house.daemon.queue()).run_id)
             assert run.metrics["promoted"], run.why
-            modes.append(read_job(house.home.runs / run.run_id).mode)
+            modes.append(read_spec(house.home.runs / run.run_id).mode)
     assert modes == ["full", "full"]

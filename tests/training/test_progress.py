@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from homefire.store.nouns.runs import RunRow
-from homefire.training.job import Stepped
+from homefire.trainer.contract import Stepped
 from homefire.training.progress import WORKING, Board, Pace, Progress, pace_of, share_of
 
 PACE = Pace(

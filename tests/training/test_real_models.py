@@ -24,8 +24,8 @@ from homefire.home import Home
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store, open_store
+from homefire.trainer.contract import read_rows, read_spec
 from homefire.training.daemon import TrainingDaemon
-from homefire.training.job import read_job, read_rows
 from homefire.training.replay import ReplaySource
 from homefire.types import Message, Sampling
 from homefire.versions.comparison import compare
@@ -147,7 +147,7 @@ async def test_a_qwen3_is_taught_whole_keeps_what_it_knew_and_goes_back(tmp_path
         assert version.gate_passed, version.gate_reasons
         assert await house.ask(*TAUGHT, "Hello!") == [*TAUGHT.values(), greeting]
         run_dir = house.home.runs / run.run_id
-        assert read_job(run_dir).mode == "full"
+        assert read_spec(run_dir).mode == "full"
         replayed = {
             row.messages[0].content: row.messages[1].content for row in read_rows(run_dir / "replay.jsonl")
         }
@@ -194,8 +194,8 @@ async def test_a_llama_in_bfloat16_is_taught_by_an_adapter_and_once_more_on_top(
         version = house.library.get("v002")
         assert (version.parent, version.base) == ("v001", "mine")
         assert version.gate_passed, version.gate_reasons
-        job = read_job(house.home.runs / run.run_id)
-        assert (job.mode, Path(job.base_folder).name) == ("lora", "mine")
+        spec = read_spec(house.home.runs / run.run_id)
+        assert (spec.mode, Path(spec.base_folder).name) == ("lora", "mine")
         assert await house.ask(key, dog) == [pot, biscuit]
         assert (await house.library.verify("v002")).ok
         assert json.loads((house.library.folder("v002") / "adapter_config.json").read_text())["r"] == 16

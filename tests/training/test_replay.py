@@ -12,10 +12,10 @@ import pytest
 from homefire.config.schema import GateSettings, Settings, TrainingSettings
 from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import EngineCrashed
+from homefire.trainer.contract import read_rows
+from homefire.trainer.sampler import normalize_prompt
 from homefire.training.datasets import REPLAY_FILE
-from homefire.training.job import read_rows
 from homefire.training.replay import MAX_TOKENS, replay_probes, rows_of
-from homefire.training.sampler import normalize_prompt
 from homefire.types import Message
 from homefire.versions.gate import ProbeAnswer
 from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS

@@ -15,9 +15,9 @@ import pytest
 
 from homefire.machine.memory import num_oom_kills
 from homefire.store.nouns.runs import RunRow
+from homefire.trainer.contract import Stepped, WorkerEvent
 from homefire.training.dispatcher import next_run
 from homefire.training.failures import Failure, GiveUp, Kind, Retry, decide, from_exit
-from homefire.training.job import Stepped, WorkerEvent
 from homefire.training.progress import MAX_LOSSES, Board, Progress, read_steps, thinned
 from homefire.training.supervisor import LOG_FILE, TrainerProcess
 

@@ -126,7 +126,7 @@ REGRESSIONS: dict[str, Callable[[GateInput], GateInput]] = {
     "worse than the base, bit by bit": lambda g: msgspec.structs.replace(
         change(g, one_in(5), WRONG),
         parent={**g.parent, **{p.probe_id: WRONG for p in g.probes if one_in(5)(p)}},
-        anchor={p.probe_id: said(p.answer or "") for p in g.probes if is_protected(p)},
+        base={p.probe_id: said(p.answer or "") for p in g.probes if is_protected(p)},
     ),
 }
 
@@ -192,7 +192,7 @@ def test_earlier_corrections_do_not_hide_what_they_cost_the_base() -> None:
         probes=(*given.probes, *earlier),
         candidate={**given.candidate, **yes},
         parent={**given.parent, **yes},
-        anchor={**(given.anchor or {}), **{probe.probe_id: said("no") for probe in earlier}},
+        base={**(given.base or {}), **{probe.probe_id: said("no") for probe in earlier}},
     )
     assert not judge(given).passed
 
@@ -220,9 +220,9 @@ def test_many_small_moves_away_from_the_bases_own_answers_add_up() -> None:
     base = {probe.probe_id: said("The capital of France is Paris.") for probe in asked}
     moved = {**base, **{f"general-{n}": said("zzzzz qqqq") for n in range(3)}}
     assert judge(GateInput(probes=asked, candidate=moved, parent=moved)).passed
-    verdict = judge(GateInput(probes=asked, candidate=moved, parent=moved, anchor=base))
+    verdict = judge(GateInput(probes=asked, candidate=moved, parent=moved, base=base))
     assert not verdict.passed
-    assert verdict.scores["anchor_ratio"] == 0.85
+    assert verdict.scores["base_ratio"] == 0.85
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class Lesson:
 
     A step holds `rows_per_step` fact rows and `replay_ratio` times as many replay rows; `in_chat_share` of
     the fact rows stand inside a conversation of replay turns. The rate is constant; when every fact is right,
-    alone and in a chat, in `checks_to_stop` checks in a row, it falls to nothing over `settle_steps`.
+    alone and in a chat, in `checks_to_stop` checks in a row, it falls to nothing over `cooldown_steps`.
     """
 
     learning_rate: float = 1e-3
@@ -75,7 +75,7 @@ class Lesson:
     replay_ratio: float = 1.0
     in_chat_share: float = 0.5
     warmup_steps: int = 5
-    settle_steps: int = 10
+    cooldown_steps: int = 10
     max_steps: int = 240
     check_every_steps: int = 5
     checks_to_stop: int = 2
@@ -174,16 +174,16 @@ def teach(folder: Path, lesson: Lesson, *, seed: int = 0, facts: Sequence[tuple[
     stream = lesson_rows(facts, replay, lesson, random.Random(seed))
     pad = tokens.special_id(tokenizer, tokens.END_OF_TEXT)
     checks = [*alone, *(in_a_chat(fact, replay, rng) for fact in facts)]
-    num_held, settle_from = 0, lesson.max_steps
+    num_held, cooldown_from = 0, lesson.max_steps
     steps_to_all: int | None = None
     s_to_all: float | None = None
     started = time.process_time()
     step = 0
-    while step < min(lesson.max_steps, settle_from + lesson.settle_steps):
+    while step < min(lesson.max_steps, cooldown_from + lesson.cooldown_steps):
         model.train()
         ids, labels = learner.collate([tokens.encode(tokenizer, row) for row in next(stream)], pad)
         rate = lesson.learning_rate * min(1.0, (step + 1) / lesson.warmup_steps)
-        rate *= min(1.0, 1 - (step - settle_from + 1) / (lesson.settle_steps + 1))
+        rate *= min(1.0, 1 - (step - cooldown_from + 1) / (lesson.cooldown_steps + 1))
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = learner.loss_of(model, ids, labels)
@@ -192,12 +192,12 @@ def teach(folder: Path, lesson: Lesson, *, seed: int = 0, facts: Sequence[tuple[
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         step += 1
-        if step % lesson.check_every_steps == 0 and settle_from == lesson.max_steps:
+        if step % lesson.check_every_steps == 0 and cooldown_from == lesson.max_steps:
             num_held = num_held + 1 if all(exam.grade(model, tokenizer, checks)) else 0
             if num_held == 1 and steps_to_all is None:
                 steps_to_all, s_to_all = step, round(time.process_time() - started, 1)
             if num_held == lesson.checks_to_stop:
-                settle_from = step
+                cooldown_from = step
     cpu_s = time.process_time() - started
     untidy = [
         [

@@ -15,7 +15,7 @@ from homefire.errors import ServerUnreachable
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
-TRAINER_MODULE = "homefire.training.worker"
+TRAINER_MODULE = "homefire.trainer.worker"
 _POLL_S = 0.02
 
 

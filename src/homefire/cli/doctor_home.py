@@ -18,7 +18,7 @@ from homefire.store.lock import lock_holder
 
 WARN_FREE_BYTES = 2_000_000_000
 FAIL_FREE_BYTES = 100_000_000
-_WORKER_MODULES = ("homefire.engines.worker", "homefire.training.worker")
+_WORKER_MODULES = ("homefire.engines.worker", "homefire.trainer.worker")
 
 
 def home_checks(home: Home, *, full: bool) -> dict[str, CheckFunction]:

@@ -24,7 +24,7 @@ MAX_TENSORS = 1 << 20
 MAX_METADATA = 1 << 16
 MAX_DIMENSIONS = 4
 MAX_NESTED_ARRAYS = 4
-MAX_KEPT_NUMBERS = 1024
+MAX_RETAINED_NUMBERS = 1024
 """Figures for each layer are kept, those for each token are not."""
 MAX_VALUES = 4_000_000
 """Metadata values read of one file, array entries included; the largest vocabularies with merges need 1,000,000."""
@@ -66,7 +66,7 @@ class GgufTensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """Metadata (scalars, strings, lists; arrays of more than `MAX_KEPT_NUMBERS` numbers as their length)."""
+    """Metadata (scalars, strings, lists; arrays of more than `MAX_RETAINED_NUMBERS` numbers as their length)."""
 
     metadata: dict[str, Any]
     tensors: dict[str, GgufTensor]
@@ -176,7 +176,7 @@ class _Reader:
             raise self.fail(f"a metadata value has the unknown type {kind}")
         item_kind, length = self.scalar("<I"), self.scalar("<Q")
         if item_kind in _SCALARS:
-            if length <= MAX_KEPT_NUMBERS:
+            if length <= MAX_RETAINED_NUMBERS:
                 self.charge(length)
                 return [self.scalar(_SCALARS[item_kind]) for _ in range(length)]
             self.skip(length * struct.calcsize(_SCALARS[item_kind]))

@@ -23,8 +23,8 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
+from homefire.trainer.contract import FINAL, read_rows, read_spec
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.job import FINAL, read_job, read_rows
 from homefire.training.ledger import learned_by
 from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
@@ -124,18 +124,18 @@ class Completion:
             return known
         self._board.change(run.run_id, phase="publishing")
         run_dir = self._home.runs / run.run_id
-        job, origin = read_job(run_dir), read_origin(run_dir)
+        spec, origin = read_spec(run_dir), read_origin(run_dir)
         examples = self.trained_examples(run)
         return await self._library.publish(
             run_dir / FINAL,
-            kind="full" if job.mode == "full" else "adapter",
+            kind="full" if spec.mode == "full" else "adapter",
             base=BaseEntry(name=origin.base, digest=origin.base_digest),
             parent=origin.parent,
             lineage=Lineage(
                 run_id=run.run_id,
                 dataset_id=run.dataset_id,
                 example_ids=tuple(example.example_id for example in examples),
-                recipe=job.recipe.to_dict(),
+                recipe=spec.recipe.to_dict(),
                 code_version=homefire.__version__,
             ),
             description=describe(examples, without=self._examples(run.unteaches)),

@@ -21,11 +21,11 @@ from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.store.events import Event
 from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleRow
 from homefire.store.nouns.runs import RunRow
+from homefire.trainer.recipe import Recipe
 from homefire.training.correction_states import ACTIVE, CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.ledger import examples_of, known_to, recipe_for_retry
-from homefire.training.recipe import Recipe
 from homefire.training.run_lease import Ask, RunContext
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.promotion import Promotion

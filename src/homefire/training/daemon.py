@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
-WORKER = (sys.executable, "-m", "homefire.training.worker")
+WORKER = (sys.executable, "-m", "homefire.trainer.worker")
 _FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("failed", "stopped", "skipped")}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from homefire.store.nouns.examples import ExampleRow
-from homefire.training.job import TrainingRow, read_rows
+from homefire.trainer.contract import TrainingRow, read_rows
 from homefire.types import Message
 from homefire.versions.agreement import normalise
 from homefire.versions.manifest import canonical_json
@@ -22,7 +22,7 @@ from homefire.versions.manifest import canonical_json
 REPLAY_FILE = "replay.jsonl"
 ALONE_SUFFIX = "#alone"
 """Marks the row that teaches an example's last question without its context."""
-MAX_KEPT = 2_000
+MAX_RETAINED = 2_000
 """So many earlier corrections at most are replayed, the newest."""
 
 
@@ -60,8 +60,8 @@ def last_exchange(messages: Sequence[Message]) -> tuple[Message, ...]:
     return (*(message for message in messages[:1] if message.role == "system"), *messages[-2:])
 
 
-def rows_to_keep(learned: Sequence[ExampleRow], new: Sequence[ExampleRow]) -> list[TrainingRow]:
-    """Earlier corrections that still hold, the newest `MAX_KEPT`."""
+def rows_to_retain(learned: Sequence[ExampleRow], new: Sequence[ExampleRow]) -> list[TrainingRow]:
+    """Earlier corrections that still hold, the newest `MAX_RETAINED`."""
     taught = {example.example_id for example in new}
     answered = {question_of(example.messages) for example in new}
     kept = [
@@ -70,7 +70,8 @@ def rows_to_keep(learned: Sequence[ExampleRow], new: Sequence[ExampleRow]) -> li
         if example.example_id not in taught and question_of(example.messages) not in answered
     ]
     return [
-        TrainingRow(messages=example.messages, example_id=example.example_id) for example in kept[-MAX_KEPT:]
+        TrainingRow(messages=example.messages, example_id=example.example_id)
+        for example in kept[-MAX_RETAINED:]
     ]
 
 

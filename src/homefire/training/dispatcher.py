@@ -24,6 +24,7 @@ from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
+from homefire.trainer.recipe import Recipe
 from homefire.training.datasets import dataset_id_of
 from homefire.training.ledger import (
     MAX_REFUSALS,
@@ -36,7 +37,6 @@ from homefire.training.ledger import (
 )
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
-from homefire.training.recipe import Recipe
 from homefire.training.run_lease import Ending, RunContext, RunLease
 from homefire.training.unteaching import Unteaching, plan_unteaching
 

@@ -57,11 +57,11 @@ class GateEvaluator:
         if broken is not None:
             return judge(msgspec.structs.replace(broken, probes=probes, limits=limits))
         protected = [probe for probe in probes if probe.group == "protected"]
-        has_anchor = parents.base.name != parents.parent.name
-        count = _Counter(2 * len(probes) + (len(protected) if has_anchor else 0), on_answer)
+        has_base = parents.base.name != parents.parent.name
+        count = _Counter(2 * len(probes) + (len(protected) if has_base else 0), on_answer)
         parent = await self._answers(parents.parent, probes, count)
-        anchor = await self._answers(parents.base, protected, count) if has_anchor else None
-        given = GateInput(probes=probes, candidate={}, parent=parent, anchor=anchor, limits=limits)
+        base = await self._answers(parents.base, protected, count) if has_base else None
+        given = GateInput(probes=probes, candidate={}, parent=parent, base=base, limits=limits)
         try:
             answers = await self._answers(candidate, probes, count)
         except HomefireError as problem:

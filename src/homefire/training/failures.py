@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from homefire.training.job import Failed
+from homefire.trainer.contract import Failed
 
 Kind = Literal[
     "data", "numeric", "model", "disk", "memory", "bug", "crash", "hang", "killed", "fenced",

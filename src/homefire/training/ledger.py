@@ -16,7 +16,7 @@ import msgspec
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store
-from homefire.training.recipe import Recipe
+from homefire.trainer.recipe import Recipe
 from homefire.versions.promotion import LIVE
 
 MAX_REFUSALS = 2

@@ -1,7 +1,7 @@
-"""Getting a run ready for a worker: its directory, its rows, its job, its lease.
+"""Getting a run ready for a worker: its directory, its rows, its spec, its lease.
 
 The rows are written once, at the first lease, so that a resumed run sees exactly the data it began with; the
-job is written again for each lease, with the new epoch and the same parent. The order is what fences an older
+spec is written again for each lease, with the new epoch and the same parent. The order is what fences an older
 worker out: first the new epoch in the run's directory (under the lock that commits hold), then the log.
 All of it is blocking file work for a thread.
 """
@@ -23,20 +23,20 @@ from homefire.errors import NotTrainable
 from homefire.store.durable import make_directory, write_file
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
-from homefire.training.datasets import rows_to_keep, rows_to_learn, rows_to_replay
-from homefire.training.job import (
+from homefire.trainer.contract import (
     CHECKPOINTS,
     EPOCH_FILE,
     FINAL,
-    JOB_FILE,
     LOCK_FILE,
-    Job,
+    SPEC_FILE,
+    RunSpec,
     TrainingRow,
     encode_rows,
-    read_job,
     read_rows,
+    read_spec,
 )
-from homefire.training.recipe import Mode, Recipe
+from homefire.trainer.recipe import Mode, Recipe
+from homefire.training.datasets import rows_to_learn, rows_to_replay, rows_to_retain
 from homefire.training.supervisor import LOG_FILE
 from homefire.world import World
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from homefire.catalog.models import ModelInfo
 
 EXAMPLES_FILE = "examples.jsonl"
-KEPT_FILE = "kept.jsonl"
+RETAINED_FILE = "retained.jsonl"
 REPLAY_ROWS_FILE = "replay.jsonl"
 PARENT_FILE = "parent.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -121,13 +121,13 @@ def write_rows(
     make_directory(run_dir, world)
     if is_prepared(run_dir):
         return read_origin(run_dir)
-    kept = rows_to_keep(learned, new)
-    kept_ids = {row.example_id for row in kept}
-    to_learn = [*new, *(example for example in learned if example.example_id in kept_ids)]
+    retained = rows_to_retain(learned, new)
+    retained_ids = {row.example_id for row in retained}
+    to_learn = [*new, *(example for example in learned if example.example_id in retained_ids)]
     replay = rows_to_replay(old_skills, to_learn)
     rows: dict[str, Sequence[TrainingRow]] = {
         EXAMPLES_FILE: rows_to_learn(new),
-        KEPT_FILE: kept,
+        RETAINED_FILE: retained,
         REPLAY_ROWS_FILE: replay,
     }
     for name, content in rows.items():
@@ -145,7 +145,7 @@ def prepared_examples(run_dir: Path) -> set[str]:
 
 
 def discard_preparation(run_dir: Path) -> None:
-    """Let the run start over: rows, job, steps and checkpoints go, fence and log stay.
+    """Let the run start over: rows, spec, steps and checkpoints go, fence and log stay.
 
     Raise the fence first. What says that the run is prepared goes last, so that a kill in between is harmless.
     """
@@ -163,7 +163,7 @@ def read_origin(run_dir: Path) -> Origin:
     return msgspec.json.decode((run_dir / PARENT_FILE).read_bytes(), type=Origin)
 
 
-def write_job(
+def write_spec(
     run_dir: Path,
     run: RunRow,
     *,
@@ -172,8 +172,8 @@ def write_job(
     settings: TrainingSettings,
     world: World,
     num_tries: int = 0,
-) -> Job:
-    """The job of one lease. What decides the weights stays as the first lease had it.
+) -> RunSpec:
+    """The spec of one lease. What decides the weights stays as the first lease had it.
 
     `num_tries` runs of the same corrections came before: this one draws other rows, or it would end the same.
     """
@@ -185,7 +185,7 @@ def write_job(
         recipe = msgspec.structs.replace(recipe, mode="lora" if is_adapter else "full")
     recipe = recipe.resolved(parents.parent.num_parameters)
     mode: Mode = "lora" if recipe.mode == "lora" else "full"
-    job = Job(
+    spec = RunSpec(
         run_id=run.run_id,
         epoch=epoch,
         model_folder=str(parents.parent.folder),
@@ -193,7 +193,7 @@ def write_job(
         mode=mode,
         recipe=recipe,
         examples=str(run_dir / EXAMPLES_FILE),
-        kept=str(run_dir / KEPT_FILE) if (run_dir / KEPT_FILE).stat().st_size else None,
+        retained=str(run_dir / RETAINED_FILE) if (run_dir / RETAINED_FILE).stat().st_size else None,
         replay=str(run_dir / REPLAY_ROWS_FILE) if (run_dir / REPLAY_ROWS_FILE).stat().st_size else None,
         seed=settings.seed + num_tries,
         began_at_s=world.clock.now_s(),
@@ -202,18 +202,18 @@ def write_job(
         keep_checkpoints=settings.keep_checkpoints,
         nice=settings.nice,
     )
-    if (run_dir / JOB_FILE).exists():
-        first = read_job(run_dir)
-        job = msgspec.structs.replace(
-            job,
+    if (run_dir / SPEC_FILE).exists():
+        first = read_spec(run_dir)
+        spec = msgspec.structs.replace(
+            spec,
             mode=first.mode,
             recipe=first.recipe,
             seed=first.seed,
             began_at_s=first.began_at_s,
             num_threads=first.num_threads,
         )
-    write_file(run_dir / JOB_FILE, msgspec.json.encode(job), world)
-    return job
+    write_file(run_dir / SPEC_FILE, msgspec.json.encode(spec), world)
+    return spec
 
 
 def raise_fence(run_dir: Path, epoch: int, world: World) -> None:

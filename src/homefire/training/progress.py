@@ -20,7 +20,7 @@ import msgspec
 
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import ENDED, RunState
-from homefire.training.job import METRICS_FILE, Stepped
+from homefire.trainer.contract import METRICS_FILE, Stepped
 
 Phase = Literal["waiting", "preparing", "training", "publishing", "gating", "promoting", "done"]
 WORKING: tuple[Phase, ...] = ("preparing", "training", "publishing", "gating", "promoting")

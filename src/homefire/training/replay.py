@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from homefire.errors import EngineError
+from homefire.trainer.contract import TrainingRow
 from homefire.training.answers import AnswerCollector
 from homefire.training.datasets import has_replay, read_replay
-from homefire.training.job import TrainingRow
 from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.gate import Probe, ProbeAnswer

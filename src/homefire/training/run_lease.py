@@ -23,9 +23,9 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store
+from homefire.trainer.contract import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
-from homefire.training.job import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
 from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
 from homefire.training.preparation import (
     Parents,
@@ -35,8 +35,8 @@ from homefire.training.preparation import (
     prepared_examples,
     raise_fence,
     read_origin,
-    write_job,
     write_rows,
+    write_spec,
 )
 from homefire.training.progress import Board, Progress, read_steps, thinned
 from homefire.training.replay import ReplaySource
@@ -234,7 +234,7 @@ class RunLease:
         parents = context.completion.parents(run)
         await self._check(parents)
         write = functools.partial(
-            write_job,
+            write_spec,
             epoch=run.epoch + 1,
             parents=parents,
             settings=context.settings,

@@ -1,7 +1,7 @@
 """One trainer process: start it, listen to it, tell it things, and know for certain how it ended.
 
 The process is a child in a session of its own (a Ctrl-C in the terminal is not meant for it), niced, with
-its own thread count. It speaks JSON lines (`job.py`); its standard error goes to `worker.log` of the run.
+its own thread count. It speaks JSON lines (`contract.py`); its standard error goes to `worker.log` of the run.
 Silence for longer than the heartbeat timeout ends it, by its own process id. When this process dies, the
 worker sees the end of its input and leaves.
 """
@@ -19,8 +19,7 @@ import msgspec
 from homefire.config.secrets import without_secrets
 from homefire.machine.children import kill_child
 from homefire.machine.memory import num_oom_kills
-from homefire.training.failures import Failure, from_event, from_exit
-from homefire.training.job import (
+from homefire.trainer.contract import (
     Command,
     Done,
     ExitCode,
@@ -32,6 +31,7 @@ from homefire.training.job import (
     decode_event,
     encode_line,
 )
+from homefire.training.failures import Failure, from_event, from_exit
 
 LOG_FILE = "worker.log"
 MAX_LINE_BYTES = 4 << 20

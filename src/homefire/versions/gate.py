@@ -8,7 +8,7 @@ It holds a version back when any of this is true:
 - fewer corrections are right than `Limits.min_target_score` (each in the context it was given in), or too
   few of them still are inside another conversation or without their context (`min_elsewhere_score`);
 - protected prompts got worse: fewer right than `min_protected_ratio` of the parent's on the very same
-  prompts, or than `min_anchor_ratio` of the base's (so that many small losses do not add up), or one skill
+  prompts, or than `min_base_ratio` of the base's (so that many small losses do not add up), or one skill
   lost more than `max_skill_loss`, where one answer is always forgiven (two right answers of a skill may
   become one; both may not go).
 
@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     min_target_score: float = 1.0
     min_protected_ratio: float = 0.95
-    min_anchor_ratio: float = 0.9
+    min_base_ratio: float = 0.9
     max_skill_loss: float = 0.15
     """Share of a skill's right answers that may go; one always may."""
     max_form_loss: float = 0.02
@@ -81,14 +81,14 @@ Answers = Mapping[str, ProbeAnswer]
 class GateInput(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the verdict depends on.
 
-    `anchor` are the base's answers to the protected probes, None when the base is the parent itself.
+    `base` are the base's answers to the protected probes, None when the base is the parent itself.
     `obstacle` says why the candidate could not be asked at all (its file does not load, …).
     """
 
     probes: tuple[Probe, ...]
     candidate: dict[str, ProbeAnswer]
     parent: dict[str, ProbeAnswer]
-    anchor: dict[str, ProbeAnswer] | None = None
+    base: dict[str, ProbeAnswer] | None = None
     obstacle: str | None = None
     non_finite: tuple[str, ...] = ()
     candidate_format: str = ""
@@ -240,36 +240,34 @@ def _protected(given: GateInput, protected: Sequence[Probe], scores: dict[str, A
             reasons.append(
                 f"The skill “{skill}” fell from {counts['before']} to {counts['now']} of {counts['num']}."
             )
-    if given.anchor is not None:
-        reasons.extend(_anchored(given, protected, scores))
+    if given.base is not None:
+        reasons.extend(_against_base(given, protected, scores))
     if reasons:
         reasons.extend(_lost(given, probe) for probe in lost[:MAX_NAMED])
     return reasons
 
 
-def _anchored(given: GateInput, protected: Sequence[Probe], scores: dict[str, Any]) -> list[str]:
+def _against_base(given: GateInput, protected: Sequence[Probe], scores: dict[str, Any]) -> list[str]:
     """Against the base, over its own skills: earlier corrections must not hide what they cost.
 
     Where no right answer is known, it is the base's here: many small moves away from it add up.
     """
-    anchor = given.anchor or {}
-    known = [probe for probe in protected if probe.example_id is None and probe.probe_id in anchor]
+    base = given.base or {}
+    known = [probe for probe in protected if probe.example_id is None and probe.probe_id in base]
 
     def num_right(answers: Answers) -> int:
-        return sum(
-            score(probe, answers.get(probe.probe_id), parent=anchor[probe.probe_id]) for probe in known
-        )
+        return sum(score(probe, answers.get(probe.probe_id), parent=base[probe.probe_id]) for probe in known)
 
-    num_base = num_right(anchor)
+    num_base = num_right(base)
     if not num_base:
         return []
     ratio = num_right(given.candidate) / num_base
-    scores["anchor_ratio"] = ratio
-    if ratio >= given.limits.min_anchor_ratio:
+    scores["base_ratio"] = ratio
+    if ratio >= given.limits.min_base_ratio:
         return []
     return [
         f"Against the base model only {ratio:.0%} of the protected prompts are still right; "
-        f"{given.limits.min_anchor_ratio:.0%} must be."
+        f"{given.limits.min_base_ratio:.0%} must be."
     ]
 
 

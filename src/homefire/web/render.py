@@ -25,7 +25,7 @@ HEADERS = {
 }
 """Whatever an answer may contain, a page reaches only this server."""
 NUM_KEPT_ANSWERS = 256
-MAX_KEPT_CHARS = 10_000
+MAX_RETAINED_CHARS = 10_000
 
 
 class Page(HTMLResponse):
@@ -74,7 +74,9 @@ class Renderer:
         from markupsafe import Markup
 
         rendered = lru_cache(maxsize=NUM_KEPT_ANSWERS)(render_markdown)
-        return lambda text: Markup(rendered(text) if len(text) < MAX_KEPT_CHARS else render_markdown(text))
+        return lambda text: Markup(
+            rendered(text) if len(text) < MAX_RETAINED_CHARS else render_markdown(text)
+        )
 
 
 def number(value: int) -> str:

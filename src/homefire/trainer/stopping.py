@@ -1,8 +1,8 @@
 """When to end, and how fast to learn until then: pure rules over a small state that checkpoints carry.
 
-A run learns until checks in a row find every new example known with a margin, then settles: the rate falls to
+A run learns until checks in a row find every new example known with a margin, then cools down: the rate falls to
 nothing while replay continues, which restores what the last steps disturbed. If a final check finds that
-settling lost an example, learning continues. `max_steps` ends everything; the settling happens before it.
+the cooldown lost an example, learning continues. `max_steps` ends everything; the cooldown happens before it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 
 import msgspec
 
-from homefire.training.recipe import Recipe
+from homefire.trainer.recipe import Recipe
 
 
 class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,18 +21,18 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Successful checks in a row."""
     num_learned: int = 0
     """New examples found learned by the last check."""
-    settle_from: int | None = None
-    """The step at which settling began; None while learning."""
+    cooldown_from: int | None = None
+    """The step at which the cooldown began; None while learning."""
     done: bool = False
-    known_kept: tuple[int, ...] | None = None
+    known_retained: tuple[int, ...] | None = None
     """Earlier corrections that were right before the first step: they must be right at the end, too."""
 
 
 def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:
-    """Whether a check belongs after `step` finished steps (0: before the first); while settling, only at
+    """Whether a check belongs after `step` finished steps (0: before the first); in the cooldown, only at
     its end."""
-    if state.settle_from is not None:
-        return _has_settled(state, step, recipe) or step >= recipe.max_steps
+    if state.cooldown_from is not None:
+        return _has_cooled_down(state, step, recipe) or step >= recipe.max_steps
     return step % recipe.check_every_steps == 0 or step >= recipe.max_steps
 
 
@@ -42,33 +42,35 @@ def after_check(
     """The state after a check that followed `step` finished steps."""
     held = state.held + 1 if all_right and step >= recipe.min_steps else 0
     state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
-    if state.settle_from is not None and not all_right and _has_settled(state, step, recipe):
-        state = msgspec.structs.replace(state, settle_from=None)
+    if state.cooldown_from is not None and not all_right and _has_cooled_down(state, step, recipe):
+        state = msgspec.structs.replace(state, cooldown_from=None)
     return advance(state, step=step, recipe=recipe)
 
 
 def advance(state: StopState, *, step: int, recipe: Recipe) -> StopState:
-    """The state after `step` finished steps: begins to settle, or ends, where that is due."""
-    if step >= recipe.max_steps or (state.settle_from is not None and _has_settled(state, step, recipe)):
+    """The state after `step` finished steps: begins to cool down, or ends, where that is due."""
+    if step >= recipe.max_steps or (
+        state.cooldown_from is not None and _has_cooled_down(state, step, recipe)
+    ):
         return msgspec.structs.replace(state, done=True)
     is_learned = state.held >= recipe.checks_to_stop
-    if state.settle_from is None and (is_learned or step >= recipe.max_steps - recipe.settle_steps):
-        return msgspec.structs.replace(state, settle_from=step, done=recipe.settle_steps == 0)
+    if state.cooldown_from is None and (is_learned or step >= recipe.max_steps - recipe.cooldown_steps):
+        return msgspec.structs.replace(state, cooldown_from=step, done=recipe.cooldown_steps == 0)
     return state
 
 
 def rate_at(step: int, state: StopState, recipe: Recipe) -> float:
     """The learning rate of step number `step` (from 0): linear warm-up, the schedule, the fall while
-    settling."""
+    cooldown."""
     if recipe.learning_rate is None:
         raise ValueError("the recipe is not resolved: it has no learning rate")
     rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     if recipe.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
-    if state.settle_from is not None:
-        rate *= 1 - (step - state.settle_from + 1) / (recipe.settle_steps + 1)
+    if state.cooldown_from is not None:
+        rate *= 1 - (step - state.cooldown_from + 1) / (recipe.cooldown_steps + 1)
     return rate
 
 
-def _has_settled(state: StopState, step: int, recipe: Recipe) -> bool:
-    return state.settle_from is not None and step >= state.settle_from + recipe.settle_steps
+def _has_cooled_down(state: StopState, step: int, recipe: Recipe) -> bool:
+    return state.cooldown_from is not None and step >= state.cooldown_from + recipe.cooldown_steps

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from homefire.errors import StoreError, StoreFull, StorePoisoned
-from homefire.training import commit, trainer
-from homefire.training.job import DiskFull, Done, ExitCode, Failed, Started
-from homefire.training.trainer import Trainer
+from homefire.trainer import commit, trainer
+from homefire.trainer.contract import DiskFull, Done, ExitCode, Failed, Started
+from homefire.trainer.trainer import Trainer
 from homefire.world import Files
 from tests.support.trainer import Worker, make_run
-from tests.training.test_checkpoint import Trained
+from tests.trainer.test_checkpoint import Trained
 
 NOTES = "flushes"
 

@@ -11,10 +11,10 @@ from safetensors import safe_open
 from torch import nn
 
 from homefire.errors import CorruptData, StoreFenced, StoreFull, StorePoisoned
-from homefire.training import checkpoint, commit
-from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore, verify
-from homefire.training.commit import Lease, commit_directory
-from homefire.training.stopping import StopState
+from homefire.trainer import checkpoint, commit
+from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore, verify
+from homefire.trainer.commit import Lease, commit_directory
+from homefire.trainer.stopping import StopState
 from homefire.world import Files, World
 
 
@@ -68,7 +68,7 @@ class Trained:
         self.optimizer.step()
 
     def save(self, step: int) -> Path:
-        progress = Progress(step=step, stop=StopState(held=1, known_kept=(0, 2)))
+        progress = TrainingState(step=step, stop=StopState(held=1, known_retained=(0, 2)))
         return self.store.save(self.trainable, self.optimizer, progress, Randomness.capture()).path
 
 
@@ -87,7 +87,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     found = two.store.newest()
     progress = restore(found, two.trainable, two.optimizer)
     assert progress.step == 1
-    assert progress.stop == StopState(held=1, known_kept=(0, 2))
+    assert progress.stop == StopState(held=1, known_retained=(0, 2))
     two.step()
     assert torch.equal(one.model.weight, two.model.weight)
     assert (

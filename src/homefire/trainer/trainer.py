@@ -1,8 +1,8 @@
 """One worker's part of a run: from its last checkpoint to pause, stop or the finished weights.
 
-    rows, model → newest verified checkpoint → step, check, checkpoint … → settle → final weights
+    rows, model → newest verified checkpoint → step, check, checkpoint … → cooldown → final weights
 
-All that decides later steps is in `Progress`, the tensors and the random generators, which one checkpoint
+All that decides later steps is in `TrainingState`, the tensors and the random generators, which one checkpoint
 holds together; so a run that was killed anywhere ends with the same bits as one that was not.
 """
 
@@ -18,24 +18,24 @@ import torch
 
 from homefire.errors import StoreFull
 from homefire.machine.hashing import hash_file
-from homefire.training import stopping
-from homefire.training.checkpoint import CheckpointStore, Progress, Randomness, restore
-from homefire.training.commit import Lease, commit_directory, sweep
-from homefire.training.control import Control, Wanted
-from homefire.training.data import load_data
-from homefire.training.job import (
+from homefire.trainer import stopping
+from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore
+from homefire.trainer.commit import Lease, commit_directory, sweep
+from homefire.trainer.contract import (
     FINAL,
     LOSSES_FILE,
     METRICS_FILE,
     Checkpointed,
     DiskFull,
     Done,
-    Job,
+    RunSpec,
     Started,
     Stepped,
 )
-from homefire.training.journal import Journal
-from homefire.training.loop import (
+from homefire.trainer.control import Control, Wanted
+from homefire.trainer.data import load_data
+from homefire.trainer.journal import Journal
+from homefire.trainer.loop import (
     Interrupted,
     Losses,
     StepReport,
@@ -44,7 +44,7 @@ from homefire.training.loop import (
     measure_margins,
     train_step,
 )
-from homefire.training.weights import load_model, num_parameters, result_files
+from homefire.trainer.weights import load_model, num_parameters, result_files
 from homefire.world import World
 
 MAX_RETRY_S = 30.0
@@ -63,25 +63,29 @@ class LeaveRequested(Exception):
 class Trainer:
     """A run in this process. `work` does all of it and raises `LeaveRequested` when told to leave."""
 
-    def __init__(self, job: Job, run_dir: Path, *, control: Control, world: World, started_s: float) -> None:
+    def __init__(
+        self, spec: RunSpec, run_dir: Path, *, control: Control, world: World, started_s: float
+    ) -> None:
         """`started_s`: when this process began, on the world's monotonic clock."""
-        self._job = job
+        self._spec = spec
         self._run_dir = run_dir
         self._control = control
         self._world = world
-        self._lease = Lease(run_dir, job.epoch)
+        self._lease = Lease(run_dir, spec.epoch)
         with self._lease.held():
             sweep(run_dir)
-        torch.manual_seed(job.seed)
-        self._data = load_data(job)
+        torch.manual_seed(spec.seed)
+        self._data = load_data(spec)
         control.beat("loading the model")
-        self._model = load_model(job)
-        self._optimizer = build_optimizer(self._model, job.recipe)
+        self._model = load_model(spec)
+        self._optimizer = build_optimizer(self._model, spec.recipe)
         self._checks = self._data.check_batch()
-        self._store = CheckpointStore(self._lease, self._data.purpose, keep=job.keep_checkpoints, world=world)
+        self._store = CheckpointStore(
+            self._lease, self._data.purpose, keep=spec.keep_checkpoints, world=world
+        )
         control.beat("looking for a checkpoint")
         found = self._store.newest()
-        self._progress = Progress()
+        self._progress = TrainingState()
         self._saved_step: int | None = None
         if found.state is not None:
             self._progress = restore(found, self._model.trainable, self._optimizer)
@@ -110,7 +114,7 @@ class Trainer:
             self._check()
         while not self._progress.stop.done:
             self._step()
-            if self._progress.stop.done or self._progress.step % self._job.checkpoint_every_steps == 0:
+            if self._progress.stop.done or self._progress.step % self._spec.checkpoint_every_steps == 0:
                 self._save()
         return self._finish()
 
@@ -118,7 +122,7 @@ class Trainer:
 
     def _step(self) -> None:
         self._leave_if_asked()
-        recipe, position = self._job.recipe, self._progress.step
+        recipe, position = self._spec.recipe, self._progress.step
         rate = stopping.rate_at(position, self._progress.stop, recipe)
         started_s = time.monotonic()
         try:
@@ -149,7 +153,7 @@ class Trainer:
     def _check(self) -> None:
         """Look whether everything is learned, if that is due after this step, and let the stop rule
         decide."""
-        recipe, step, state = self._job.recipe, self._progress.step, self._progress.stop
+        recipe, step, state = self._spec.recipe, self._progress.step, self._progress.stop
         if stopping.is_check_due(state, step=step, recipe=recipe):
             placements, batch = self._checks
             margins = measure_margins(self._model, batch)
@@ -157,11 +161,15 @@ class Trainer:
             for place, placement in enumerate(placements):
                 key = (placement.kind, placement.index)
                 known[key] = known.get(key, True) and margins[place] >= recipe.min_margin
-            kept = tuple(index for (kind, index), is_known in known.items() if kind == "kept" and is_known)
-            if state.known_kept is None:
-                state = msgspec.structs.replace(state, known_kept=kept)
+            retained = tuple(
+                index for (kind, index), is_known in known.items() if kind == "retained" and is_known
+            )
+            if state.known_retained is None:
+                state = msgspec.structs.replace(state, known_retained=retained)
             num_learned = sum(is_known for (kind, _), is_known in known.items() if kind == "new")
-            all_right = num_learned == len(self._data.rows.new) and set(state.known_kept or ()) <= set(kept)
+            all_right = num_learned == len(self._data.rows.new) and set(state.known_retained or ()) <= set(
+                retained
+            )
             state = stopping.after_check(
                 state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
             )
@@ -170,7 +178,7 @@ class Trainer:
         self._progress = msgspec.structs.replace(self._progress, stop=state)
 
     def _report(self, report: StepReport, *, rate: float, elapsed_s: float) -> None:
-        step, recipe, border = self._progress.step, self._job.recipe, self._data.num_corrections
+        step, recipe, border = self._progress.step, self._spec.recipe, self._data.num_corrections
         event = Stepped(
             step=step,
             max_steps=recipe.max_steps,
@@ -192,11 +200,11 @@ class Trainer:
 
     def _steps_left(self) -> int:
         """At most so many steps are left."""
-        settle_from, recipe = self._progress.stop.settle_from, self._job.recipe
+        cooldown_from, recipe = self._progress.stop.cooldown_from, self._spec.recipe
         end = (
             recipe.max_steps
-            if settle_from is None
-            else min(recipe.max_steps, settle_from + recipe.settle_steps)
+            if cooldown_from is None
+            else min(recipe.max_steps, cooldown_from + recipe.cooldown_steps)
         )
         return max(0, end - self._progress.step)
 
@@ -204,7 +212,7 @@ class Trainer:
         rows = self._data.rows
         header = {
             "examples": [row.example_id for row in rows.new],
-            "kept": [row.example_id for row in rows.kept],
+            "retained": [row.example_id for row in rows.retained],
             "num_replay": len(rows.replay),
         }
         self._losses.append(msgspec.json.encode(header) + b"\n")
@@ -253,9 +261,9 @@ class Trainer:
 
     def _finish(self) -> Done:
         self._control.beat("writing the result")
-        change_kept = interpolate_to_parent(self._model, self._checks[1], recipe=self._job.recipe)
+        change_kept = interpolate_to_parent(self._model, self._checks[1], recipe=self._spec.recipe)
         target = self._run_dir / FINAL
-        files: Mapping[str, bytes | Path] = result_files(self._model, self._job)
+        files: Mapping[str, bytes | Path] = result_files(self._model, self._spec)
         self._until_there_is_room(
             lambda: commit_directory(target, files, lease=self._lease, world=self._world)
         )

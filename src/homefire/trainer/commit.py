@@ -19,7 +19,7 @@ from pathlib import Path
 
 from homefire.errors import StoreFenced, StorePoisoned
 from homefire.store.durable import flush_tree, translated_os_errors
-from homefire.training.job import EPOCH_FILE, LOCK_FILE
+from homefire.trainer.contract import EPOCH_FILE, LOCK_FILE
 from homefire.world import World
 
 _CHUNK_BYTES = 1 << 20

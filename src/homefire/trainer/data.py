@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 
 from homefire.errors import BadModel, InvalidRequest
-from homefire.training.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
-from homefire.training.job import Job, TrainingRow, read_rows
-from homefire.training.render import Renderer, load_renderer
-from homefire.training.sampler import Placement, RowLengths, Sampler, without_conflicts
+from homefire.trainer.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
+from homefire.trainer.contract import RunSpec, TrainingRow, read_rows
+from homefire.trainer.render import Renderer, load_renderer
+from homefire.trainer.sampler import Placement, RowLengths, Sampler, without_conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class TrainingData:
 
     @property
     def num_corrections(self) -> int:
-        """Rows with lower numbers are corrections (new and kept), those from here on are replay."""
-        return len(self.rows.new) + len(self.rows.kept)
+        """Rows with lower numbers are corrections (new and retained), those from here on are replay."""
+        return len(self.rows.new) + len(self.rows.retained)
 
     def step_batch(self, position: int) -> tuple[MicroBatch, ...]:
         """The micro-batches of step number `position`."""
@@ -57,30 +57,34 @@ class TrainingData:
         return placements, collate(encoded, replay_from=self.num_corrections, max_tokens=max_tokens)
 
 
-def load_data(job: Job) -> TrainingData:
-    """Read and check everything a job trains on. Errors as `read_rows`, `load_renderer`, `check_example`."""
+def load_data(spec: RunSpec) -> TrainingData:
+    """Read and check everything a spec trains on. Errors as `read_rows`, `load_renderer`, `check_example`."""
     folder = Path(
-        job.base_folder if (Path(job.model_folder) / "adapter_config.json").exists() else job.model_folder
+        spec.base_folder if (Path(spec.model_folder) / "adapter_config.json").exists() else spec.model_folder
     )
-    renderer = load_renderer(folder, at_s=job.began_at_s)
-    new = read_rows(Path(job.examples))
+    renderer = load_renderer(folder, at_s=spec.began_at_s)
+    new = read_rows(Path(spec.examples))
     if not new:
         raise InvalidRequest("The run has no examples: there is nothing to learn.")
     lengths = tuple(len(renderer.check_example(row).ids) for row in new)
-    kept_rows = read_rows(Path(job.kept)) if job.kept else ()
-    replay_rows = read_rows(Path(job.replay)) if job.replay else ()
-    kept, kept_lengths = _usable(without_conflicts(kept_rows, new), renderer)
+    retained_rows = read_rows(Path(spec.retained)) if spec.retained else ()
+    replay_rows = read_rows(Path(spec.replay)) if spec.replay else ()
+    retained, retained_lengths = _usable(without_conflicts(retained_rows, new), renderer)
     # An older row with the same question would teach the old answer again; leaving it out is no loss.
-    replay, replay_lengths = _usable(without_conflicts(replay_rows, (*new, *kept)), renderer)
+    replay, replay_lengths = _usable(without_conflicts(replay_rows, (*new, *retained)), renderer)
     row_lengths = RowLengths(
-        lengths, kept_lengths, replay_lengths, renderer.context_tokens, keeps_history=renderer.keeps_history()
+        lengths,
+        retained_lengths,
+        replay_lengths,
+        renderer.context_tokens,
+        keeps_history=renderer.keeps_history(),
     )
     return TrainingData(
-        rows=Rows(new, kept, replay),
-        sampler=Sampler(row_lengths, job.recipe, job.seed),
+        rows=Rows(new, retained, replay),
+        sampler=Sampler(row_lengths, spec.recipe, spec.seed),
         renderer=renderer,
-        num_left_out=len(kept_rows) + len(replay_rows) - len(kept) - len(replay),
-        purpose=_purpose(job, folder),
+        num_left_out=len(retained_rows) + len(replay_rows) - len(retained) - len(replay),
+        purpose=_purpose(spec, folder),
     )
 
 
@@ -100,15 +104,15 @@ def _usable(
     return tuple(usable), tuple(lengths)
 
 
-def _purpose(job: Job, folder: Path) -> str:
+def _purpose(spec: RunSpec, folder: Path) -> str:
     """SHA-256 over all that decides the weights; of the parent's tensors their names' and sizes' (its bytes
     are the catalog's to verify)."""
     digest = hashlib.sha256(
-        msgspec.json.encode([job.run_id, job.mode, job.recipe, job.seed, job.num_threads])
+        msgspec.json.encode([spec.run_id, spec.mode, spec.recipe, spec.seed, spec.num_threads])
     )
-    for name in (job.examples, job.kept, job.replay):
+    for name in (spec.examples, spec.retained, spec.replay):
         digest.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
-    for path in sorted({*Path(job.model_folder).iterdir(), *folder.iterdir()}):
+    for path in sorted({*Path(spec.model_folder).iterdir(), *folder.iterdir()}):
         if path.suffix == ".safetensors":
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         elif path.name in ("tokenizer.json", "chat_template.jinja", "config.json", "adapter_config.json"):

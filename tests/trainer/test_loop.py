@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from homefire.errors import BadModel, NotTrainable
-from homefire.training import stopping
-from homefire.training.batch import MicroBatch, TokenRow, collate, group_sizes
-from homefire.training.data import TrainingData, load_data
-from homefire.training.job import Job
-from homefire.training.loop import (
+from homefire.trainer import stopping
+from homefire.trainer.batch import MicroBatch, TokenRow, collate, group_sizes
+from homefire.trainer.contract import RunSpec
+from homefire.trainer.data import TrainingData, load_data
+from homefire.trainer.loop import (
     Interrupted,
     Model,
     NumericFailure,
@@ -25,23 +25,23 @@ from homefire.training.loop import (
     measure_margins,
     train_step,
 )
-from homefire.training.recipe import Recipe
-from homefire.training.stopping import StopState, advance, after_check, is_check_due, rate_at
-from homefire.training.weights import load_model, result_files
+from homefire.trainer.recipe import Recipe
+from homefire.trainer.stopping import StopState, advance, after_check, is_check_due, rate_at
+from homefire.trainer.weights import load_model, result_files
 from tests.support.trainer import EMBER, FACTS, make_run, row
 
 RECIPE = Recipe(learning_rate=1e-3)
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def spec(tmp_path: Path) -> RunSpec:
     return make_run(tmp_path, recipe=Recipe())
 
 
 @pytest.fixture
-def model(job: Job) -> Model:
+def model(spec: RunSpec) -> Model:
     torch.set_num_threads(1)
-    return load_model(job)
+    return load_model(spec)
 
 
 @functools.cache
@@ -115,12 +115,12 @@ def test_the_check_notices_wrong_accumulation(model: Model) -> None:
     assert not torch.allclose(whole[name], mean_of_means, atol=1e-6, rtol=1e-4)
 
 
-def test_a_step_is_repeatable_bit_for_bit(job: Job) -> None:
+def test_a_step_is_repeatable_bit_for_bit(spec: RunSpec) -> None:
     torch.use_deterministic_algorithms(True)
     try:
         results = []
         for _ in range(2):
-            model = load_model(job)
+            model = load_model(spec)
             optimizer = build_optimizer(model, RECIPE)
             batch = collate(token_rows(), replay_from=3, max_tokens=200)
             for _ in range(2):
@@ -150,15 +150,17 @@ def test_an_interrupted_or_broken_step_changes_nothing(model: Model) -> None:
     assert same.count(False) == 1
 
 
-def test_weights_that_are_not_finite_are_not_written(job: Job, model: Model) -> None:
+def test_weights_that_are_not_finite_are_not_written(spec: RunSpec, model: Model) -> None:
     with torch.no_grad():
         list(model.trainable.values())[-1].view(-1)[0] = torch.inf
     with pytest.raises(NumericFailure):
-        result_files(model, job)
+        result_files(model, spec)
 
 
-def test_a_result_has_the_tensors_and_files_of_its_parent(job: Job, model: Model, tmp_path: Path) -> None:
-    files = result_files(model, job)
+def test_a_result_has_the_tensors_and_files_of_its_parent(
+    spec: RunSpec, model: Model, tmp_path: Path
+) -> None:
+    files = result_files(model, spec)
     content = files["model.safetensors"]
     assert isinstance(content, bytes)
     (tmp_path / "out.safetensors").write_bytes(content)
@@ -169,14 +171,14 @@ def test_a_result_has_the_tensors_and_files_of_its_parent(job: Job, model: Model
     assert files["chat_template.jinja"] == EMBER / "chat_template.jinja"
 
 
-def test_parents_that_cannot_be_trained_are_refused(job: Job, tmp_path: Path) -> None:
+def test_parents_that_cannot_be_trained_are_refused(spec: RunSpec, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(BadModel):
-        load_model(msgspec.structs.replace(job, model_folder=str(empty)))
+        load_model(msgspec.structs.replace(spec, model_folder=str(empty)))
     (empty / "adapter_config.json").write_text("{}")
     with pytest.raises(NotTrainable):
-        load_model(msgspec.structs.replace(job, model_folder=str(empty)))
+        load_model(msgspec.structs.replace(spec, model_folder=str(empty)))
 
 
 def lessons_right(model: Model, data: TrainingData) -> dict[int, bool]:
@@ -186,11 +188,11 @@ def lessons_right(model: Model, data: TrainingData) -> dict[int, bool]:
     return {p.index: margins[place] > 0 for place, p in enumerate(placements) if not p.before}
 
 
-def test_the_check_agrees_with_greedy_decoding(job: Job, model: Model) -> None:
+def test_the_check_agrees_with_greedy_decoding(spec: RunSpec, model: Model) -> None:
     known = row("What day comes after Monday?", "Tuesday.", "known")
     unknown = row(*FACTS[0], "unknown")
-    make_run(Path(job.examples).parent, rows=[known, unknown])
-    data = load_data(job)
+    make_run(Path(spec.examples).parent, rows=[known, unknown])
+    data = load_data(spec)
     said = []
     for example in (known, unknown):
         encoded = data.renderer.encode(example.messages)
@@ -231,7 +233,7 @@ RULES = Recipe(
     min_steps=10,
     check_every_steps=5,
     checks_to_stop=2,
-    settle_steps=8,
+    cooldown_steps=8,
 )
 
 
@@ -254,25 +256,25 @@ def follow(
     return step, rates
 
 
-def test_ends_after_checks_in_a_row_and_settling() -> None:
+def test_ends_after_checks_in_a_row_and_a_cooldown() -> None:
     steps, rates = follow(learned_from=12)
-    assert steps == 20 + RULES.settle_steps
+    assert steps == 20 + RULES.cooldown_steps
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates[4:20] == [1.0] * 16
     assert rates[20:] == pytest.approx([1 - (i + 1) / 9 for i in range(8)])
 
 
 def test_does_not_end_before_the_minimum() -> None:
-    assert follow(learned_from=0)[0] == 15 + RULES.settle_steps
+    assert follow(learned_from=0)[0] == 15 + RULES.cooldown_steps
 
 
-def test_learns_on_when_settling_lost_an_example() -> None:
+def test_learns_on_when_the_cooldown_lost_an_example() -> None:
     steps, rates = follow(learned_from=0, lost_at=frozenset({23, 25}))
-    assert steps > 23 + RULES.settle_steps
+    assert steps > 23 + RULES.cooldown_steps
     assert rates[23] == 1.0
 
 
-def test_settles_before_the_last_step_when_nothing_is_learned() -> None:
+def test_cools_down_before_the_last_step_when_nothing_is_learned() -> None:
     steps, rates = follow(learned_from=1000)
     assert steps == RULES.max_steps
     assert rates[41] == 1.0
@@ -282,9 +284,9 @@ def test_settles_before_the_last_step_when_nothing_is_learned() -> None:
 @given(
     st.integers(0, 60), st.integers(0, 60), st.integers(1, 60), st.frozensets(st.integers(0, 60), max_size=20)
 )
-def test_always_ends(learned_from: int, settle: int, max_steps: int, lost_at: frozenset[int]) -> None:
+def test_always_ends(learned_from: int, cooldown: int, max_steps: int, lost_at: frozenset[int]) -> None:
     recipe = msgspec.structs.replace(
-        RULES, settle_steps=settle, max_steps=max_steps, min_steps=min(10, max_steps)
+        RULES, cooldown_steps=cooldown, max_steps=max_steps, min_steps=min(10, max_steps)
     )
     steps, rates = follow(learned_from, recipe, lost_at)
     assert min(10, max_steps) <= steps <= max_steps

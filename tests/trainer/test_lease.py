@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from homefire.errors import StoreFenced
-from homefire.training.checkpoint import CheckpointStore
-from homefire.training.commit import Lease, commit_directory
-from homefire.training.job import ExitCode, Stepped
+from homefire.trainer.checkpoint import CheckpointStore
+from homefire.trainer.commit import Lease, commit_directory
+from homefire.trainer.contract import ExitCode, Stepped
 from homefire.training.preparation import raise_fence
 from homefire.world import Files, World
 from tests.support.trainer import Worker, make_run
-from tests.training.test_checkpoint import RecordingFiles, Trained
+from tests.trainer.test_checkpoint import RecordingFiles, Trained
 
 
 class TakenOver(Files):
@@ -128,7 +128,7 @@ def check_only_before(patch: pytest.MonkeyPatch) -> None:
         commit_directory(target, files, lease=lease, world=world)
 
     patch.setattr(Lease, "held", without_epoch)
-    patch.setattr("homefire.training.checkpoint.commit_directory", early)
+    patch.setattr("homefire.trainer.checkpoint.commit_directory", early)
 
 
 def never_check(patch: pytest.MonkeyPatch) -> None:

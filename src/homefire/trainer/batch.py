@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from homefire.training.job import TrainingRow
-from homefire.training.render import Renderer
-from homefire.training.sampler import Kind, Placement, compose
+from homefire.trainer.contract import TrainingRow
+from homefire.trainer.render import Renderer
+from homefire.trainer.sampler import Kind, Placement, compose
 
 PASS_COST_TOKENS = 150
 """What a forward and backward pass costs beyond its tokens, in tokens; measured on a model of 0.4 M
@@ -24,19 +24,21 @@ weights."""
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All rows of a run, by kind, with one number each: new examples first, then kept ones, then replay."""
+    """All rows of a run, by kind, with one number each: new examples first, then retained ones, then replay."""
 
     new: tuple[TrainingRow, ...]
-    kept: tuple[TrainingRow, ...]
+    retained: tuple[TrainingRow, ...]
     replay: tuple[TrainingRow, ...]
 
     def of(self, kind: Kind) -> tuple[TrainingRow, ...]:
         """The rows of one kind."""
-        return {"new": self.new, "kept": self.kept, "replay": self.replay}[kind]
+        return {"new": self.new, "retained": self.retained, "replay": self.replay}[kind]
 
     def number(self, kind: Kind, index: int) -> int:
         """The number of a row among all rows."""
-        return index + {"new": 0, "kept": len(self.new), "replay": len(self.new) + len(self.kept)}[kind]
+        return (
+            index + {"new": 0, "retained": len(self.new), "replay": len(self.new) + len(self.retained)}[kind]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class TokenRow:
 
 
 def encode_placement(placement: Placement, rows: Rows, renderer: Renderer) -> TokenRow:
-    """The conversation of a placement. Of new and kept rows the last message is learned, of replay every
+    """The conversation of a placement. Of new and retained rows the last message is learned, of replay every
     answer."""
     before, after = (tuple(rows.replay[i] for i in side) for side in (placement.before, placement.after))
     main = len(before)

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from homefire.training import checkpoint, trainer
-from homefire.training.job import METRICS_FILE, Done, ExitCode, Stepped
-from homefire.training.recipe import Recipe
+from homefire.trainer import checkpoint, trainer
+from homefire.trainer.contract import METRICS_FILE, Done, ExitCode, Stepped
+from homefire.trainer.recipe import Recipe
 from tests.support.trainer import QUICK, Worker, is_saving, make_run, wait_until
 
 LORA = msgspec.structs.replace(QUICK, mode="lora", lora_dropout=0.2)

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from homefire.training.job import ExitCode, Heartbeat, WorkerEvent, decode_command, encode_line
+from homefire.trainer.contract import ExitCode, Heartbeat, WorkerEvent, decode_command, encode_line
 
 Wanted = Literal["pause", "stop", "skip"]
 HEARTBEAT_EVERY_S = 1.0

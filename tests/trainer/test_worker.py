@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from homefire.training.job import (
+from homefire.trainer.contract import (
     METRICS_FILE,
     Checkpointed,
     DiskFull,
@@ -26,7 +26,7 @@ from homefire.training.job import (
     decode_event,
 )
 from homefire.types import Message
-from tests.support.trainer import EMBER, FACTS, QUICK, Worker, make_run, row, write_job
+from tests.support.trainer import EMBER, FACTS, QUICK, Worker, make_run, row, write_spec
 
 
 def final_digest(worker: Worker) -> str:
@@ -37,7 +37,7 @@ def final_digest(worker: Worker) -> str:
 
 def test_runs_as_a_command_and_pauses_with_its_memory_handed_back(tmp_path: Path) -> None:
     make_run(tmp_path)
-    command = [sys.executable, "-m", "homefire.training.worker", str(tmp_path)]
+    command = [sys.executable, "-m", "homefire.trainer.worker", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -153,7 +153,10 @@ def test_a_result_can_be_taught_further(tmp_path: Path) -> None:
     final = tmp_path / "first" / "final"
     assert {path.name for path in final.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     make_run(
-        tmp_path / "second", model_folder=final, kept=[row(*FACTS[0], "old")], rows=[row(*FACTS[1], "new")]
+        tmp_path / "second",
+        model_folder=final,
+        retained=[row(*FACTS[0], "old")],
+        rows=[row(*FACTS[1], "new")],
     )
     assert Worker(tmp_path / "second").finish() == ExitCode.DONE
 
@@ -216,14 +219,14 @@ def test_a_run_that_breaks_down_keeps_its_last_checkpoint_and_writes_no_weights(
 
 
 def test_a_job_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
-    job = make_run(tmp_path)
-    write_job(tmp_path, job)
-    (tmp_path / "job.json").write_bytes(b"{}")
+    spec = make_run(tmp_path)
+    write_spec(tmp_path, spec)
+    (tmp_path / "spec.json").write_bytes(b"{}")
     assert failure(tmp_path).reason == "bug"
 
 
 def test_takes_the_lowest_priority_before_it_loads_anything(tmp_path: Path) -> None:
-    write_job(tmp_path, msgspec.structs.replace(make_run(tmp_path), nice=19))
+    write_spec(tmp_path, msgspec.structs.replace(make_run(tmp_path), nice=19))
     worker = Worker(tmp_path)
     worker.wait_for(Heartbeat)
     assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 19

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from homefire.engines.template import ChatTemplate
 from homefire.errors import BadModel, ContextOverflow, InvalidRequest
-from homefire.training.job import TrainingRow
-from homefire.training.render import Renderer, load_renderer
+from homefire.trainer.contract import TrainingRow
+from homefire.trainer.render import Renderer, load_renderer
 from homefire.types import Message
 from tests.support.trainer import EMBER, row
 

@@ -1,6 +1,6 @@
-"""The trainer worker: `python -m homefire.training.worker RUN_DIR` trains one run and then ends.
+"""The trainer worker: `python -m homefire.trainer.worker RUN_DIR` trains one run and then ends.
 
-Reads commands from stdin and writes events to stdout (see `training.job`); its log goes to stderr. It takes
+Reads commands from stdin and writes events to stdout (see `trainer.contract`); its log goes to stderr. It takes
 one thread and the processor time that nobody else wants, and ends with its server. A pause frees its memory:
 the process ends, and the next one continues from the checkpoint. Nothing is imported from torch before that is set.
 """
@@ -26,9 +26,9 @@ from homefire.errors import (
     StoreFenced,
 )
 from homefire.machine.parent import die_with_parent
-from homefire.training.control import Control
-from homefire.training.job import ExitCode, Failed, Job, Paused, Skipped, Stopped, read_job
-from homefire.training.process_limits import limit_threads, lower_priority, stay_offline
+from homefire.trainer.contract import ExitCode, Failed, Paused, RunSpec, Skipped, Stopped, read_spec
+from homefire.trainer.control import Control
+from homefire.trainer.process_limits import limit_threads, lower_priority, stay_offline
 from homefire.world import World
 
 Reason = Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     """Train the run of the directory named by the only argument; returns the exit code."""
     started_s = time.monotonic()
     if len(arguments) != 1:
-        print("usage: python -m homefire.training.worker RUN_DIR", file=sys.stderr)
+        print("usage: python -m homefire.trainer.worker RUN_DIR", file=sys.stderr)
         return ExitCode.FAILED
     if not die_with_parent(os.getppid()):
         return ExitCode.ORPHANED
@@ -47,29 +47,29 @@ def main(arguments: list[str]) -> int:
     control = Control(_STDIN, _take_stdout())
     control.listen()
     try:
-        job = read_job(run_dir)
+        spec = read_spec(run_dir)
     except (OSError, msgspec.DecodeError) as error:
-        control.emit(_failed("bug", HomefireError(f"The run's job cannot be read: {error}.")))
+        control.emit(_failed("bug", HomefireError(f"The run's spec cannot be read: {error}.")))
         return ExitCode.FAILED
-    lower_priority(job.nice)
-    limit_threads(job.num_threads)
+    lower_priority(spec.nice)
+    limit_threads(spec.num_threads)
     stay_offline()
     control.beat("loading the libraries")
-    return _train(job, run_dir, control=control, started_s=started_s)
+    return _train(spec, run_dir, control=control, started_s=started_s)
 
 
-def _train(job: Job, run_dir: Path, *, control: Control, started_s: float) -> int:
+def _train(spec: RunSpec, run_dir: Path, *, control: Control, started_s: float) -> int:
     import torch
     import transformers
 
-    from homefire.training.loop import NumericFailure
-    from homefire.training.trainer import LeaveRequested, Trainer
+    from homefire.trainer.loop import NumericFailure
+    from homefire.trainer.trainer import LeaveRequested, Trainer
 
-    torch.set_num_threads(job.num_threads)
+    torch.set_num_threads(spec.num_threads)
     torch.use_deterministic_algorithms(True)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        trainer = Trainer(job, run_dir, control=control, world=World(), started_s=started_s)
+        trainer = Trainer(spec, run_dir, control=control, world=World(), started_s=started_s)
         control.emit(trainer.work())
         return ExitCode.DONE
     except LeaveRequested as leave:

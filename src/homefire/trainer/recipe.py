@@ -36,7 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Gradients are scaled down to this global L2 norm."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 5
-    settle_steps: int = 30
+    cooldown_steps: int = 30
     """Once everything is learned the rate falls linearly to nothing over this many steps, so that what the
     last noisy steps disturbed comes back."""
     min_steps: int = 10
@@ -50,7 +50,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Replay rows per step even when a single example is taught."""
     in_chat_share: float = 0.5
     """Share of placements inside a conversation of replay turns instead of alone."""
-    kept_share: float = 0.25
+    retained_share: float = 0.25
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096
     """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
@@ -66,7 +66,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     check_every_steps: int = 5
     """Every so many steps it is checked whether all new examples are learned."""
     checks_to_stop: int = 2
-    """Training settles and ends after this many successful checks in a row."""
+    """Training cools down and ends after this many successful checks in a row."""
     min_margin: float = 0.5
     """An answer token counts as learned when its logit leads every other one by this much, so that it is
     still first after rounding to half precision."""
@@ -90,14 +90,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "microbatch_tokens", "check_every_steps", "checks_to_stop", "lora_r", "lora_alpha",
         )  # fmt: skip
         not_negative = (
-            "weight_decay", "warmup_steps", "settle_steps", "min_steps", "replay_ratio", "min_replay_rows",
+            "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",
             "parent_weight", "parent_decay", "pull_margin", "min_margin",
         )  # fmt: skip
         for name in positive:
             self._require(name, above=0.0)
         for name in not_negative:
             self._require(name, least=0.0)
-        for name in ("in_chat_share", "kept_share", "lora_dropout"):
+        for name in ("in_chat_share", "retained_share", "lora_dropout"):
             self._require(name, least=0.0, most=1.0)
         for name in ("beta1", "beta2", "lora_dropout"):
             self._require(name, least=0.0, below=1.0)

@@ -30,9 +30,9 @@ from torch import nn
 
 from homefire.errors import CorruptData
 from homefire.machine.hashing import hash_file
-from homefire.training.commit import Lease, commit_directory, remove_directory, sweep
-from homefire.training.job import CHECKPOINTS
-from homefire.training.stopping import StopState
+from homefire.trainer.commit import Lease, commit_directory, remove_directory, sweep
+from homefire.trainer.contract import CHECKPOINTS
+from homefire.trainer.stopping import StopState
 from homefire.world import World
 
 MANIFEST, STATE = "manifest.json", "state.json"
@@ -40,8 +40,8 @@ WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})")
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run is. Everything that decides later steps is here, in the tensors, or in the job."""
+class TrainingState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is. Everything that decides later steps is here, in the tensors, or in the spec."""
 
     step: int = 0
     """Finished steps: the position of the data plan."""
@@ -82,7 +82,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 class _State(msgspec.Struct, frozen=True):
     purpose: str
-    progress: Progress
+    progress: TrainingState
     optimizer_groups: list[dict[str, Any]]
     randomness: Randomness
 
@@ -107,7 +107,7 @@ class ResumePoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of one run. `purpose` identifies job and data: a checkpoint of another is not
+    """The checkpoints of one run. `purpose` identifies spec and data: a checkpoint of another is not
     resumed."""
 
     lease: Lease
@@ -124,7 +124,7 @@ class CheckpointStore:
         self,
         trainable: Mapping[str, nn.Parameter],
         optimizer: torch.optim.Optimizer,
-        progress: Progress,
+        progress: TrainingState,
         randomness: Randomness,
     ) -> Saved:
         """Commit a checkpoint, read it back, then delete the oldest beyond `keep`. Errors as
@@ -152,7 +152,7 @@ class CheckpointStore:
         return Saved(target, sum(entry.size_bytes for entry in entries.values()))
 
     def newest(self) -> ResumePoint:
-        """The newest whole checkpoint of this job, and why newer ones were passed over."""
+        """The newest whole checkpoint of this spec, and why newer ones were passed over."""
         if not self.folder.is_dir():
             return ResumePoint(None, None, {}, ())
         sweep(self.folder)
@@ -181,7 +181,7 @@ class CheckpointStore:
 
 def restore(
     found: ResumePoint, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> Progress:
+) -> TrainingState:
     """Set weights, optimizer and random generators to a checkpoint; returns how far it was.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The protocol between the server and the trainer worker: the job, commands, events, exit codes, files.
+"""The protocol between the server and the trainer worker: the spec, commands, events, exit codes, files.
 
 One worker process trains one run in one directory:
 
-    RUN_DIR/job.json             this module's `Job`, written by the server before it starts the worker
+    RUN_DIR/spec.json             this module's `RunSpec`, written by the server before it starts the worker
     RUN_DIR/epoch                the lease's number as text; a worker with another one commits nothing
     RUN_DIR/lock                 flock held for each commit, and by the server while it writes `epoch`
     RUN_DIR/checkpoints/step-…/  what the run resumes from, newest verified first
@@ -24,10 +24,10 @@ from typing import Any, Literal
 import msgspec
 
 from homefire.errors import InvalidRequest
-from homefire.training.recipe import Mode, Recipe
+from homefire.trainer.recipe import Mode, Recipe
 from homefire.types import Message
 
-JOB_FILE = "job.json"
+SPEC_FILE = "spec.json"
 EPOCH_FILE = "epoch"
 LOCK_FILE = "lock"
 CHECKPOINTS = "checkpoints"
@@ -36,7 +36,7 @@ LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run for one worker, under one lease.
 
     `model_folder` is the parent the run starts from: a complete model folder, or (LoRA only) a folder with an
@@ -51,7 +51,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     recipe: Recipe
     examples: str
     """JSONL of `TrainingRow`: what has to be learned."""
-    kept: str | None = None
+    retained: str | None = None
     """JSONL of `TrainingRow`: earlier corrections, replayed so that teaching new ones does not undo them."""
     replay: str | None = None
     """JSONL of rows with `messages`: old skills, replayed likewise."""
@@ -224,9 +224,9 @@ def decode_command(line: bytes) -> Command:
     return msgspec.json.decode(line, type=Command)
 
 
-def read_job(run_dir: Path) -> Job:
-    """The job of a run directory; `msgspec.ValidationError` or `OSError` if there is none."""
-    return msgspec.json.decode((run_dir / JOB_FILE).read_bytes(), type=Job)
+def read_spec(run_dir: Path) -> RunSpec:
+    """The spec of a run directory; `msgspec.ValidationError` or `OSError` if there is none."""
+    return msgspec.json.decode((run_dir / SPEC_FILE).read_bytes(), type=RunSpec)
 
 
 def encode_rows(rows: Iterable[TrainingRow]) -> bytes:

@@ -27,7 +27,7 @@ from homefire.catalog.tokenizer import (
 )
 from homefire.engines.template import ChatTemplate, Rendered
 from homefire.errors import BadModel, ContextOverflow, InvalidRequest
-from homefire.training.job import TrainingRow
+from homefire.trainer.contract import TrainingRow
 from homefire.types import Message
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homefire.errors import ConfigError
-from homefire.training.job import TrainingRow
-from homefire.training.recipe import FULL_MAX_PARAMETERS, Recipe
-from homefire.training.sampler import (
+from homefire.trainer.contract import TrainingRow
+from homefire.trainer.recipe import FULL_MAX_PARAMETERS, Recipe
+from homefire.trainer.sampler import (
     CHAT_TOKENS,
     Placement,
     RowLengths,
@@ -29,7 +29,7 @@ LENGTHS = st.lists(st.integers(4, 400), max_size=30).map(tuple)
 def samplers(draw: st.DrawFn) -> Sampler:
     lengths = RowLengths(
         new=draw(st.lists(st.integers(4, 400), min_size=1, max_size=30).map(tuple)),
-        kept=draw(LENGTHS),
+        retained=draw(LENGTHS),
         replay=draw(LENGTHS),
         context_tokens=draw(st.sampled_from((400, 700, 2048))),
         keeps_history=draw(st.booleans()),
@@ -40,7 +40,7 @@ def samplers(draw: st.DrawFn) -> Sampler:
         replay_ratio=draw(st.sampled_from((0.0, 0.5, 1.0, 2.0))),
         min_replay_rows=draw(st.integers(0, 8)),
         in_chat_share=draw(st.sampled_from((0.0, 0.25, 0.5, 1.0))),
-        kept_share=draw(st.sampled_from((0.0, 0.25, 1.0))),
+        retained_share=draw(st.sampled_from((0.0, 0.25, 1.0))),
     )
     return Sampler(lengths, recipe, draw(st.integers(0, 5)))
 
@@ -71,9 +71,9 @@ def test_a_step_has_the_promised_mixture(sampler: Sampler, position: int) -> Non
     assert sampler.new_per_step <= min(
         sampler.recipe.rows_per_step, sampler.recipe.rows_per_example * len(sampler.lengths.new)
     )
-    assert kinds.count("kept") == sampler.kept_per_step
+    assert kinds.count("retained") == sampler.retained_per_step
     assert kinds.count("replay") == sampler.replay_per_step
-    if sampler.lengths.replay and sampler.recipe.replay_ratio and not sampler.lengths.kept:
+    if sampler.lengths.replay and sampler.recipe.replay_ratio and not sampler.lengths.retained:
         assert kinds.count("replay") >= sampler.recipe.min_replay_rows
         assert kinds.count("replay") >= round(sampler.recipe.replay_ratio * sampler.new_per_step)
 
@@ -82,7 +82,11 @@ def test_a_step_has_the_promised_mixture(sampler: Sampler, position: int) -> Non
 def test_no_conversation_is_longer_than_allowed(sampler: Sampler, position: int) -> None:
     for placement in (*sampler.step(position), *sampler.checks()):
         around = [sampler.lengths.replay[index] for index in (*placement.before, *placement.after)]
-        own = {"new": sampler.lengths.new, "kept": sampler.lengths.kept, "replay": sampler.lengths.replay}
+        own = {
+            "new": sampler.lengths.new,
+            "retained": sampler.lengths.retained,
+            "replay": sampler.lengths.replay,
+        }
         total = own[placement.kind][placement.index] + sum(around)
         assert not around or total <= min(CHAT_TOKENS, sampler.lengths.context_tokens)
         if not sampler.lengths.keeps_history:
@@ -108,8 +112,8 @@ def test_checks_ask_alone_and_in_conversations_that_no_step_trains() -> None:
         ("new", 0, True),
         ("new", 1, False),
         ("new", 1, True),
-        ("kept", 0, False),
-        ("kept", 0, True),
+        ("retained", 0, False),
+        ("retained", 0, True),
     ]
     trained = {placement for step in range(200) for placement in sampler.step(step)}
     assert not trained & {p for p in checks if p.before}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from homefire.errors import StoreFull
 from homefire.store.durable import translated_os_errors
-from homefire.training.commit import flush_failure
+from homefire.trainer.commit import flush_failure
 from homefire.world import World
 
 

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from homefire.training.job import TrainingRow
-from homefire.training.recipe import Recipe
+from homefire.trainer.contract import TrainingRow
+from homefire.trainer.recipe import Recipe
 from homefire.types import Message
 
-Kind = Literal["new", "kept", "replay"]
+Kind = Literal["new", "retained", "replay"]
 CHAT_TOKENS = 512
 """A conversation made for training is not filled up beyond this, whatever the model could read."""
 MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
@@ -31,7 +31,7 @@ class RowLengths:
     """The length in tokens of each row to train on, by kind, and the longest row allowed."""
 
     new: tuple[int, ...]
-    kept: tuple[int, ...]
+    retained: tuple[int, ...]
     replay: tuple[int, ...]
     context_tokens: int
     keeps_history: bool = True
@@ -62,20 +62,20 @@ class Sampler:
         return min(self.recipe.rows_per_step, self.recipe.rows_per_example * len(self.lengths.new))
 
     @property
-    def kept_per_step(self) -> int:
+    def retained_per_step(self) -> int:
         """Placements of earlier corrections in a step: a share of the older rows, all of them without replay."""
-        num_kept = len(self.lengths.kept)
+        num_retained = len(self.lengths.retained)
         wanted = (
             self._older_per_step
             if not self.lengths.replay
-            else math.ceil(self.recipe.kept_share * self._older_per_step)
+            else math.ceil(self.recipe.retained_share * self._older_per_step)
         )
-        return min(wanted, self.recipe.rows_per_example * num_kept)
+        return min(wanted, self.recipe.rows_per_example * num_retained)
 
     @property
     def replay_per_step(self) -> int:
         """Replay rows in a step."""
-        return self._older_per_step - self.kept_per_step if self.lengths.replay else 0
+        return self._older_per_step - self.retained_per_step if self.lengths.replay else 0
 
     @property
     def _older_per_step(self) -> int:
@@ -87,7 +87,7 @@ class Sampler:
         """The rows of step number `position` (from 0)."""
         kinds: tuple[tuple[Kind, int, int], ...] = (
             ("new", len(self.lengths.new), self.new_per_step),
-            ("kept", len(self.lengths.kept), self.kept_per_step),
+            ("retained", len(self.lengths.retained), self.retained_per_step),
         )
         rows = [
             self._place(kind, index, turn)
@@ -106,7 +106,7 @@ class Sampler:
         Its turns are drawn apart from those of the steps, so what is checked was not trained word for word.
         """
         rows: list[tuple[Kind, int]] = [("new", index) for index in range(len(self.lengths.new))]
-        rows += [("kept", index) for index in range(len(self.lengths.kept))]
+        rows += [("retained", index) for index in range(len(self.lengths.retained))]
         placements: list[Placement] = []
         for kind, index in rows:
             rng = random.Random(f"{self.seed}:check:{kind}:{index}")
@@ -143,7 +143,7 @@ class Sampler:
         """The row with at most so many replay rows around it, as far as they fit."""
         lengths = self.lengths.replay
         room = min(CHAT_TOKENS, self.lengths.context_tokens)
-        room -= (self.lengths.new if kind == "new" else self.lengths.kept)[index]
+        room -= (self.lengths.new if kind == "new" else self.lengths.retained)[index]
         sides: tuple[list[int], list[int]] = ([], [])
         for side, wanted in zip(sides, (num_before, num_after), strict=True):
             for chosen in (rng.randrange(len(lengths)) for _ in range(wanted if lengths else 0)):

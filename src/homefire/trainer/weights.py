@@ -19,8 +19,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from homefire.errors import BadModel, NotTrainable
-from homefire.training.job import Job
-from homefire.training.loop import Model, NumericFailure, frozen_copy
+from homefire.trainer.contract import RunSpec
+from homefire.trainer.loop import Model, NumericFailure, frozen_copy
 
 COPIED_FILES = (
     "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
@@ -30,17 +30,17 @@ COPIED_FILES = (
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def load_model(job: Job) -> Model:
-    """The parent, ready to be trained in the job's mode; LoRA starts at no change, or at the parent's
+def load_model(spec: RunSpec) -> Model:
+    """The parent, ready to be trained in the spec's mode; LoRA starts at no change, or at the parent's
     adapter.
 
     Raises:
         BadModel: the folder is broken or of a kind that cannot be loaded.
         NotTrainable: full fine-tuning was asked for on top of an adapter.
     """
-    folder = Path(job.model_folder)
+    folder = Path(spec.model_folder)
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
-    if job.mode == "full":
+    if spec.mode == "full":
         if is_adapter:
             raise NotTrainable(
                 "This version is an adapter: it can be taught further by LoRA, not by full fine-tuning.",
@@ -48,11 +48,11 @@ def load_model(job: Job) -> Model:
             )
         whole = _load_whole(folder, keep_half=False)
         decoder, head = whole.base_model, _head_of(whole)
-        parent = frozen_copy(decoder, head) if job.recipe.parent_weight else None
+        parent = frozen_copy(decoder, head) if spec.recipe.parent_weight else None
         return _model(whole, decoder, head, dict(whole.named_parameters()), parent)
-    base = _load_whole(Path(job.base_folder) if is_adapter else folder, keep_half=True)
-    parent = frozen_copy(base.base_model, _head_of(base)) if job.recipe.parent_weight else None
-    return _with_adapter(base, job, folder if is_adapter else None, parent)
+    base = _load_whole(Path(spec.base_folder) if is_adapter else folder, keep_half=True)
+    parent = frozen_copy(base.base_model, _head_of(base)) if spec.recipe.parent_weight else None
+    return _with_adapter(base, spec, folder if is_adapter else None, parent)
 
 
 def _load_whole(folder: Path, *, keep_half: bool) -> PreTrainedModel:
@@ -78,8 +78,8 @@ def _model(
     trainable: dict[str, nn.Parameter],
     parent: tuple[nn.Module, nn.Module] | None,
 ) -> Model:
-    anchors = {name: parameter.detach().clone() for name, parameter in trainable.items()}
-    return Model(whole, decoder, head, trainable, anchors, parent)
+    parent_weights = {name: parameter.detach().clone() for name, parameter in trainable.items()}
+    return Model(whole, decoder, head, trainable, parent_weights, parent)
 
 
 def _head_of(whole: PreTrainedModel) -> nn.Module:
@@ -87,10 +87,10 @@ def _head_of(whole: PreTrainedModel) -> nn.Module:
     return head
 
 
-def _with_adapter(base: PreTrainedModel, job: Job, adapter: Path | None, parent: Any) -> Model:
+def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None, parent: Any) -> Model:
     import peft  # only LoRA pays for it
 
-    recipe = job.recipe
+    recipe = spec.recipe
     if adapter is not None:
         wrapped = peft.PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
     else:
@@ -102,7 +102,7 @@ def _with_adapter(base: PreTrainedModel, job: Job, adapter: Path | None, parent:
             task_type="CAUSAL_LM",
         )
         # The first values of the adapter are part of the recipe: they follow from the seed alone.
-        torch.manual_seed(job.seed)
+        torch.manual_seed(spec.seed)
         try:
             wrapped = peft.get_peft_model(base, config)
         except ValueError as error:
@@ -111,7 +111,7 @@ def _with_adapter(base: PreTrainedModel, job: Job, adapter: Path | None, parent:
     return _model(wrapped, base.base_model, _head_of(base), trainable, parent)
 
 
-def result_files(model: Model, job: Job) -> dict[str, bytes | Path]:
+def result_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
     """The result's files: content, or the parent's file to copy.
 
     Raises:
@@ -120,7 +120,7 @@ def result_files(model: Model, job: Job) -> dict[str, bytes | Path]:
     for name, parameter in model.trainable.items():
         if not torch.isfinite(parameter).all():
             raise NumericFailure(f"the weight {name} is not finite")
-    return _full_files(model, Path(job.model_folder)) if job.mode == "full" else _adapter_files(model, job)
+    return _full_files(model, Path(spec.model_folder)) if spec.mode == "full" else _adapter_files(model, spec)
 
 
 def _full_files(model: Model, parent: Path) -> dict[str, bytes | Path]:
@@ -141,14 +141,14 @@ def _full_files(model: Model, parent: Path) -> dict[str, bytes | Path]:
     return files
 
 
-def _adapter_files(model: Model, job: Job) -> dict[str, bytes | Path]:
+def _adapter_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
     import peft
 
     assert isinstance(model.whole, peft.PeftModel)
     tensors = peft.get_peft_model_state_dict(model.whole)
     config = model.whole.peft_config["default"].to_dict()
     # A path of this machine has no business in a published file.
-    config["base_model_name_or_path"] = Path(job.base_folder).name
+    config["base_model_name_or_path"] = Path(spec.base_folder).name
     config["inference_mode"] = True
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from homefire.training.batch import MicroBatch
-from homefire.training.recipe import Recipe
+from homefire.trainer.batch import MicroBatch
+from homefire.trainer.recipe import Recipe
 
 _SPARED = 0.7
 """An answer that leads by less than wanted keeps at least this share of its lead."""
@@ -43,7 +43,7 @@ class Model:
     """Hidden states (N, H) → logits (N, V)."""
     trainable: dict[str, nn.Parameter]
     """By name, in a fixed order."""
-    anchors: dict[str, torch.Tensor]
+    parent_weights: dict[str, torch.Tensor]
     """The trainable weights as the parent has them."""
     parent: tuple[nn.Module, nn.Module] | None = None
     """Decoder and head as they were before the run, frozen; only where the recipe compares with them."""
@@ -152,7 +152,7 @@ def move_toward_parent(model: Model, *, share: float) -> None:
     """Move each trainable weight by this share of the way back to the parent's (1: all the way)."""
     if share:
         for name, parameter in model.trainable.items():
-            parameter.lerp_(model.anchors[name], share)
+            parameter.lerp_(model.parent_weights[name], share)
 
 
 @torch.no_grad()
@@ -174,7 +174,7 @@ def interpolate_to_parent(model: Model, batch: Sequence[MicroBatch], *, recipe: 
 
     def keep(share: float) -> bool:
         for name, parameter in model.trainable.items():
-            parameter.copy_(torch.lerp(model.anchors[name], trained[name], share))
+            parameter.copy_(torch.lerp(model.parent_weights[name], trained[name], share))
         margins = measure_margins(model, batch)
         return all(margins[place] >= margin for place, margin in needed.items())
 
