@@ -275,10 +275,10 @@ def garbage_in_run(home: Home) -> None:
 
 
 def leave_temporaries(home: Home) -> None:
-    shutil.copytree(next(home.versions.glob("v001-*")), home.versions / ".v002-20261120-000000.abc.new")
-    (home.versions / "v002-20261120-000000").mkdir()
-    (home.versions / "v002-20261120-000000" / "model.safetensors").write_bytes(b"half")
-    (home.blobs / ".half.tmp").write_bytes(b"half")
+    shutil.copytree(
+        next(home.versions.glob("v001-*")), home.versions / ".v002-20261120-000000.0123456789ab.new"
+    )
+    (home.blobs / ".0123456789abcdef01234567.tmp").write_bytes(b"half")
     (home.sockets / "engine-4194399-0abc").mkdir()
 
 
@@ -306,7 +306,7 @@ def test_what_can_be_repaired_is_repaired(
         assert answer.body["text"] == damaged.acknowledged.answer
         assert server.post("/v1/versions/v001/verify")["ok"]
     assert damaged.home.live_link.resolve() == version
-    assert not list(damaged.home.versions.glob(".*")) + list(damaged.home.versions.glob("v002*"))
+    assert not list(damaged.home.versions.glob(".*")) + list(damaged.home.blobs.glob(".*"))
     if live_as_a_folder in damages:
         (found,) = damaged.home.live_link.parent.glob("live.found-*/note.txt")
         assert found.read_text() == "mine"

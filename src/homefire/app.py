@@ -68,9 +68,9 @@ class Homefire:
         """Begin the background work, and end everything when the block is left."""
         background: list[asyncio.Task[None]] = []
         try:
-            await self.catalog.ensure_bundled()
-            for done in await self.library.recover():
+            for done in [*self.catalog.recover(), *await self.library.recover()]:
                 logger.warning("%s", done)
+            await self.catalog.ensure_bundled()
             self.promotion.repair_live_link()
             if num_left := await self.turns.recover():
                 logger.warning("%d turns were left unfinished and are recorded as interrupted", num_left)

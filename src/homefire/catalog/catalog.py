@@ -13,6 +13,7 @@ import contextlib
 import difflib
 import hashlib
 import importlib.util
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Final
 from homefire.catalog.chat_templates import TemplateText
 from homefire.catalog.file_hashes import find_damage, folder_digest
 from homefire.catalog.gguf_cache import GgufCache
-from homefire.catalog.importing import import_files
+from homefire.catalog.importing import discard_unfinished, end_import, import_files, restore_files
 from homefire.catalog.inspection import inspect_model, read_template
 from homefire.catalog.manifests import Manifests
 from homefire.catalog.models import (
@@ -54,6 +55,8 @@ MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
 BUILT_IN_ENGINES: Final[Mapping[str, SourceKind]] = MappingProxyType({"llama.cpp": "gguf"})
 MAX_NAME_CHARS = 500
+_BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / BUNDLED
+_log = logging.getLogger(__name__)
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -85,7 +88,7 @@ class Catalog:
             registered=self._registered_files,
             remotes=remotes,
             gguf_dtype=settings.serving.gguf_dtype,
-            repair=repair,
+            repair={"base": self.repair} | ({"version": repair} if repair is not None else {}),
         )
         self._manifests = Manifests(home, store)
         self._templates: dict[str, TemplateText] = {}
@@ -235,16 +238,22 @@ class Catalog:
         """Register a GGUF file or a safetensors folder as a base model.
 
         Its files are brought into the home, or used where they are (`in_place`; then they must stay as they
-        are: each load checks). Raises InvalidRequest for the name, Conflict when it is taken, UnsafeModel and
-        BadModel for the model, StoreFull when the disk does not take it.
+        are: each load checks). A registered model that is damaged is made whole from a copy of the same.
+        Raises InvalidRequest for the name, Conflict when it is taken, UnsafeModel and BadModel for the model,
+        StoreFull when the disk does not take it.
         """
         path = _absolute(path)
         name = check_name(name if name is not None else suggest_name(path))
-        self._check_free(name)
+        known = self._store.models.get(name)
+        if known is None:
+            self._check_free(name)
         # Looked at and hashed before the others have to wait for it.
         found = await inspect_model(path)
         source = folder = Path(found.folder)
         files = await asyncio.to_thread(_hash_files, source, found.files)
+        if known is not None:
+            await self._restore(known, source, folder_digest(files))
+            return self.resolve(name).model
         async with self._adding:
             self._check_free(name)
             if not in_place:
@@ -265,7 +274,39 @@ class Catalog:
                     context_length=found.context_length,
                 )
             )
+            if not in_place:
+                await asyncio.to_thread(end_import, folder)
         return self.resolve(name).model
+
+    async def _restore(self, row: ModelRow, source: Path, digest: str) -> None:
+        """Make a damaged model whole from a good copy. Conflict where it is whole, elsewhere, or another model."""
+        target = self._home.root / row.path
+        async with self._adding:
+            damage = await asyncio.to_thread(find_damage, target, row.files)
+            if not damage or digest != row.digest or target.parent != self._home.base_models:
+                self._check_free(row.name)
+            restored = await asyncio.to_thread(
+                restore_files, source, row.files, target=target, world=self._store.world
+            )
+        _log.warning("%s was damaged; brought back: %s", row.name, ", ".join(restored))
+
+    async def repair(self, name: str) -> None:
+        """Make the damaged copy of the bundled model whole from the one that is installed, if that is the same.
+
+        Of any other model nobody here has a good copy: nothing is done.
+        """
+        row = self._store.models.get(name)
+        if row is None or name != BUNDLED:
+            return
+        files = await asyncio.to_thread(_hash_files, _BUNDLED_FOLDER, list(row.files))
+        if folder_digest(files) == row.digest:
+            await self._restore(row, _BUNDLED_FOLDER, row.digest)
+
+    def recover(self) -> Sequence[str]:
+        """Remove what killed work left among the models and the converted files; what was done, in sentences."""
+        names = {row.name for row in self._store.models.list()}
+        done = discard_unfinished(self._home.base_models, known=names)
+        return done + self._gguf_cache.discard_unfinished()
 
     def _check_free(self, name: str) -> None:
         if name in self._names():
@@ -313,7 +354,7 @@ class Catalog:
     async def ensure_bundled(self) -> None:
         """At the first start: the home gets its own copy of `ember`, and the aliases that lead to it."""
         if self._store.models.get(BUNDLED) is None:
-            await self.add(Path(__file__).parent.parent / "bundled" / BUNDLED, name=BUNDLED)
+            await self.add(_BUNDLED_FOLDER, name=BUNDLED)
         wanted = {LIVE: BUNDLED, DEFAULT: LIVE}
         missing: tuple[Event, ...] = tuple(
             AliasMoved(alias=alias, target=target, previous=None, who="homefire", why="first start")

@@ -43,6 +43,13 @@ class GgufCache:
         arguments = ["homefire.catalog.convert_adapter", str(source), str(base), str(target)]
         return target, await self._ready(target, [*arguments, "--nice", str(nice)])
 
+    def discard_unfinished(self) -> list[str]:
+        """Remove what converters left that were killed. Only at the start, when none works."""
+        leftovers = sorted(self._folder.glob(".*.gguf*.new"))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return [f"Removed the unfinished {path.name}." for path in leftovers]
+
     def remove(self, digest: str) -> None:
         """Delete what was made of a model that is gone. An engine that has it open still can read on."""
         for path in self._folder.glob(f"{digest.removeprefix('sha256:')}-*"):
@@ -114,7 +121,10 @@ def stated_hash(target: Path) -> str | None:
 
 def _read_outcome(output: bytes, complaints: bytes, status: int | None) -> str:
     lines = output.splitlines()
-    outcome = json.loads(lines[-1]) if lines else {}
+    try:
+        outcome = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        outcome = {}  # ended in the middle of a word
     if "sha256" in outcome and status == 0:
         return str(outcome["sha256"])
     failure = outcome.get("error")
