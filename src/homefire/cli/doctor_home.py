@@ -9,6 +9,7 @@ from functools import partial
 
 from homefire.cli.address import read_server_file, running_server
 from homefire.cli.doctor_checks import Check, CheckFunction, fail, passed, warn
+from homefire.cli.doctor_files import file_checks, opened
 from homefire.cli.format import size
 from homefire.errors import NotFound, PromiseBroken
 from homefire.home import Home
@@ -31,6 +32,7 @@ def home_checks(home: Home, *, full: bool) -> dict[str, CheckFunction]:
         "port": partial(check_port, home),
         "key": partial(check_key, home),
         "store": partial(check_store, home, full=full),
+        **file_checks(home, full=full),
         "workers": check_workers,
         "scrub": partial(check_scrub, home),
     }
@@ -57,7 +59,7 @@ def check_scrub(home: Home) -> Check:
         return fail(
             f"damaged on the disk: {', '.join(report.damaged[:5])}",
             why="Bits flipped, or another program wrote there. Damaged files are not used.",
-            todo="Run `homefire versions verify`; for a base model: remove it and add it again. Check the disk.",
+            todo="Run `homefire versions verify`; add a base model again from a good copy. Check the disk.",
         )
     return passed(f"{report.num_files} files were read again and are what was written")
 
@@ -142,35 +144,29 @@ def check_port(home: Home) -> Check:
 
 def check_key(home: Home) -> Check:
     """The API key is there and readable by its owner only."""
-    file = home.credentials / "api_key"
-    if not file.exists():
-        return passed("none yet; `homefire up` makes one")
-    mode = stat.S_IMODE(file.stat().st_mode)
-    if mode & 0o077:
+    from homefire.config.secrets import API_KEY_FILE, load_api_key
+    from homefire.errors import ConfigError
+
+    file = home.credentials / API_KEY_FILE
+    try:
+        key = load_api_key(home)
+    except ConfigError as error:
         return fail(
-            f"{file} has mode {mode:04o}: others can read it",
-            why="Whoever reads the key can use this server.",
-            todo=f"chmod 600 {file}",
+            error.message,
+            why="`homefire up` would not start, or whoever reads the key could use this server.",
+            todo=error.hint or f"Remove {file}: the next start makes another one.",
         )
-    return passed(f"{file}, mode {mode:04o}")
+    if key is None:
+        return passed("none yet; `homefire up` makes one")
+    return passed(f"{key.origin}, {'only its owner can read it' if file.exists() else 'not in this home'}")
 
 
 def check_store(home: Home, *, full: bool) -> Check:
     """The database, the log's hash chain, its tables and (with `full`) every blob agree."""
-    if not home.database.exists():
-        return passed("empty: this home was never started")
-    pid = lock_holder(home)
-    if pid is not None:
-        return passed(f"in use by process {pid}, which checked it when it started")
-    from homefire.config.loader import load_settings
-    from homefire.store.store import open_store
-    from homefire.world import World
-
-    store = open_store(home, load_settings(home).settings.store, World())
-    try:
+    with opened(home) as store:
+        if isinstance(store, str):
+            return passed(store)
         report = store.check(full=full)
-    finally:
-        store.close()
     if report.is_sound:
         hashed = ", every blob hashed" if full else ""
         return passed(f"whole: database, hash chain and tables agree{hashed}")

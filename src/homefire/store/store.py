@@ -24,6 +24,7 @@ from homefire.store.failures import is_corruption, to_homefire_error, to_reading
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, Recorded
+from homefire.store.lost_database import refuse_lost_database
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
@@ -49,11 +50,13 @@ LARGEST_CHECKED_AT_OPEN_BYTES = 32 << 20
 def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
     """Take the home, recover, check the end of the log, and start the writer.
 
-    Raises HomeInUse (with `pid`), StoreReadOnly, StoreError (a newer schema) or CorruptData.
+    Raises HomeInUse (with `pid`), StoreReadOnly, StoreError (a newer schema), or CorruptData: damaged, or gone
+    although the files of the home are there.
     """
     home.create()
     lock = HomeLock(home)
     try:
+        refuse_lost_database(home)
         return Store(home, settings, world, lock=lock)
     except BaseException:
         lock.release()

@@ -22,6 +22,7 @@ from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisone
 from homefire.home import Home
 from homefire.store import projections
 from homefire.store.driver import Connection, driver
+from homefire.store.durable import os_error_to_store_error
 from homefire.store.events import Event
 from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error, to_refusal
 from homefire.store.fence import Fence
@@ -250,7 +251,11 @@ class Writer:
 
     def _admit(self, batch: list[Append]) -> list[Append]:
         """The appends there is room for. Below the reserve only what helps to clean up is written."""
-        free_bytes = self._world.files.free_bytes(self._home.root)
+        try:
+            free_bytes = self._world.files.free_bytes(self._home.root)
+        except OSError as error:
+            # Nothing was begun: this batch is refused, the next one asks again.
+            raise os_error_to_store_error(error, self._home.root) from error
         if free_bytes >= self._reserve_bytes:
             return batch
         admitted = []

@@ -185,6 +185,20 @@ class Library:
                 done.extend(await asyncio.to_thread(self._restore_folder, row))
         return done
 
+    def find_missing(self, row: VersionRow) -> list[str]:
+        """A sentence for each file or blob of a version that is not there; nothing is hashed."""
+        try:
+            manifest = self._manifest(row)
+        except CorruptData as error:
+            return [error.message]
+        folder = self._home.versions / manifest.folder_name
+        names = [*manifest.files, MANIFEST_NAME]
+        gone = [f"folder {name} is missing." for name in names if not (folder / name).is_file()]
+        blobs = (row.manifest_sha256, *manifest.blobs)
+        return gone + [
+            f"blob {digest} is missing." for digest in blobs if not self._store.blobs.exists(digest)
+        ]
+
     def _put_folder(self, manifest: Manifest, parts: Parts) -> None:
         """Assemble aside, hash all of it, rename. Nothing visible is left when this fails."""
         encoded = encode_manifest(manifest)

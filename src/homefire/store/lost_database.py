@@ -1,0 +1,48 @@
+"""A home whose database is gone or empty, although its files are there: refused, not begun anew.
+
+SQLite makes a missing database without a word, and deletes the write-ahead log of one that is not there. Both would
+turn a lost file into a lost home.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from homefire.errors import CorruptData
+from homefire.home import Home
+
+
+def why_database_is_lost(home: Home) -> str | None:
+    """A sentence where the home's database must have been there once and is not; None where all is well."""
+    database = home.database
+    if database.is_file() and database.stat().st_size:
+        return None
+    if not database.exists() or database.is_file():
+        evidence = _evidence(home)
+        if evidence is None:
+            return None  # a home that was never started, or was killed in its first start
+        how = "empty" if database.exists() else "gone"
+        return f"The database {database} is {how}, but {evidence} is there."
+    return f"{database} is not a file."
+
+
+def refuse_lost_database(home: Home) -> None:
+    """CorruptData where opening the database would begin a new one over the files of an old one."""
+    why = why_database_is_lost(home)
+    if why is not None:
+        raise CorruptData(
+            why,
+            hint="Restore homefire.db, with the -wal file of the same moment, from a backup. "
+            "To begin anew, move the home away.",
+            path=str(home.database),
+        )
+
+
+def _evidence(home: Home) -> Path | None:
+    """Something that only exists after the database did."""
+    log = home.database.with_name(home.database.name + "-wal")
+    if log.is_file() and log.stat().st_size:
+        return log
+    places = (home.blobs, home.versions, home.runs, home.base_models)
+    found = (path for place in places if place.is_dir() for path in sorted(place.iterdir()))
+    return next((path for path in found if not path.name.startswith(".")), None)
