@@ -183,6 +183,21 @@ def test_what_is_wrong_for_good_is_refused(
         assert damaged.home.database.read_bytes() == before, "what is damaged is left as it is"
 
 
+@pytest.mark.parametrize("harm", ["gone", "empty"])
+def test_a_lost_database_is_refused_and_not_begun_anew(damaged: Damaged, harm: str) -> None:
+    database = damaged.home.database
+    whole = database.read_bytes()
+    database.unlink()
+    if harm == "empty":
+        database.touch()
+    for _ in range(2):
+        assert f"is {harm}" in damaged.start(code=9)
+    assert (database.stat().st_size if database.exists() else None) == (0 if harm == "empty" else None)
+    database.write_bytes(whole)
+    with damaged.served():
+        pass
+
+
 def test_a_read_only_home_is_refused(damaged: Damaged) -> None:
     place = str(damaged.home.root)
     mounted = subprocess.run(["mount", "--bind", place, place], capture_output=True)
@@ -339,6 +354,8 @@ def test_a_flipped_blob_is_noticed_and_the_version_still_serves(damaged: Damaged
         assert not report["ok"]
         assert blob.name in json.dumps(report)
         assert ask(server).status == 200
+        assert server.post("/v1/versions/v001/verify?repair=true")["ok"]
+        assert server.post("/v1/versions/v001/verify")["ok"]
 
 
 def test_weights_that_are_whole_nowhere_are_refused_and_the_way_back_works(damaged: Damaged) -> None:
@@ -355,13 +372,11 @@ def test_weights_that_are_whole_nowhere_are_refused_and_the_way_back_works(damag
         assert ask(server).body["served_model"] == "ember"
 
 
-def test_a_damaged_base_is_refused_and_named(damaged: Damaged) -> None:
+def test_the_damaged_bundled_base_is_made_whole(damaged: Damaged) -> None:
     flip(damaged.home.base_models / "ember" / "model.safetensors", at=-1000)
     with damaged.served() as server:
-        answer = ask(server, model="ember")
-        assert (answer.status, answer.body["error"]["code"]) == (500, "corrupt_data")
-        assert "ember" in answer.body["error"]["message"]
-        assert ask(server).status == 200
+        assert ask(server, model="ember").status == 200
+        assert server.post("/v1/homefire/models/ember/verify")["ok"]
 
 
 # A full disk
