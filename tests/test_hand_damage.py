@@ -339,7 +339,11 @@ def test_without_looking_a_flipped_weight_would_be_served(damaged: Damaged) -> N
     """The planted bug: nobody hashes the sources; the search of these tests sees it."""
     flip_the_weights(damaged.home)
     remove_the_cache(damaged.home)
-    with running_server(damaged.home.root, program=(sys.executable, "-c", BLIND)) as server:
+    with running_server(
+        damaged.home.root,
+        program=(sys.executable, "-c", BLIND),
+        settings={"training.auto": "false"},  # training checks its parent, and repairs it
+    ) as server:
         assert ask(server).body["served_model"] == "v001"
         assert not server.post("/v1/versions/v001/verify")["ok"]
 

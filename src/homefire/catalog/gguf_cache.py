@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ class GgufCache:
 
     async def _make(self, target: Path, arguments: Sequence[str]) -> str:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(_clear_the_way, target)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -108,6 +110,13 @@ class GgufCache:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _clear_the_way(target: Path) -> None:
+    """Folders in the place of the files get another name: a file cannot be renamed to theirs."""
+    for path in (target, target.with_name(target.name + ".sha256")):
+        if path.is_dir():
+            path.rename(path.with_name(f"{path.name}.found-{secrets.token_hex(3)}"))
 
 
 def stated_hash(target: Path) -> str | None:

@@ -106,6 +106,13 @@ def check_disk(home: Home) -> Check:
 def check_server(home: Home) -> Check:
     """Whether a server owns this home, and whether what it left behind is stale."""
     pid, running = lock_holder(home), running_server(home.root)
+    failed = _failed_parts(running.url) if running is not None else []
+    if failed:
+        return fail(
+            f"running as process {pid}, but this does not work: {', '.join(failed)}",
+            why="`homefire status` and the log say why. It is begun again by itself where that can help.",
+            todo="Look at the reason, then restart Homefire.",
+        )
     if pid is not None:
         return passed(f"running as process {pid} at {running.url if running else 'an unknown address'}")
     written = read_server_file(home.root)
@@ -116,6 +123,16 @@ def check_server(home: Home) -> Check:
         why="The last server was killed; the next start recovers and replaces the file.",
         todo="Start it with `homefire up`.",
     )
+
+
+def _failed_parts(url: str) -> list[str]:
+    """The parts that a running server names in its health; ConnectionError and the like are for `check_port`."""
+    import httpx
+
+    try:
+        return list(httpx.get(f"{url}/health", timeout=10, trust_env=False).json().get("failed", ()))
+    except (httpx.HTTPError, ValueError) as error:
+        return [f"it does not answer ({type(error).__name__})"]
 
 
 def check_port(home: Home) -> Check:
