@@ -195,7 +195,8 @@ def repair(manifest: Manifest, folder: Path, blobs: BlobStore, *, world: World) 
     for problem in inspect_folder(manifest, folder):
         path = folder / problem.name
         if problem.what == "unexpected":
-            _move_out(path, folder, world)
+            if os.path.lexists(path):  # it may have been moved with the folder it was in
+                _move_out(path, folder, world)
             continue
         if path.is_symlink() or path.is_dir():
             _move_out(path, folder, world)
