@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from homefire.catalog.file_hashes import find_damage, folder_digest
-from homefire.catalog.inspect import Inspected, inspect_path
+from homefire.catalog.findings import Inspected
+from homefire.catalog.inspect import inspect_path
 from homefire.errors import BadModel, NotFound, UnsafeModel
 from homefire.machine.hashing import hash_file
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from homefire.catalog.chat_templates import TemplateText
 from homefire.catalog.file_hashes import find_damage, folder_digest
+from homefire.catalog.findings import TemplateText
 from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import discard_unfinished, end_import, import_files, restore_files
 from homefire.catalog.inspection import inspect_model, read_template

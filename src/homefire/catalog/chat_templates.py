@@ -6,29 +6,12 @@ done where it can be ended (`catalog/inspect.py`, `engines/worker.py`).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
+from homefire.catalog.findings import TemplateText
 from homefire.catalog.tokenizer import read_chat_template, read_special_tokens
 from homefire.engines.gguf_check import GgufHeader
-
-
-class TemplateText(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat template as it is written, with the special tokens it may name."""
-
-    source: str
-    bos_token: str = ""
-    eos_token: str = ""
-    special_tokens: Mapping[str, str] = {}
-
-    @property
-    def fingerprint(self) -> str:
-        """`sha256:…` of everything that decides the rendering."""
-        content = msgspec.json.encode(self, order="sorted")
-        return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def template_of_header(header: GgufHeader) -> TemplateText | None:

@@ -18,13 +18,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from homefire.catalog.architectures import check_tensors, read_architecture
-from homefire.catalog.chat_templates import TemplateText, template_of_folders, template_of_header
+from homefire.catalog.chat_templates import template_of_folders, template_of_header
 from homefire.catalog.checkpoint import ADAPTER_CONFIG, inside, open_checkpoint, refuse_pickle
+from homefire.catalog.findings import Inspected, TemplateText
 from homefire.catalog.tokenizer import read_json, read_tokenizer
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.memory_estimate import read_shape
@@ -40,18 +41,6 @@ SIDE_FILES = (
     "probes.jsonl", "replay.jsonl",
 )  # fmt: skip
 """What belongs to a safetensors model beside its weights; other files in its folder are left alone."""
-
-
-class Inspected(msgspec.Struct, frozen=True, kw_only=True):
-    """What a valid model is. `files`: its files, relative to `folder`, sorted."""
-
-    format: Literal["safetensors", "gguf"]
-    folder: str
-    architecture: str
-    num_parameters: int
-    context_length: int
-    size_bytes: int
-    files: tuple[str, ...]
 
 
 def inspect_path(path: Path, *, announce: Announce = lambda _: None) -> Inspected:

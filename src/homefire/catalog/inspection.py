@@ -16,8 +16,7 @@ from typing import Any
 
 import msgspec
 
-from homefire.catalog.chat_templates import TemplateText
-from homefire.catalog.inspect import Inspected
+from homefire.catalog.findings import Inspected, TemplateText
 from homefire.errors import BadModel, HomefireError, NotFound, UnsafeModel
 from homefire.machine.limited_child import ChildEnd, run_limited
 
