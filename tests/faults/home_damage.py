@@ -24,8 +24,6 @@ from tests.faults.lives import Acknowledged, open_home
 
 NOT_OF_THE_HOME = ("port", "workers", "server", "disk")
 """Checks of the machine around it."""
-LOST_UNSEEN: frozenset[tuple[str, str]] = frozenset({("homefire.db-wal", "flip"), ("homefire.db-wal", "cut")})
-"""SQLite takes a write-ahead log for ended at its first bad frame, and says nothing: what came after is lost."""
 
 
 def flip(path: Path, dice: random.Random) -> None:
@@ -83,9 +81,6 @@ def fault_of(root: Path, said: Acknowledged, *, name: str, harm: str, seed: int)
     shutil.copytree(root, scene, symlinks=True)
     try:
         HARMS[harm](scene / name, random.Random(seed))
-        if (name, harm) in LOST_UNSEEN:
-            _named_by_doctor(Home(scene))  # it must not raise
-            return None
         is_named = _named_by_doctor(Home(scene))
         refusal, lost = asyncio.run(_start(scene, said))
         return None if is_named or refusal else lost

@@ -12,23 +12,25 @@ from homefire.errors import CorruptData
 from homefire.home import Home
 
 
-def why_database_is_lost(home: Home) -> str | None:
-    """A sentence where the home's database must have been there once and is not; None where all is well."""
+def why_database_is_lost(home: Home, *, has_tables: bool = True) -> str | None:
+    """A sentence where the home's database must have been there once and is not; None where all is well.
+
+    `has_tables=False`: it was opened, and there is nothing in it.
+    """
     database = home.database
-    if database.is_file() and database.stat().st_size:
+    if database.exists() and not database.is_file():
+        return f"{database} is not a file."
+    if has_tables and database.is_file() and database.stat().st_size:
         return None
-    if not database.exists() or database.is_file():
-        evidence = _evidence(home)
-        if evidence is None:
-            return None  # a home that was never started, or was killed in its first start
-        how = "empty" if database.exists() else "gone"
-        return f"The database {database} is {how}, but {evidence} is there."
-    return f"{database} is not a file."
+    evidence = _evidence(home)
+    if evidence is None:
+        return None  # a home that was never started, or was killed in its first start
+    return f"The database {database} is {'empty' if database.exists() else 'gone'}, but {evidence} is there."
 
 
-def refuse_lost_database(home: Home) -> None:
+def refuse_lost_database(home: Home, *, has_tables: bool = True) -> None:
     """CorruptData where opening the database would begin a new one over the files of an old one."""
-    why = why_database_is_lost(home)
+    why = why_database_is_lost(home, has_tables=has_tables)
     if why is not None:
         raise CorruptData(
             why,
@@ -41,8 +43,9 @@ def refuse_lost_database(home: Home) -> None:
 def _evidence(home: Home) -> Path | None:
     """Something that only exists after the database did."""
     log = home.database.with_name(home.database.name + "-wal")
-    if log.is_file() and log.stat().st_size:
-        return log
+    for path in (log, home.witness):
+        if path.is_file() and path.stat().st_size:
+            return path
     places = (home.blobs, home.versions, home.runs, home.base_models)
     found = (path for place in places if place.is_dir() for path in sorted(place.iterdir()))
     return next((path for path in found if not path.name.startswith(".")), None)
