@@ -117,7 +117,9 @@ async def _start(root: Path, said: Acknowledged) -> tuple[str, str | None]:
 async def _lost(homefire: Homefire, said: Acknowledged) -> AsyncIterator[str]:
     store = homefire.store
     if said.session_id:
-        told = " ".join(str(message) for message in store.messages.list(said.session_id))
+        session = store.sessions.get(said.session_id)
+        tip = session.tip_message_id if session is not None else None
+        told = " ".join(str(message) for message in (store.messages.path(tip) if tip else ()))
         if said.answer not in told:
             yield "the answer is gone"
     if said.example_id and store.examples.get(said.example_id) is None:

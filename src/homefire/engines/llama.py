@@ -112,7 +112,7 @@ class LlamaModel:
                 yield
         except MemoryError:
             raise BadModel(
-                f"The chat template of {self.spec.name} takes more than {TEMPLATE_MEMORY_BYTES >> 30} GiB "
+                f"The chat template of {self.spec.name} takes more than {TEMPLATE_MEMORY_BYTES >> 20} MiB "
                 "of memory.",
                 hint="Use another model, or a raw prompt.",
             ) from None
