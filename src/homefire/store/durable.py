@@ -21,7 +21,6 @@ from homefire.world import World
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _LEFTOVER = re.compile(r"\.(?:.+\.)?[0-9a-f]{12,24}\.(?:tmp|new|old)")
-_FOUND = re.compile(r".+\.found-[0-9a-f]{6}")
 
 
 @contextlib.contextmanager
@@ -109,11 +108,6 @@ def is_leftover(path: Path) -> bool:
     Nothing else may be removed unasked: what has another name was put there by somebody.
     """
     return _LEFTOVER.fullmatch(path.name) is not None
-
-
-def is_found(path: Path) -> bool:
-    """Whether this is what `move_aside` made of somebody's file."""
-    return _FOUND.fullmatch(path.name) is not None
 
 
 def move_aside(path: Path, world: World) -> Path:
