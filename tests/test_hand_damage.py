@@ -184,7 +184,7 @@ def test_what_is_wrong_for_good_is_refused(
 
 
 @pytest.mark.parametrize("harm", ["gone", "empty"])
-def test_a_lost_database_is_refused_and_not_begun_anew(damaged: Damaged, harm: str) -> None:
+def test_a_lost_database_is_refused_and_no_new_one_begun(damaged: Damaged, harm: str) -> None:
     database = damaged.home.database
     whole = database.read_bytes()
     database.unlink()

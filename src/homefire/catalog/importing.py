@@ -44,7 +44,7 @@ def import_files(source: Path, files: Mapping[str, str], *, target: Path, world:
         shutil.rmtree(target)  # the last time it did not get its name
     if os.path.lexists(target):
         raise Conflict(
-            f"There is something at {target} that is no model of this home.",
+            f"There is something at {target} that is not a model of this home.",
             hint="Move it away, or give the model another name.",
             path=str(target),
         )

@@ -25,7 +25,7 @@ class Supervision:
         self._is_stopping = False
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Have this done until it returns or `stop` is called. `work` is called anew for each attempt."""
+        """Have this done until it returns or `stop` is called. `work` is called again for each attempt."""
         assert name not in self._tasks, "a part has one name"
         task = asyncio.get_running_loop().create_task(self._repeat(name, work), name=name)
         task.add_done_callback(lambda _: self._note_end(name))

@@ -117,7 +117,7 @@ class BlobStore:
                 path.unlink(missing_ok=True)
 
     def strays(self) -> Iterator[Path]:
-        """What lies here and is no blob: somebody else's, and left alone."""
+        """What lies here and is not a blob: it is somebody else's, and left alone."""
         for shard in sorted(self.root.iterdir()):
             if not _SHARD.fullmatch(shard.name) or not shard.is_dir():
                 if not is_leftover(shard):

@@ -1,4 +1,4 @@
-"""A home whose database is gone or empty, although its files are there: refused, not begun anew.
+"""A home whose database is gone or empty, although its files are there: refused, so that no new one begins in silence.
 
 SQLite makes a missing database without a word, and deletes the write-ahead log of one that is not there. Both would
 turn a lost file into a lost home.
@@ -35,7 +35,7 @@ def refuse_lost_database(home: Home, *, has_tables: bool = True) -> None:
         raise CorruptData(
             why,
             hint="Restore homefire.db, with the -wal file of the same moment, from a backup. "
-            "To begin anew, move the home away.",
+            "To start over, move the home away.",
             path=str(home.database),
         )
 
