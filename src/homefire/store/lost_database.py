@@ -10,6 +10,7 @@ from pathlib import Path
 
 from homefire.errors import CorruptData
 from homefire.home import Home
+from homefire.store.witness import read_witness
 
 
 def why_database_is_lost(home: Home, *, has_tables: bool = True) -> str | None:
@@ -22,6 +23,9 @@ def why_database_is_lost(home: Home, *, has_tables: bool = True) -> str | None:
         return f"{database} is not a file."
     if has_tables and database.is_file() and database.stat().st_size:
         return None
+    witnessed = read_witness(home.witness).tail
+    if witnessed is not None:
+        return f"The database {database} is gone or empty, and {witnessed.seq} events were recorded in it."
     evidence = _evidence(home)
     if evidence is None:
         return None  # a home that was never started, or was killed in its first start
@@ -43,9 +47,8 @@ def refuse_lost_database(home: Home, *, has_tables: bool = True) -> None:
 def _evidence(home: Home) -> Path | None:
     """Something that only exists after the database did."""
     log = home.database.with_name(home.database.name + "-wal")
-    for path in (log, home.witness):
-        if path.is_file() and path.stat().st_size:
-            return path
+    if log.is_file() and log.stat().st_size:
+        return log
     places = (home.blobs, home.versions, home.runs, home.base_models)
     found = (path for place in places if place.is_dir() for path in sorted(place.iterdir()))
     return next((path for path in found if not path.name.startswith(".")), None)

@@ -189,7 +189,7 @@ class Store:
         fence = Fence()
         found = read_witness(self.home.witness)
         try:
-            self._check_not_gone(connection, found)
+            self._check_not_gone(connection)
             ensure_schema(connection, self.home, self.world, log=self._log)
             # Before anything is written: that would overwrite what can be saved of the write-ahead log.
             loss = self._find_loss(connection, found)
@@ -221,18 +221,10 @@ class Store:
             witness.restart(LogTail(recorded.seq, row_hash))
         return writer
 
-    def _check_not_gone(self, connection: Connection, found: Reading) -> None:
-        """Refuse to begin anew where there was a log."""
-        is_new = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
-        if is_new and found.tail is None:
+    def _check_not_gone(self, connection: Connection) -> None:
+        """Refuse to start over where there was a log: the file may be there, and hold nothing."""
+        if connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None:
             refuse_lost_database(self.home, has_tables=False)
-        elif is_new and found.tail is not None:
-            raise CorruptData(
-                f"The database {self.home.database} is gone or empty, and {found.tail.seq} events were recorded in it.",
-                hint=f"Restore it from a backup; to begin anew without them, delete {self.home.witness}.",
-                path=str(self.home.database),
-                num_events=found.tail.seq,
-            )
 
     def _find_loss(self, connection: Connection, found: Reading) -> EventsLost | None:
         """What the witness knows and the log does not have; said in the log of the server, and then recorded."""
