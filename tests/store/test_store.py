@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +259,21 @@ def test_a_database_that_cannot_be_written_now_is_typed(
     with pytest.raises(StoreError, match=words):
         store.append_sync(turn("1"))
     store.append_sync(turn("1"))
+
+
+def test_a_disk_that_cannot_be_asked_refuses_that_append_and_no_later_one(open_here: Opener) -> None:
+    files = LimitedFiles(free_bytes=1 << 30)
+
+    def fail(path: Path) -> int:
+        del files.free_bytes  # type: ignore[method-assign]
+        raise OSError(errno.EIO, "Input/output error")
+
+    store = open_here(world=World(files=files))
+    files.free_bytes = fail  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.append_sync(model())
+    store.append_sync(model())
+    assert store.failure is None
 
 
 def test_below_the_reserve_only_what_cleans_up_is_recorded(open_here: Opener) -> None:

@@ -261,6 +261,8 @@ class Health(Struct, frozen=True):
     state: Literal["ok", "degraded"]
     store: str
     proof: str | UnsetType = UNSET
+    failed: list[str] | UnsetType = UNSET
+    """The parts that do not work now; why is in the status and in the log."""
 
 
 class Info(Struct, frozen=True):
@@ -329,6 +331,8 @@ class Status(Struct, frozen=True, kw_only=True):
     queue: QueueView
     scrub: ScrubStatus
     """The slow reading of all files; `report.damaged` names what is not as it was written."""
+    failures: dict[str, str]
+    """The parts that do not work now, by name, each with why."""
     resident: list[ResidentView]
     num_pending_examples: int
     waiting_reason: str | None

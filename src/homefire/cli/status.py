@@ -43,6 +43,7 @@ def status(call: Call) -> Any:
             ("live", str(found["live"])),
             ("requests", f"{queue['active']} running, {queue['waiting']} waiting"),
             ("corrections", f"{pending} not yet trained{waiting}"),
+            *((f"{name} failed", why) for name, why in found["failures"].items()),
         ]
     )
     call.out.line()

@@ -28,6 +28,7 @@ from homefire.store.failures import to_homefire_error, to_reading_error
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, LogTail, Recorded
+from homefire.store.lost_database import refuse_lost_database
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
@@ -57,12 +58,15 @@ def open_store(
     """Take the home, recover, check the end of the log, and start the writer.
 
     `database`: another one than the settings name. Raises HomeInUse (with `pid` where it is a process of this
-    machine), StoreReadOnly, StoreUnreachable, StoreError (a newer schema), ConfigError or CorruptData.
+    machine), StoreReadOnly, StoreUnreachable, StoreError (a newer schema), ConfigError, or CorruptData: damaged, or
+    gone although the files of the home are there.
     """
     database = database or choose_database(home, settings)
     home.create()
     lock = HomeLock(home)
     try:
+        if not database.is_remote:
+            refuse_lost_database(home)
         return Store(home, settings, world, lock=lock, database=database)
     except BaseException:
         lock.release()
@@ -232,10 +236,14 @@ class Store:
         return writer
 
     def _check_not_gone(self, connection: Connection, found: Reading) -> None:
-        """Refuse to begin anew where there was a log."""
-        if found.tail is not None and not self.database.table_names(connection):
+        """Refuse to start over where there was a log: the database may be there, and hold nothing."""
+        if self.database.table_names(connection):
+            return
+        if not self.database.is_remote:
+            refuse_lost_database(self.home, has_tables=False)
+        elif found.tail is not None:
             raise CorruptData(
-                f"The database {self.database.where} is gone or empty, and {found.tail.seq} events were recorded.",
+                f"The database {self.database.where} is empty, and {found.tail.seq} events were recorded.",
                 hint="Restore it from a backup, or name the right one in store.url; to begin anew without them, "
                 f"delete {self.home.witness}.",
                 path=self.database.where,
