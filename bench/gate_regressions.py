@@ -40,7 +40,8 @@ from homefire.training.preparation import Parents
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
-from homefire.versions.probes import AnswerCache, load_probes
+from homefire.versions.asking import AnswerCache
+from homefire.versions.probes import load_probes
 from homefire.world import World
 
 COMMAND = "python -m bench.gate_regressions"
@@ -233,12 +234,13 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
                 lineage=Lineage(),
                 description=name,
             )
-            verdict = await evaluator.judge(
+            judgement = await evaluator.judge(
                 catalog.resolve(version.version).model,
                 Parents(parent=ember, base=ember),
                 targets=unknown if name == "corrections not learned" else known,
                 earlier=[],
             )
+            verdict = judgement.verdict
             shutil.rmtree(folder)
             rows.append(
                 {

@@ -19,7 +19,7 @@ from homefire.trainer.contract import read_spec
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.preparation import Parents
 from homefire.types import Message
-from homefire.versions.probes import AnswerCache
+from homefire.versions.asking import AnswerCache
 from tests.proofs.bench import Bench, sees
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import scripted_spec
@@ -171,8 +171,8 @@ async def judged(bench: Bench, *, targets: int = 2) -> Any:
         for number in range(1, 1 + targets)
     ]  # fmt: skip
     parents: Any = Parents(parent=models.parent, base=models.parent)  # type: ignore[arg-type]
-    verdict = await evaluator.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
-    return verdict, engines
+    found = await evaluator.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
+    return found.verdict, engines
 
 
 @sees("gate.min_target_score", ("1.0", True), ("0.1", False))

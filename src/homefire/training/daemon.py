@@ -30,13 +30,13 @@ from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.ledger import counting, examples_of, refused
+from homefire.training.ledger import counting, examples_of, known_to, refused
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
 from homefire.types import Message
+from homefire.versions.asking import AnswerCache
 from homefire.versions.library import Library
-from homefire.versions.probes import AnswerCache
 from homefire.versions.promotion import Promotion
 from homefire.world import World
 
@@ -264,11 +264,14 @@ class TrainingDaemon:
         return runs[0].run_id if runs else None
 
     async def _teach_again(self, run: RunRow) -> RunRow:
-        """A new run of what still counts of a refused one."""
-        examples = counting(examples_of(self._store, run))
+        """A new run of what still counts of a refused one and is not known."""
+        known = known_to(self._store, self._context.live_parents().parent.name)
+        examples = [
+            example for example in counting(examples_of(self._store, run)) if example.example_id not in known
+        ]
         if not examples:
             raise Conflict(
-                f"Every correction of run {run.run_id} was corrected again or withdrawn since.",
+                f"Every correction of run {run.run_id} was learned, corrected again or withdrawn since.",
                 hint="Give them again.",
                 run_id=run.run_id,
             )
