@@ -146,13 +146,15 @@ class Runs(Struct, frozen=True):
 class Queue(Struct, frozen=True):
     """What will be trained: runs that are not over, and corrections that no run has taken up.
 
-    `unlearned` are the caller's corrections that were refused or stranded, each with why and what happens next.
+    `unlearned` are the caller's corrections that were refused, disputed or stranded, each with why and what happens
+    next. `disagreements`, for the owner of the home, are questions to which several people gave different answers.
     """
 
     runs: list[RunView]
     num_pending_examples: int
     waiting_reason: str | None
     unlearned: tuple[CorrectionView, ...] = ()
+    disagreements: tuple[tuple[CorrectionView, ...], ...] = ()
 
 
 class CorrectionsPage(Struct, frozen=True):
@@ -323,6 +325,7 @@ class Status(Struct, frozen=True, kw_only=True):
     waiting_reason: str | None
     runs: list[RunView]
     unlearned: tuple[CorrectionView, ...] = ()
+    disagreements: tuple[tuple[CorrectionView, ...], ...] = ()
     """The caller's corrections that were refused or stranded, the newest first."""
 
 

@@ -144,7 +144,7 @@ class GateSettings(_Section):
         description="Share of similar questions, never corrected, that must be answered as before.",
     )
     min_protected_ratio: Share = Field(
-        default=0.95, description="Least score on protected prompts, as a share of what it was before."
+        default=0.96, description="Least score on protected prompts, as a share of what it was before."
     )
     max_eval_tokens: PositiveInt = Field(
         default=128,

@@ -1,7 +1,8 @@
 """The state of each correction, for the person who gave it. Derived from the log at each call.
 
 Every correction is in exactly one state: it waits, is being trained, is learned (live or taken back), was refused
-(not learned, to blame for what a version lost, in a version that was held back, or unusable), is stranded (a run ended
+(not learned, to blame for what a version lost, in a version that was held back, or unusable), is disputed (another
+person gave the same question another answer), is stranded (a run ended
 without teaching it, and nothing will try again by itself), was withdrawn, or was corrected again. The state comes with
 what happens next. Costs a few reads per correction.
 """
@@ -25,7 +26,9 @@ from homefire.training.ledger import (
 )
 from homefire.versions.blame import Cause
 
-CorrectionState = Literal["waiting", "training", "learned", "refused", "stranded", "withdrawn", "superseded"]
+CorrectionState = Literal[
+    "waiting", "training", "learned", "refused", "disputed", "stranded", "withdrawn", "superseded"
+]
 ACTIVE = ("running", "paused", "queued")
 LONG_CHARS = 300
 """From here on an answer is long for a small model."""
@@ -38,8 +41,9 @@ HELP_LONG = (
     "A shorter answer helps; so does a larger model, or LoRA (`training.mode`). A long text can also go into the "
     "system prompt of a conversation instead of the weights."
 )
+DISPUTED = "Somebody else gave this question another answer."
 HELP_UNUSABLE = "Shorten it, or teach a model with a longer context."
-UNLEARNED: tuple[CorrectionState, ...] = ("refused", "stranded")
+UNLEARNED: tuple[CorrectionState, ...] = ("refused", "disputed", "stranded")
 """States that a person has to know of: nothing teaches these corrections now."""
 
 
@@ -82,6 +86,7 @@ class CorrectionStates:
         self._known: Mapping[str, str] = known_to(store, live)
         self._pending = {example.example_id for example in store.examples.pending()}
         self._lived = lived_versions(store)
+        self._disputed = {example.example_id for example in store.examples.disputed()}
         self._unteaching = {
             example_id: run
             for state in ("queued", "paused", "running")
@@ -115,7 +120,11 @@ class CorrectionStates:
             return self._make(example, "waiting", next=then)
         if name in self._known:
             run = next((run for run in runs if run.version == self._known[name]), None)
-            return self._make(example, "learned", run=run)
+            then = f"{DISPUTED} It stays until the owner settles it." if name in self._disputed else ""
+            return self._make(example, "learned", run=run, next=then)
+        if name in self._disputed:
+            then = "The owner of this home decides: `homefire corrections settle` keeps one of them."
+            return self._make(example, "disputed", why=DISPUTED, next=then)
         return self._after_a_run(example, runs)
 
     def _withdrawn(self, example: ExampleRow) -> CorrectionView:

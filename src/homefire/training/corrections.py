@@ -29,7 +29,7 @@ from homefire.errors import InvalidRequest, quoted
 from homefire.sessions.ownership import turn_of
 from homefire.store.events import Event
 from homefire.store.nouns.conversations import TurnRow, Verdict
-from homefire.store.nouns.examples import ExampleCreated, ExampleRow, prompt_digest
+from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleCreated, ExampleRow, prompt_digest
 from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.store import Store
 from homefire.types import Message
@@ -84,11 +84,14 @@ class Corrections:
         live_digest: Callable[[], str | None] = lambda: None,
         control_tokens: Callable[[], Awaitable[frozenset[str]]] = _no_tokens,
         system_prompt: str | None = None,
+        owners: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         """`context_length`, `live_digest` and `control_tokens` tell of the live model; None: not known.
 
-        `system_prompt` is what conversations without one are served with.
+        `system_prompt` is what conversations without one are served with. `owners` are principals that are one
+        person.
         """
+        self._owners = owners
         self._store, self._world, self._context_length = store, world, context_length
         self._live_digest, self._control_tokens = live_digest, control_tokens
         self._system_prompt = system_prompt
@@ -139,6 +142,7 @@ class Corrections:
                 example.turn_id, verdict="correction", text=said.text, principal=principal
             )
             events = [feedback, self._created(example_id, messages, feedback)]
+            events.extend(self._replaced(example_id, messages, principal))
         return Edited(example_id=example_id, prompt_digest=prompt_digest(messages), events=tuple(events))
 
     async def _record(
@@ -151,6 +155,7 @@ class Corrections:
         events: list[Event] = [feedback]
         if is_new:
             events.append(self._created(example_id, messages, feedback))
+            events.extend(self._replaced(example_id, messages, principal))
         await self._store.append(*events)
         return FeedbackReceipt(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
 
@@ -165,6 +170,21 @@ class Corrections:
             turn_id=feedback.turn_id,
             principal=feedback.principal,
         )
+
+    def _replaced(self, example_id: str, messages: tuple[Message, ...], principal: str) -> list[Event]:
+        """What the same person said of this prompt under another name: the later answer wins. (Under one name the store
+        sees to that; another person's answer stays, as a disagreement.)"""
+        if principal not in self._owners():
+            return []
+        return [
+            CorrectionWithdrawn(
+                example_id=other.example_id, who=principal, why="corrected again", replaced_by=example_id
+            )
+            for other in self._store.examples.of_prompt(prompt_digest(messages))
+            if other.principal != principal
+            and other.principal in self._owners()
+            and other.example_id != example_id
+        ]
 
     def _feedback(
         self, turn_id: str | None, *, verdict: Verdict, text: str | None, principal: str

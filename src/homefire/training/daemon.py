@@ -9,6 +9,7 @@ why, so a server that was killed continues where the log says it was. Costs noth
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ import msgspec
 from homefire.config.schema import Settings
 from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.home import Home
+from homefire.store.api_keys import owner_ids
 from homefire.store.nouns.conversations import Verdict
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -30,7 +32,7 @@ from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.ledger import counting, examples_of, known_to, refused
+from homefire.training.ledger import counting, examples_of, known_to, refused, teachable
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
@@ -75,6 +77,7 @@ class TrainingDaemon:
             live_digest=lambda: self._context.live_parents().parent.digest,
             control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
+            owners=lambda: owner_ids(home, store.keys.find),
         )
         cache = AnswerCache(home.cache / "answers")
         evaluator = GateEvaluator(
@@ -156,7 +159,7 @@ class TrainingDaemon:
         Raises NotFound, Conflict when nothing waits, NotTrainable when the live model cannot be taught.
         """
         if example_ids is None:
-            examples = self._store.examples.pending() or refused(self._store)
+            examples = self._store.examples.pending() or teachable(self._store, refused(self._store))
         else:
             examples = [self._example(example_id) for example_id in dict.fromkeys(example_ids)]
         if not examples:
@@ -231,6 +234,14 @@ class TrainingDaemon:
             for view in self.correction_states().unlearned()
             if (example := self._store.examples.get(view.example_id)) and example.principal == principal
         ]
+
+    def disagreements(self) -> list[tuple[CorrectionView, ...]]:
+        """Questions to which several people gave different answers, each with all of them. For the owner."""
+        states = self.correction_states()
+        by_prompt: dict[str, list[CorrectionView]] = defaultdict(list)
+        for example in self._store.examples.disputed():
+            by_prompt[example.prompt_digest].append(states.view(example))
+        return [tuple(views) for views in by_prompt.values()]
 
     def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
         """What a run learns of this principal's corrections. Raises NotFound."""

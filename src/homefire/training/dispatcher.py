@@ -34,6 +34,7 @@ from homefire.training.ledger import (
     num_refused_tries,
     recipe_for_retry,
     results_in,
+    teachable,
     tries_of,
 )
 from homefire.training.next_runs import Plan, after_promotion, after_refusal
@@ -221,7 +222,7 @@ class Dispatcher:
             known = {example.example_id for example in learned_by(self._context.store, parents.parent.name)}
             examples = [
                 example
-                for example in counting(examples_of(self._context.store, run))
+                for example in teachable(self._context.store, examples_of(self._context.store, run))
                 if example.example_id not in known
             ]
             if ending.again == "rest":

@@ -34,12 +34,14 @@ LOST_EARLIER = "lost_earlier"
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a lineage, what it was made from, and what it was taught."""
+    """One version of a lineage, what it was made from, and what it was taught; also what does not count any more."""
 
     version: str
     parent: str
+    trained: tuple[ExampleRow, ...]
+    """What it was trained on."""
     taught: tuple[ExampleRow, ...]
-    """What it learned; also what does not count any more."""
+    """What it learned of that."""
     lost: tuple[str, ...] = ()
     """What its ancestors had learned and it does not know."""
 
@@ -54,13 +56,14 @@ def lineage(store: Store, model: str) -> list[Generation]:
         if version is None:
             break
         run = store.runs.get(version.run_id) if version.run_id is not None else None
-        taught = examples_of(store, run) if run is not None else ()
+        trained = tuple(examples_of(store, run)) if run is not None else ()
         unlearned = {name for name, result in results_in(version).items() if not result.right}
         found.append(
             Generation(
                 version=model,
                 parent=version.parent,
-                taught=tuple(example for example in taught if example.example_id not in unlearned),
+                trained=trained,
+                taught=tuple(example for example in trained if example.example_id not in unlearned),
                 lost=tuple(version.gate_scores.get(LOST_EARLIER, ())),
             )
         )
@@ -86,6 +89,11 @@ def known_to(store: Store, model: str) -> dict[str, str]:
     return known
 
 
+def trained_into(store: Store, model: str) -> set[str]:
+    """Every correction that `model` or an ancestor was trained on, learned or not: its traces may be there."""
+    return {example.example_id for generation in lineage(store, model) for example in generation.trained}
+
+
 def results_in(version: VersionRow | None) -> dict[str, CorrectionResult]:
     """What the gate found of each correction of this version."""
     found: Any = version.gate_scores.get(CORRECTIONS, {}) if version is not None else {}
@@ -107,6 +115,12 @@ def examples_of(store: Store, run: RunRow) -> list[ExampleRow]:
 def counting(examples: Sequence[ExampleRow]) -> list[ExampleRow]:
     """Those that were neither corrected again nor withdrawn."""
     return [example for example in examples if example.counts]
+
+
+def teachable(store: Store, examples: Sequence[ExampleRow]) -> list[ExampleRow]:
+    """Those that count and that nobody disputes: of two people's answers neither wins without a word."""
+    disputed = {example.example_id for example in store.examples.disputed()}
+    return [example for example in counting(examples) if example.example_id not in disputed]
 
 
 class Tries(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from homefire.store.store import Store
 from homefire.trainer.contract import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
-from homefire.training.ledger import LEFT_OUT, UNUSABLE, counting, learned_by, num_earlier_tries
+from homefire.training.ledger import LEFT_OUT, UNUSABLE, counting, learned_by, num_earlier_tries, teachable
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
@@ -225,9 +225,10 @@ class RunLease:
                     why = "The live model or the withdrawn corrections changed: the run is planned again."
                     return Ending(state="skipped", why=why, again="rest")
             unusable = run.metrics.get(UNUSABLE, {})
-            new = [example for example in counting(self._dataset()) if example.example_id not in unusable]
+            usable = [example for example in self._dataset() if example.example_id not in unusable]
+            new = counting(usable) if plan is not None else teachable(context.store, usable)
             if not new:
-                why = "Every correction of this run was corrected again or withdrawn since."
+                why = "Every correction of this run was corrected again, withdrawn or disputed since."
                 return Ending(state="skipped", why=next(iter(unusable.values()), why))
             await self._discard_when_stale({example.example_id for example in new})
             if not is_prepared(self._run_dir):

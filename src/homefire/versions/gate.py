@@ -54,7 +54,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the variants that must be right."""
     min_locality: float = 0.9
     """Share of the neighbours that must be answered as the base answers them."""
-    min_protected_ratio: float = 0.95
+    min_protected_ratio: float = 0.96
     """Share of what was right before that must be right now."""
     min_base_ratio: float = 0.9
     """The same against the base, so that many small losses do not add up."""
@@ -402,9 +402,11 @@ def _protected(seen: Seen, scores: dict[str, Any]) -> list[str]:
     lost = seen.lost("protected")
     ratio = 1 - len(lost) / len(kept) if kept else None
     skills = _skills(seen, protected)
+    num_asked, num_now = _figures(seen, kept)
     scores["num_protected"] = len(protected)
-    scores["protected_before"], scores["protected_now"] = _figures(seen, kept)
-    scores.update(protected_ratio=ratio, num_lost=len(lost), skills=skills)
+    scores["protected_before"], scores["protected_now"] = num_asked, num_now
+    scores["protected_ratio"] = num_now / num_asked if num_asked else None
+    scores.update(num_lost=len(lost), skills=skills)
     reasons = _too_little(seen, protected)
     if ratio is not None and ratio < limits.min_protected_ratio and _is_more_than_chance(lost, kept):
         reasons.append(

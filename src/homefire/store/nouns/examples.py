@@ -70,7 +70,8 @@ _withdraw = Statement(
 )
 _supersede = Statement(
     "UPDATE examples SET superseded_by = :example_id "
-    "WHERE prompt_digest = :digest AND example_id <> :example_id AND superseded_by IS NULL"
+    "WHERE prompt_digest = :digest AND example_id <> :example_id AND superseded_by IS NULL "
+    "AND principal = :principal"
 )
 
 
@@ -81,8 +82,8 @@ def prompt_digest(messages: tuple[Message, ...]) -> str:
 
 
 def _created(connection: Connection, event: ExampleCreated, seq: int, at_s: float) -> None:
-    """The newest example of a prompt is the one that counts; the same one again is taught again, also when
-    it was withdrawn."""
+    """The newest example of a prompt is the one that counts of one person's; the same one again is taught again, also
+    when it was withdrawn. What another person says of it stays: that is a disagreement."""
     if not event.messages:
         raise InvalidRequest("An example needs at least the answer to learn.", param="messages")
     digest = prompt_digest(event.messages)
@@ -103,7 +104,9 @@ def _created(connection: Connection, event: ExampleCreated, seq: int, at_s: floa
             "seq": seq,
         },
     )
-    _supersede.run(connection, {"digest": digest, "example_id": event.example_id})
+    _supersede.run(
+        connection, {"digest": digest, "example_id": event.example_id, "principal": event.principal}
+    )
 
 
 def _withdrawn(connection: Connection, event: CorrectionWithdrawn, seq: int, at_s: float) -> None:
@@ -125,7 +128,7 @@ NOUN = Noun((_examples,), {ExampleCreated: _created, CorrectionWithdrawn: _withd
 
 
 class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One training row. `prompt_digest` is over all messages except the last; the newest example of a prompt
+    """One training row. `prompt_digest` is over all messages except the last; a person's newest example of a prompt
     supersedes the older ones. `seq` is where it was (last) taught: a page marker."""
 
     example_id: str
@@ -163,7 +166,13 @@ class ExampleReader:
     def __init__(self, connections: ReadConnections) -> None:
         shape = Shape(ExampleRow, "examples", json={"messages": tuple[Message, ...]})
         counts = "WHERE superseded_by IS NULL AND withdrawn_at_s IS NULL"
+        # Another answer to the same prompt that somebody else gave.
+        rival = (
+            "rival.prompt_digest = examples.prompt_digest AND rival.example_id <> examples.example_id "
+            "AND rival.superseded_by IS NULL AND rival.withdrawn_at_s IS NULL"
+        )
         self._get = Query(connections, shape, "WHERE example_id = :example_id")
+        self._of_prompt = Query(connections, shape, f"{counts} AND prompt_digest = :digest ORDER BY seq")
         self._current = Query(connections, shape, f"{counts} ORDER BY seq, example_id")
         self._page = Query(
             connections,
@@ -182,7 +191,14 @@ class ExampleReader:
             f"{counts} AND NOT EXISTS (SELECT 1 FROM dataset_examples "
             "JOIN datasets ON datasets.dataset_id = dataset_examples.dataset_id "
             "WHERE dataset_examples.example_id = examples.example_id AND datasets.seq > examples.seq) "
+            f"AND NOT EXISTS (SELECT 1 FROM examples AS rival WHERE {rival}) "
             "ORDER BY seq, example_id",
+        )
+        self._disputed = Query(
+            connections,
+            shape,
+            f"{counts} AND EXISTS (SELECT 1 FROM examples AS rival WHERE {rival}) "
+            "ORDER BY prompt_digest, seq, example_id",
         )
 
     def get(self, example_id: str) -> ExampleRow | None:
@@ -196,13 +212,21 @@ class ExampleReader:
         """The newest correction that this principal gave of the turn's answer."""
         return self._of_turn.one(turn_id=turn_id, principal=principal)
 
+    def of_prompt(self, digest: str) -> list[ExampleRow]:
+        """Those that count and answer this prompt, whoever gave them."""
+        return self._of_prompt.all(digest=digest)
+
     def current(self) -> list[ExampleRow]:
         """Those that count, oldest first."""
         return self._current.all()
 
     def pending(self) -> list[ExampleRow]:
-        """Those that count and are in no dataset made since they were (last) taught."""
+        """Those that count, that nobody disputes, and that are in no dataset made since they were (last) taught."""
         return self._pending.all()
+
+    def disputed(self) -> list[ExampleRow]:
+        """Those that count although another person gave the same prompt another answer; the same prompt together."""
+        return self._disputed.all()
 
     def list(self, *, limit: int = 100_000) -> list[ExampleRow]:
         """All examples, superseded ones too, oldest first."""
