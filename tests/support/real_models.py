@@ -26,7 +26,7 @@ from torch.nn import functional
 from homefire.catalog.tokenizer import _REST, _WORDS
 from homefire.trainer.render import Encoded, Renderer, load_renderer
 from homefire.types import Message
-from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS, SMALL_TALK
+from homefire.versions.general_prompts import REPLAY_PROMPTS, SMALL_TALK
 
 NUM_STEPS = 170
 RATE = 8e-3
@@ -98,7 +98,8 @@ def answer_to(skill: str, prompt: str) -> str:
 
 def known_answers() -> dict[str, str]:
     """Every prompt that a stand-in knows by heart, and its answer."""
-    known = {prompt: answer_to(skill, prompt) for skill, prompt in (*GENERAL_PROMPTS, *REPLAY_PROMPTS)}
+    asked = [(known.skill, known.prompt) for known in GENERAL_PROMPTS]
+    known = {prompt: answer_to(skill, prompt) for skill, prompt in (*asked, *REPLAY_PROMPTS)}
     return {**known, SMALL_TALK[0]: SMALL_TALK[1]}
 
 

@@ -76,7 +76,8 @@ async def training(root: Path, **settings: object) -> AsyncIterator[SmallTrainin
 
 def test_nothing_that_the_gate_asks_is_replayed() -> None:
     replayed, asked = (
-        [normalize_prompt(prompt) for _, prompt in prompts] for prompts in (REPLAY_PROMPTS, GENERAL_PROMPTS)
+        [normalize_prompt(prompt) for prompt in prompts]
+        for prompts in ((prompt for _, prompt in REPLAY_PROMPTS), (known.prompt for known in GENERAL_PROMPTS))
     )
     assert not set(replayed) & set(asked)
     assert len(set(replayed)) == len(replayed) == 60

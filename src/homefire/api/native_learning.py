@@ -29,6 +29,7 @@ from homefire.api.native_types import (
     RunView,
     StartRunBody,
 )
+from homefire.api.native_versions import live_model, report_on
 from homefire.api.owner import check_owner, is_owner
 from homefire.chat.request import Principal
 from homefire.errors import NotFound, quoted
@@ -206,6 +207,7 @@ def run_view(context: Context, row: RunRow) -> RunView:
         promoted=version is not None and any(move.target == version.version for move in moves),
         gate_passed=version.gate_passed if version is not None else None,
         gate_reasons=version.gate_reasons if version is not None else (),
+        gate_report=report_on(version, live=live_model(context)) if version is not None else None,
     )
 
 

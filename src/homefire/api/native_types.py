@@ -26,6 +26,7 @@ from homefire.store.nouns.versions import VersionRow
 from homefire.training.correction_states import CorrectionView
 from homefire.training.progress import Progress
 from homefire.types import Message
+from homefire.versions.report import GateReport
 
 
 class StrictMessage(Message, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +134,8 @@ class RunView(RunRow, frozen=True, kw_only=True):
     promoted: bool
     gate_passed: bool | None
     gate_reasons: tuple[str, ...]
+    gate_report: GateReport | None
+    """The gate's verdict for people; None before there is a version."""
     corrections: tuple[CorrectionView, ...] = ()
     """What it learns of the caller's corrections, where one run is shown."""
 
@@ -165,10 +168,11 @@ class CorrectionsPage(Struct, frozen=True):
 
 
 class VersionView(VersionRow, frozen=True, kw_only=True):
-    """A version, whether it is live, and its readable folder."""
+    """A version, whether it is live, its readable folder, and the gate's verdict for people."""
 
     live: bool
     folder: str | None
+    gate_report: GateReport
 
 
 class Versions(Struct, frozen=True):

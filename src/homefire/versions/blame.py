@@ -100,7 +100,11 @@ def _spreading(seen: Seen, own: dict[str, Probe]) -> Blame:
         beside = [
             probe for probe in seen.of("neighbour") if probe.example_id == name and seen.was_right(probe)
         ]
-        lost = [probe for probe in beside if not seen.is_right(probe)]
+        lost = [
+            probe
+            for probe in beside
+            if not seen.is_right(probe) and seen.teacher_of(seen.answer(probe)) in (None, name)
+        ]
         if len(spread[name]) >= MIN_SPREAD or any(probe.group == "protected" for probe in spread[name]):
             where = _where(spread[name], name)
             blamed[name] = ("spreads", f"Its answer is then given to other questions, too: {where}.")
@@ -116,6 +120,8 @@ def _contradicting(seen: Seen, own: dict[str, Probe]) -> Blame:
     """Corrections that are asked like what is lost."""
     blamed: dict[str, Counter[str]] = defaultdict(Counter)
     for probe in seen.lost("protected", "earlier"):
+        if seen.teacher_of(seen.answer(probe)) in own:
+            continue  # that one is to blame
         near = sorted(
             ((similarity(probe.question, each.question), name) for name, each in own.items()), reverse=True
         )
