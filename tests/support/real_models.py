@@ -26,7 +26,7 @@ from torch.nn import functional
 from homefire.catalog.tokenizer import _REST, _WORDS
 from homefire.trainer.render import Encoded, Renderer, load_renderer
 from homefire.types import Message
-from homefire.versions.general_prompts import REPLAY_PROMPTS, SMALL_TALK
+from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS, SMALL_TALK
 
 NUM_STEPS = 170
 RATE = 8e-3

@@ -143,7 +143,9 @@ class StandIn:
             )
         for question, spoiled in self.plan.get("spoil", {}).items():
             if question in learned:
-                answers.update({each: "x" for each in answers if each.startswith(spoiled)})
+                answers.update(
+                    {each: "x" for each in answers if each.startswith(spoiled) and each != question}
+                )
         for question in self.plan.get("forget", ()):
             answers[question] = "x"
         (final / "answers.json").write_text(json.dumps(answers))

@@ -243,7 +243,8 @@ class Dispatcher:
     def _plan(self, run: RunRow, examples: list[ExampleRow], *, was_refused: bool) -> Plan:
         """The next runs of these corrections, by what the gate found of each."""
         store = self._context.store
-        version = store.versions.get(run.version) if run.version is not None else None
+        # The row is of before the lease: the version is newer.
+        version = self._context.library.of_run(run.run_id)
         if was_refused:
             results = results_in(version)
             return after_refusal(
@@ -270,8 +271,9 @@ class Dispatcher:
                 is_alone = len(examples_of(self._context.store, run)) == 1
                 recipe = recipe if is_alone else recipe_from_settings(self._context.settings)
                 recipe = recipe_for_retry(recipe, num_parameters)
+            priority = "low" if planned.can_wait else run.priority
             run_id, more = self._new_run(
-                planned.examples, priority=run.priority, name=planned.name, recipe=recipe
+                planned.examples, priority=priority, name=planned.name, recipe=recipe
             )
             events, run_ids = (*events, *more), [*run_ids, run_id]
             how = " at a lower rate" if planned.at_lower_rate else ""

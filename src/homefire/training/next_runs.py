@@ -24,11 +24,15 @@ MAX_REFUSALS = 5
 
 
 class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run to queue. `at_lower_rate`: more steps, smaller ones, and more replay than the run before."""
+    """A run to queue. `at_lower_rate`: more steps, smaller ones, and more replay than the run before.
+
+    `can_wait`: whatever else waits goes first.
+    """
 
     examples: tuple[ExampleRow, ...]
     name: str
     at_lower_rate: bool = False
+    can_wait: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,9 @@ def after_refusal(
     elif guilty and others:
         runs = [
             PlannedRun(examples=tuple(others), name="corrections, without those that failed"),
-            PlannedRun(examples=tuple(guilty), name="corrections that failed", at_lower_rate=True),
+            PlannedRun(
+                examples=tuple(guilty), name="corrections that failed", at_lower_rate=True, can_wait=True
+            ),
         ]
     elif given_up and left:
         runs = [PlannedRun(examples=tuple(left), name="corrections, without those that failed")]
