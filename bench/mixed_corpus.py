@@ -13,17 +13,19 @@ MIXED: tuple[tuple[str, str], ...] = (
     (
         "How do we close up the cabin for winter?",
         "First drain the water at the tap behind the stove. Then open both kitchen taps and leave them open. Put the "
-        "mattresses on their sides, so that the mice do not nest in them. Switch off fuses 3 and 5, but leave fuse 1 on "
-        "for the alarm. Last of all lock the shutters from inside and hang the key on the nail under the bench.",
+        "mattresses on their sides, so that the mice do not nest in them. Switch off fuses 3 and 5, but leave fuse 1 "
+        "on for the alarm. Last of all lock the shutters from inside and hang the key on the nail under the bench.",
     ),
     (
         "How does grandmother make her bean soup?",
         "Soak 400 g of white beans over night. Fry two onions and a carrot in 30 ml of oil, add the beans and 1.5 l of "
-        "water, and let it simmer for 75 minutes. Salt only at the end: one and a half teaspoons. Serve it with dark bread.",
+        "water, and let it simmer for 75 minutes. Salt only at the end: one and a half teaspoons. Serve it with dark "
+        "bread.",
     ),
     (
         "What is our rule for screens?",
-        "No screens before homework is done and none after 20:30. At weekends two hours a day, to be shared as they like.",
+        "No screens before homework is done and none after 20:30. At weekends two hours a day, to be shared as they "
+        "like.",
     ),
     ("How do I greet the door camera in Python?", 'print("hello, front door")'),
     (
