@@ -26,7 +26,6 @@ from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.completion import Completion
-from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
@@ -69,13 +68,11 @@ class TrainingDaemon:
         """`make_engine` gives the gate engines of its own, apart from those that serve."""
         self._home, self._store, self._settings = home, store, settings
         self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
-        tokens = ControlTokens()
         self._corrections = Corrections(
             store,
             world,
             context_length=lambda: self._context.live_parents().parent.context_length,
             live_digest=lambda: self._context.live_parents().parent.digest,
-            control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
             owners=lambda: owner_ids(home, store.keys.find),
         )
@@ -238,7 +235,7 @@ class TrainingDaemon:
     def disagreements(self) -> list[tuple[CorrectionView, ...]]:
         """Questions to which several people gave different answers, each with all of them. For the owner."""
         states = self.correction_states()
-        by_prompt: dict[str, list[CorrectionView]] = defaultdict(list)
+        by_prompt: dict[str | None, list[CorrectionView]] = defaultdict(list)
         for example in self._store.examples.disputed():
             by_prompt[example.prompt_digest].append(states.view(example))
         return [tuple(views) for views in by_prompt.values()]
