@@ -24,6 +24,7 @@ from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, 
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.training.correction_states import CorrectionView
+from homefire.training.fitness import Fitness
 from homefire.training.progress import Progress
 from homefire.types import Message
 from homefire.versions.report import GateReport
@@ -223,6 +224,12 @@ class ModelView(Struct, frozen=True, kw_only=True):
     trainable: bool
     why_not_trainable: str | None
     created_at_s: float
+
+
+class AddedModel(ModelView, frozen=True, kw_only=True):
+    """A model that was added, and what was found when it was asked a few questions."""
+
+    fitness: Fitness
 
 
 class Models(Struct, frozen=True):

@@ -31,6 +31,7 @@ from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.evaluation import GateEvaluator
+from homefire.training.fitness import FitnessCheck
 from homefire.training.ledger import counting, examples_of, known_to, refused, teachable
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
@@ -77,6 +78,9 @@ class TrainingDaemon:
             owners=lambda: owner_ids(home, store.keys.find),
         )
         cache = AnswerCache(home.cache / "answers")
+        answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
+        self.fitness = FitnessCheck(catalog=catalog, answers=answers)
+        """Whether models can be taught."""
         evaluator = GateEvaluator(
             catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
         )
@@ -96,9 +100,7 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
-            replay_source=ReplaySource(
-                AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
-            ),
+            replay_source=ReplaySource(answers),
             settings=settings.training,
             world=world,
             board=self._board,

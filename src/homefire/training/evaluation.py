@@ -145,7 +145,8 @@ def _is_settled(given: GateInput) -> bool:
     if verdict.passed:
         return False
     results = results_of(given, verdict)
-    return len(results) <= 1 or not verdict.learned or any(result.cause for result in results.values())
+    causes = {result.cause for result in results.values()} - {None, "not_learned"}
+    return len(results) <= 1 or not verdict.learned or bool(causes)
 
 
 class _Counter:

@@ -92,6 +92,14 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
         """The last message, for people."""
         return self.messages[-1].text
 
+    def is_met_by(self, answer: ProbeAnswer) -> bool:
+        """Whether an answer mentions what is accepted, and nothing that is not."""
+        return (
+            answer.has_ended
+            and any(mentions(answer.text, wanted) for wanted in self.accepts)
+            and not any(mentions(answer.text, unwanted) for unwanted in self.rejects)
+        )
+
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a model said, or why it said nothing."""
@@ -246,8 +254,8 @@ class Seen:
             return is_right(answer.text, probe.answer)
         if probe.group == "neighbour":
             return agrees(answer.text, reference.text)
-        if _is_accepted(probe, reference):
-            return _is_accepted(probe, answer)
+        if probe.is_met_by(reference):
+            return probe.is_met_by(answer)
         taught = self.teacher_of(answer)
         return not is_degenerate(answer.text) and (taught is None or taught == self.teacher_of(reference))
 
@@ -277,14 +285,6 @@ def _is_usable(answer: ProbeAnswer) -> bool:
 
 def _is_fragile(answer: ProbeAnswer) -> bool:
     return answer.lead is not None and answer.lead < FRAGILE_LEAD
-
-
-def _is_accepted(probe: Probe, answer: ProbeAnswer) -> bool:
-    return (
-        answer.has_ended
-        and any(mentions(answer.text, wanted) for wanted in probe.accepts)
-        and not any(mentions(answer.text, unwanted) for unwanted in probe.rejects)
-    )
 
 
 def _broken(given: GateInput) -> list[str]:
