@@ -3,8 +3,8 @@
     python -m bench.gate_regressions [--only NAME]
 
 Each is ember with one kind of damage (a shuffled layer, noise, a suppressed stop token, NaN, another template and so
-on), or was really trained to leak or to know only the very words; published as a version and judged with the real engine
-against ember itself. Two controls must pass: ember unchanged, and noise too small to matter; a gate that blocks
+on), or was really trained to leak or to know only the very words; published as a version and judged with the real
+engine against ember itself. Two controls must pass: ember unchanged, and noise too small to matter; a gate that blocks
 everything would be no gate. Facts that ember knows stand for the corrections, so that only the damage decides; for
 "not learned" and "trained" they are facts that it does not know.
 Prints one JSON row each; ends with 1 if a regression passed or a control was blocked.

@@ -25,6 +25,7 @@ from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.correction_states import CorrectionView
 from homefire.training.corrections import FeedbackReceipt
+from homefire.training.fitness import Fitness
 from homefire.training.progress import Progress
 from homefire.types import Content, Timings, Usage
 from homefire.versions.comparison import Comparison, LayerChange
@@ -89,6 +90,16 @@ def model_view(name: str = "ember", **changes: Any) -> native.ModelView:
         "trainable": True, "why_not_trainable": None, "created_at_s": AT_S,
     }  # fmt: skip
     return native.ModelView(**{**values, **changes})
+
+
+FITNESS = Fitness(name="ember", teachable=True, why_not=None, warnings=("It gives the same answers.",))
+
+
+def added_model(name: str) -> native.AddedModel:
+    """A model that was just added."""
+    view = model_view(name)
+    fields = {each: getattr(view, each) for each in view.__struct_fields__}
+    return native.AddedModel(**fields, fitness=FITNESS)
 
 
 def comparison(a: str, b: str) -> Comparison:
@@ -304,7 +315,8 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/versions/v002/verify"): lambda: native.Report(True, [], 9, 10),
             ("GET", "/v1/versions/compare"): lambda: comparison(query["a"], query["b"]),
             ("GET", "/v1/homefire/models"): lambda: native.Models(state.models),
-            ("POST", "/v1/homefire/models"): lambda: model_view(body.get("name") or "added"),
+            ("POST", "/v1/homefire/models"): lambda: added_model(body.get("name") or "added"),
+            ("POST", "/v1/homefire/models/ember/check"): lambda: FITNESS,
             ("POST", "/v1/homefire/models/ember/verify"): lambda: state.report,
             ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
             ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),

@@ -26,7 +26,7 @@ from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
 from homefire.trainer.contract import FINAL, read_rows, read_spec
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.ledger import CORRECTIONS, LOST_EARLIER, learned_by, results_in
+from homefire.training.ledger import CORRECTIONS, LOST_EARLIER, UNLEARNED, learned_by, results_in
 from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
 from homefire.versions.blame import as_scores
@@ -95,6 +95,7 @@ class Completion:
             metrics={
                 **metrics,
                 **scores,
+                UNLEARNED: [name for name, result in results_in(version).items() if not result.right],
                 "version": version.version,
                 "gate_passed": version.gate_passed,
                 "promoted": decision.promoted,

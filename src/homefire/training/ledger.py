@@ -27,6 +27,9 @@ LEFT_OUT = "left_out"
 """Under this name a run's metrics hold the examples of its dataset that it does not learn."""
 UNUSABLE = "unusable"
 """Under this name they hold those that its worker could not use, each with a sentence why."""
+UNLEARNED = "unlearned"
+"""Under this name they hold those that its version does not know. (The version's scores say why, until they are
+erased.)"""
 CORRECTIONS = "corrections"
 """Under this name a version's gate scores hold each correction's result, by its id."""
 LOST_EARLIER = "lost_earlier"
@@ -58,6 +61,7 @@ def lineage(store: Store, model: str) -> list[Generation]:
         run = store.runs.get(version.run_id) if version.run_id is not None else None
         trained = tuple(examples_of(store, run)) if run is not None else ()
         unlearned = {name for name, result in results_in(version).items() if not result.right}
+        unlearned |= set(run.metrics.get(UNLEARNED, ()) if run is not None else ())
         found.append(
             Generation(
                 version=model,
