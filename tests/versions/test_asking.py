@@ -6,7 +6,7 @@ from pathlib import Path
 
 from homefire.errors import EngineCrashed
 from homefire.versions.asking import AnswerCache, ask
-from homefire.versions.gate import Probe
+from homefire.versions.evidence import Probe
 from tests.support.scripted_engine import ScriptedEngine, scripted_spec
 from tests.versions.test_probes import probe, user
 

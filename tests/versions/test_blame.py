@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from homefire.versions.blame import CorrectionResult, results_of
-from homefire.versions.gate import GateInput, Probe, ProbeAnswer, judge
+from homefire.versions.evidence import GateInput, Probe, ProbeAnswer
+from homefire.versions.gate import judge
 from tests.versions.test_gate import WRONG, change, good, in_group, one_in, probe, recorded, said, skill
 
 

@@ -11,17 +11,8 @@ import pytest
 
 from homefire.types import Message
 from homefire.versions import gate
-from homefire.versions.gate import (
-    CHANCE,
-    GateInput,
-    Group,
-    Limits,
-    Probe,
-    ProbeAnswer,
-    Verdict,
-    is_clearly_below,
-    judge,
-)
+from homefire.versions.evidence import GateInput, Group, Limits, Probe, ProbeAnswer
+from homefire.versions.gate import CHANCE, Verdict, is_clearly_below, judge
 
 SKILLS = {"add": 7, "capital": 7, "spell": 7, "days": 7, "private": 7, "rare": 2, "talk": 7}
 NUM_NEW, PER_NEW = 20, 3

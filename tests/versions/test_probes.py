@@ -9,7 +9,7 @@ import pytest
 from homefire.errors import BadModel
 from homefire.types import Message
 from homefire.versions import probes as probes_module
-from homefire.versions.gate import Probe
+from homefire.versions.evidence import Probe
 from homefire.versions.probes import build_probes, load_probes, stages
 from tests.support.small_models import write_model
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from homefire.types import Message
-from homefire.versions.gate import GateInput, Probe, ProbeAnswer, Verdict, judge
+from homefire.versions.evidence import GateInput, Probe, ProbeAnswer
+from homefire.versions.gate import Verdict, judge
 from homefire.versions.report import GateReport, gate_report
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from homefire.engines.base import Engine, ModelSpec
 from homefire.versions.asking import AnswerCache, ask
-from homefire.versions.gate import Probe, ProbeAnswer
+from homefire.versions.evidence import Probe, ProbeAnswer
 
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog

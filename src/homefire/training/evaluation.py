@@ -22,7 +22,8 @@ from homefire.training.preparation import Parents
 from homefire.versions.asking import AnswerCache, OnAnswer
 from homefire.versions.assembly import WEIGHT_SUFFIX, folder_files
 from homefire.versions.blame import CorrectionResult, results_of
-from homefire.versions.gate import GateInput, Limits, Probe, ProbeAnswer, Verdict, judge
+from homefire.versions.evidence import GateInput, Limits, Probe, ProbeAnswer
+from homefire.versions.gate import Verdict, judge
 from homefire.versions.probes import build_probes, load_probes, stages
 from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 

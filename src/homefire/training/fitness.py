@@ -22,7 +22,7 @@ from homefire.trainer.recipe import FULL_MAX_PARAMETERS
 from homefire.training.answers import AnswerCollector
 from homefire.types import Message
 from homefire.versions.degenerate import has_collapsed, is_degenerate
-from homefire.versions.gate import Probe, ProbeAnswer
+from homefire.versions.evidence import Probe, ProbeAnswer
 from homefire.versions.probes import general_probes
 
 if TYPE_CHECKING:

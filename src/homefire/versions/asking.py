@@ -26,7 +26,7 @@ from homefire.engines.base import (
 )
 from homefire.errors import ContextOverflow, EngineError, HomefireError
 from homefire.types import Sampling
-from homefire.versions.gate import Probe, ProbeAnswer
+from homefire.versions.evidence import Probe, ProbeAnswer
 from homefire.versions.manifest import canonical_json
 
 NUM_ATTEMPTS = 2

@@ -22,7 +22,8 @@ from typing import Any, Literal
 import msgspec
 
 from homefire.versions.agreement import similarity
-from homefire.versions.gate import GateInput, Probe, Seen, Verdict, quote
+from homefire.versions.evidence import GateInput, Probe, Seen, quote
+from homefire.versions.gate import Verdict
 
 Cause = Literal["not_learned", "spreads", "contradicts"]
 SAME_FORM = 0.5

@@ -23,7 +23,7 @@ import msgspec
 from homefire.errors import BadModel
 from homefire.types import Message
 from homefire.versions.agreement import normalise
-from homefire.versions.gate import Place, Probe
+from homefire.versions.evidence import Place, Probe
 from homefire.versions.general_prompts import GENERAL_PROMPTS, SMALL_TALK
 from homefire.versions.variants import neighbours, variants
 
