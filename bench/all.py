@@ -19,6 +19,8 @@ PROGRAMS = (
     "bench.beside_training",
     "bench.exact_resume",
     "bench.gate_regressions",
+    "bench.mixed_corrections",
+    "bench.first_try",
     "bench.clean_checkout",
 )
 

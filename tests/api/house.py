@@ -42,6 +42,7 @@ from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.erasure import Erasure
+from homefire.training.fitness import Fitness
 from homefire.training.preparation import Parents
 from homefire.training.progress import Board, Progress
 from homefire.types import Message
@@ -134,6 +135,16 @@ class FakeTraining:
         examples = [example for example in self._store.examples.current() if example.principal == principal]
         mine = {example.example_id for example in examples}
         return [view for view in self.correction_states().unlearned() if view.example_id in mine]
+
+    def disagreements(self) -> list[tuple[CorrectionView, ...]]:
+        return []
+
+    async def look_at(self, model: ModelInfo) -> Fitness:
+        return Fitness(name=model.name, teachable=True, why_not=None, warnings=("It babbles.",))
+
+    @property
+    def fitness(self) -> FakeTraining:
+        return self
 
     def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
         return []

@@ -153,7 +153,7 @@ def test_an_unknown_option_is_refused(home: Home) -> None:
         ("[chat]\noverflow = 'drop'", "expected one of trim, refuse."),
         ("[training]\nquiet_s = nan", "expected number, at least 0."),
         ("[training]\nlearning_rate = 0", "expected number or unset, more than 0."),
-        ("[gate]\nmin_target_score = 2", "expected number, at least 0, at most 1."),
+        ("[gate]\nmin_locality = 2", "expected number, at least 0, at most 1."),
         ("[chat]\ndefault_model = ''", "expected text, length at least 1."),
         ("[server]\nport = 2020-01-01", "expected whole number"),
     ],

@@ -4,7 +4,8 @@ It "trains" a small model: its weights become a hash chain over the steps, so a 
 step shows in the result, and its `answers.json` learns the examples. How it behaves is in the environment
 variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of a start), crash_at / hang_at
 / kill_at (step) with `times` (how often, counted over restarts), fail (reason), forget (questions), template,
-learn (false: nothing).
+learn (false: nothing), unlearnable (questions), spoil (question: a question whose answer it spoils when it learns the
+first), unusable (questions: reason).
 """
 
 from __future__ import annotations
@@ -88,6 +89,20 @@ class StandIn:
         if "fail" in self.plan:
             say("failed", reason=self.plan["fail"], code="x", message=f"It is the {self.plan['fail']}.")
             sys.exit(ExitCode.FAILED)
+        unusable = {
+            row.example_id: why
+            for row in rows
+            if (why := self.plan.get("unusable", {}).get(row.messages[-2].content)) is not None
+        }
+        if unusable:
+            say(
+                "failed",
+                reason="data",
+                code="x",
+                message="Some cannot be learned.",
+                details={"unusable": unusable},
+            )
+            sys.exit(ExitCode.FAILED)
         num_steps, start = self.plan.get("steps", 4), self.step
         with (self.run_dir / "metrics.jsonl").open("a") as metrics:
             while self.step < num_steps:
@@ -122,7 +137,15 @@ class StandIn:
         )
         answers = json.loads((final / "answers.json").read_text())
         if self.plan.get("learn", True):
-            answers.update(learned)
+            unlearnable = self.plan.get("unlearnable", ())
+            answers.update(
+                {question: answer for question, answer in learned.items() if question not in unlearnable}
+            )
+        for question, spoiled in self.plan.get("spoil", {}).items():
+            if question in learned:
+                answers.update(
+                    {each: "x" for each in answers if each.startswith(spoiled) and each != question}
+                )
         for question in self.plan.get("forget", ()):
             answers[question] = "x"
         (final / "answers.json").write_text(json.dumps(answers))

@@ -181,13 +181,22 @@ def failure(tmp_path: Path) -> Failed:
     return worker.events[-1]
 
 
-def test_an_example_longer_than_the_context_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    make_run(tmp_path, rows=[row("How long?", "very " * 3000, "long")])
+def test_all_examples_that_cannot_be_learned_are_named_at_once_with_the_numbers(tmp_path: Path) -> None:
+    """Also the row that asks an example's question alone; those that can be learned are in no list."""
+    very_long = "very " * 3000
+    rows = [
+        row("How long?", very_long, "long"),
+        row("Where?", "Here.", "good"),
+        row("Why?", very_long, "too#alone"),
+    ]
+    make_run(tmp_path, rows=[*rows, TrainingRow((Message("user", "Hello?"),), "open")])
     failed = failure(tmp_path)
-    assert failed.reason == "data"
-    assert failed.code == "context_length_exceeded"
-    assert failed.details["limit"] == 2048
-    assert failed.details["prompt_tokens"] > 3000
+    assert (failed.reason, set(failed.details["unusable"])) == ("data", {"long", "too", "open"})
+    words = failed.details["unusable"]["long"].split()
+    assert " ".join(words[:8]) == "It is longer than this model can hold"
+    assert failed.details["unusable"]["long"].endswith("of 2048 tokens).")
+    assert int(words[8].removeprefix("(")) > 3000
+    assert "does not end with an answer" in failed.details["unusable"]["open"]
 
 
 def test_examples_that_teach_nothing_are_refused(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ async def test_quiet_time_gathers_corrections_into_one_run(start: Start) -> None
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
-        ({"learn": False}, "should be"),
+        ({"learn": False}, "was not learned"),
         ({"forget": [f"add {number}" for number in range(7)]}, "“add” fell from 7 to 0"),
         ({"template": "another"}, "chat template"),
     ],
@@ -294,7 +294,7 @@ async def test_a_refused_version_is_trained_again_at_a_lower_rate_before_the_ref
         assert server.live == "small"
 
 
-async def test_a_refused_correction_is_taught_again_beside_the_next_one(start: Start) -> None:
+async def test_a_refused_correction_does_not_hold_up_the_next_one(start: Start) -> None:
     async with start(plan={"learn": False}) as server:
         refused = await server.correct("q1", "a1")
         await server.end_of(await server.run_of(refused))
@@ -302,8 +302,15 @@ async def test_a_refused_correction_is_taught_again_beside_the_next_one(start: S
         run = await server.end_of(await server.run_of(second := await server.correct("q2", "a2")))
         dataset = server.store.datasets.get(run.dataset_id)
         assert dataset is not None
-        assert dataset.example_ids == (refused, second)
+        assert dataset.example_ids == (second,)
         assert server.live == "v002"
+        shown = server.training.correction_states().view(
+            server.training.changes.find(refused, principal="local")
+        )
+        assert (shown.state, shown.why) == (
+            "refused",
+            "It was not learned after 4 steps: it is answered “I do not know.”.",
+        )
 
 
 async def test_what_was_taken_back_is_not_taught_again_by_itself(start: Start) -> None:

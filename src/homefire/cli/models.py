@@ -48,6 +48,7 @@ def commands() -> typer.Typer:
     command(models, "list")(show_list)
     command(models, "show")(show)
     command(models, "add")(add)
+    command(models, "check")(check)
     command(models, "remove")(remove)
     command(models, "verify")(verify)
     return models
@@ -84,12 +85,28 @@ def add(
     if name:
         body["name"] = name
     found = call.client.post("/v1/homefire/models", body)
-    teachable = "It can be taught." if found.get("trainable") else "It can be served, not taught."
     call.out.line(
-        f"{found['name']} is here ({found.get('architecture')}). {teachable} "
+        f"{found['name']} is here ({found.get('architecture')}). "
         f'Try `homefire ask --model {found["name"]} "Hello"`.'
     )
+    _say_fitness(call, found["fitness"])
     return found
+
+
+def check(call: Call, model: ModelName) -> Any:
+    """Say whether a model can be taught here, and whether it answers like one that was trained."""
+    found = call.client.post(path_of("/v1/homefire/models", model, "check"))
+    _say_fitness(call, found)
+    return found
+
+
+def _say_fitness(call: Call, fitness: dict[str, Any]) -> None:
+    why_not = fitness["why_not"]
+    call.out.line(
+        "It can be taught." if fitness["teachable"] else f"It can be served, not taught: {why_not}."
+    )
+    for warning in fitness["warnings"]:
+        call.out.line(f"Warning: {warning}")
 
 
 def remove(call: Call, model: ModelName, yes: Yes = False) -> Any:

@@ -136,11 +136,15 @@ class TrainingSettings(_Section):
 class GateSettings(_Section):
     """What a new version must show before it may go live."""
 
-    min_target_score: Share = Field(
-        default=1.0, description="Share of the corrections that must be answered right."
+    min_generality: Share = Field(
+        default=0.6, description="Share of corrected questions, asked in other words, that must be right."
+    )
+    min_locality: Share = Field(
+        default=0.9,
+        description="Share of similar questions, never corrected, that must be answered as before.",
     )
     min_protected_ratio: Share = Field(
-        default=0.95, description="Least score on protected prompts, as a share of what it was before."
+        default=0.96, description="Least score on protected prompts, as a share of what it was before."
     )
     max_eval_tokens: PositiveInt = Field(
         default=128,
@@ -151,7 +155,8 @@ class GateSettings(_Section):
     )
     max_tries: PositiveInt = Field(
         default=2,
-        description="Times the same corrections are trained, at a lower rate each time, before a refusal is final.",
+        description="Times a correction that cannot be learned is trained, at a lower rate the second time, "
+        "before its refusal is final.",
     )
 
 

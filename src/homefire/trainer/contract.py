@@ -34,6 +34,8 @@ CHECKPOINTS = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
 LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
+ALONE_SUFFIX = "#alone"
+"""Marks the row that teaches an example's last question without its context."""
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -193,7 +195,8 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
     """Last event: the run cannot continue as it is.
 
     `reason`: data (rows, template), numeric (NaN or infinity), disk (a flush failed), fenced (another worker
-    has the run), model (folder broken), memory, bug.
+    has the run), model (folder broken), memory, bug. With `data`, `details["unusable"]` maps each example that cannot
+    be trained on to why.
     """
 
     reason: Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]

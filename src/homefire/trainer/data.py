@@ -1,7 +1,7 @@
 """All that a run trains on, read and checked before its first step: rows, renderer, sampler, and their
 identity.
 
-A new example that cannot be learned stops the run with its reason; an older row that cannot be used (too
+New examples that cannot be learned stop the run, which names all of them; an older row that cannot be used (too
 long, or refused by the template) is left out and counted. Nothing is ever cut short.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from homefire.errors import BadModel, InvalidRequest
+from homefire.errors import BadModel, ContextOverflow, InvalidRequest
 from homefire.trainer.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
-from homefire.trainer.contract import RunSpec, TrainingRow, read_rows
+from homefire.trainer.contract import ALONE_SUFFIX, RunSpec, TrainingRow, read_rows
 from homefire.trainer.render import Renderer, load_renderer
 from homefire.trainer.sampler import Placement, RowLengths, Sampler, without_conflicts
 
@@ -66,7 +66,7 @@ def load_data(spec: RunSpec) -> TrainingData:
     new = read_rows(Path(spec.examples))
     if not new:
         raise InvalidRequest("The run has no examples: there is nothing to learn.")
-    lengths = tuple(len(renderer.check_example(row).ids) for row in new)
+    lengths = _checked_lengths(new, renderer)
     retained_rows = read_rows(Path(spec.retained)) if spec.retained else ()
     replay_rows = read_rows(Path(spec.replay)) if spec.replay else ()
     retained, retained_lengths = _usable(without_conflicts(retained_rows, new), renderer)
@@ -86,6 +86,29 @@ def load_data(spec: RunSpec) -> TrainingData:
         num_left_out=len(retained_rows) + len(replay_rows) - len(retained) - len(replay),
         purpose=_purpose(spec, folder),
     )
+
+
+def _checked_lengths(rows: Sequence[TrainingRow], renderer: Renderer) -> tuple[int, ...]:
+    """The length of each new row. InvalidRequest names every row that cannot be learned, so that the run can start
+    again without them."""
+    lengths: list[int] = []
+    unusable: dict[str, str] = {}
+    for row in rows:
+        try:
+            lengths.append(len(renderer.check_example(row).ids))
+        except ContextOverflow as problem:
+            unusable[row.example_id.removesuffix(ALONE_SUFFIX)] = (
+                f"It is longer than this model can hold ({problem.details['prompt_tokens']} of "
+                f"{problem.details['limit']} tokens)."
+            )
+        except InvalidRequest as problem:
+            unusable[row.example_id.removesuffix(ALONE_SUFFIX)] = problem.message
+    if unusable:
+        raise InvalidRequest(
+            f"{len(unusable)} of the examples cannot be learned: {next(iter(unusable.values()))}",
+            unusable=unusable,
+        )
+    return tuple(lengths)
 
 
 def _usable(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ import msgspec
 from homefire.config.schema import Settings
 from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.home import Home
+from homefire.store.api_keys import owner_ids
 from homefire.store.nouns.conversations import Verdict
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -31,13 +33,14 @@ from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.erasure import Erasure, ErasureReport
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.ledger import counting, examples_of, refused
+from homefire.training.fitness import FitnessCheck
+from homefire.training.ledger import counting, examples_of, known_to, refused, teachable
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
 from homefire.types import Message
+from homefire.versions.asking import AnswerCache
 from homefire.versions.library import Library
-from homefire.versions.probes import AnswerCache
 from homefire.versions.promotion import Promotion
 from homefire.world import World
 
@@ -74,8 +77,12 @@ class TrainingDaemon:
             context_length=lambda: self._context.live_parents().parent.context_length,
             live_digest=lambda: self._context.live_parents().parent.digest,
             system_prompt=settings.chat.system_prompt,
+            owners=lambda: owner_ids(home, store.keys.find),
         )
         cache = AnswerCache(home.cache / "answers")
+        answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
+        self.fitness = FitnessCheck(catalog=catalog, answers=answers)
+        """Whether models can be taught."""
         evaluator = GateEvaluator(
             catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
         )
@@ -95,9 +102,7 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
-            replay_source=ReplaySource(
-                AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
-            ),
+            replay_source=ReplaySource(answers),
             settings=settings.training,
             world=world,
             board=self._board,
@@ -167,7 +172,7 @@ class TrainingDaemon:
         Raises NotFound, Conflict when nothing waits, NotTrainable when the live model cannot be taught.
         """
         if example_ids is None:
-            examples = self._store.examples.pending() or refused(self._store)
+            examples = self._store.examples.pending() or teachable(self._store, refused(self._store))
         else:
             examples = [self._example(example_id) for example_id in dict.fromkeys(example_ids)]
         if not examples:
@@ -248,6 +253,14 @@ class TrainingDaemon:
             if (example := self._store.examples.get(view.example_id)) and example.principal == principal
         ]
 
+    def disagreements(self) -> list[tuple[CorrectionView, ...]]:
+        """Questions to which several people gave different answers, each with all of them. For the owner."""
+        states = self.correction_states()
+        by_prompt: dict[str | None, list[CorrectionView]] = defaultdict(list)
+        for example in self._store.examples.disputed():
+            by_prompt[example.prompt_digest].append(states.view(example))
+        return [tuple(views) for views in by_prompt.values()]
+
     def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
         """What a run learns of this principal's corrections. Raises NotFound."""
         states = self.correction_states()
@@ -280,11 +293,14 @@ class TrainingDaemon:
         return runs[0].run_id if runs else None
 
     async def _teach_again(self, run: RunRow) -> RunRow:
-        """A new run of what still counts of a refused one."""
-        examples = counting(examples_of(self._store, run))
+        """A new run of what still counts of a refused one and is not known."""
+        known = known_to(self._store, self._context.live_parents().parent.name)
+        examples = [
+            example for example in counting(examples_of(self._store, run)) if example.example_id not in known
+        ]
         if not examples:
             raise Conflict(
-                f"Every correction of run {run.run_id} was corrected again or withdrawn since.",
+                f"Every correction of run {run.run_id} was learned, corrected again or withdrawn since.",
                 hint="Give them again.",
                 run_id=run.run_id,
             )

@@ -27,14 +27,17 @@ from homefire.store.run_states import ENDED
 from homefire.trainer.recipe import Recipe
 from homefire.training.datasets import dataset_id_of
 from homefire.training.ledger import (
-    MAX_REFUSALS,
+    LOST_EARLIER,
     counting,
     examples_of,
     learned_by,
     num_refused_tries,
     recipe_for_retry,
-    refused,
+    results_in,
+    teachable,
+    tries_of,
 )
+from homefire.training.next_runs import Plan, after_promotion, after_refusal
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
 from homefire.training.run_lease import Ending, RunContext, RunLease
@@ -68,11 +71,11 @@ def next_run(
 
 
 class FollowUp(msgspec.Struct, frozen=True):
-    """What becomes of a run's corrections when it ends: a sentence, and a run to queue with it."""
+    """What becomes of a run's corrections when it ends: a sentence, and the runs to queue with it."""
 
     sentence: str = ""
     events: tuple[Event, ...] = ()
-    run_id: str | None = None
+    run_ids: tuple[str, ...] = ()
 
 
 class Dispatcher:
@@ -176,8 +179,8 @@ class Dispatcher:
                 why=why,
             )
         )
-        if follow_up.run_id is not None:
-            self.show_queued(follow_up.run_id)
+        for run_id in follow_up.run_ids:
+            self.show_queued(run_id)
         self.ring()
 
     def _new_run(
@@ -212,23 +215,74 @@ class Dispatcher:
         try:
             parents = self._context.live_parents()
             parents.check_trainable()
-            if run.unteaches and ending.again == "rest":
-                return self._unteach_again(parents.parent.name)
-            examples = counting(examples_of(self._context.store, run))
-            if ending.again == "retry":
-                return self._retry_at_lower_rate(run, examples, num_parameters=parents.parent.num_parameters)
+            if run.unteaches and ending.again != "unlearned":
+                if ending.again == "rest":
+                    return self._unteach_again(parents.parent.name)
+                return self._unteach_at_lower_rate(run, num_parameters=parents.parent.num_parameters)
             known = {example.example_id for example in learned_by(self._context.store, parents.parent.name)}
-            examples = [example for example in examples if example.example_id not in known]
-            if not examples:
-                return FollowUp()
-            recipe = Recipe.from_dict(run.recipe)
-            run_id, events = self._new_run(
-                examples, priority=run.priority, name="corrections, again", recipe=recipe
-            )
+            examples = [
+                example
+                for example in teachable(self._context.store, examples_of(self._context.store, run))
+                if example.example_id not in known
+            ]
+            if ending.again == "rest":
+                return self._teach_rest(run, examples, live=parents.parent.name)
+            plan = self._plan(run, examples, was_refused=ending.again == "retry")
+            return self._carry_out(run, plan, num_parameters=parents.parent.num_parameters)
         except HomefireError as problem:
             return FollowUp(f"It cannot be taught again now: {problem.message}")
-        sentence = f"What still counts is taught again from {parents.parent.name}, in run {run_id}."
-        return FollowUp(sentence, events, run_id)
+
+    def _teach_rest(self, run: RunRow, examples: list[ExampleRow], *, live: str) -> FollowUp:
+        if not examples:
+            return FollowUp()
+        run_id, events = self._new_run(
+            examples, priority=run.priority, name="corrections, again", recipe=Recipe.from_dict(run.recipe)
+        )
+        return FollowUp(f"What still counts is taught again from {live}, in run {run_id}.", events, (run_id,))
+
+    def _plan(self, run: RunRow, examples: list[ExampleRow], *, was_refused: bool) -> Plan:
+        """The next runs of these corrections, by what the gate found of each."""
+        store = self._context.store
+        # The row is of before the lease: the version is newer.
+        version = self._context.library.of_run(run.run_id)
+        if was_refused:
+            results = results_in(version)
+            return after_refusal(
+                examples,
+                blamed={name for name, result in results.items() if result.cause is not None},
+                tries=lambda name: tries_of(store, name, refusing=run.run_id),
+                max_tries=self._max_tries,
+            )
+        names = version.gate_scores.get(LOST_EARLIER, ()) if version is not None else ()
+        lost = counting([example for name in names if (example := store.examples.get(name)) is not None])
+        return after_promotion(
+            examples, lost=lost, tries=lambda name: tries_of(store, name), max_tries=self._max_tries
+        )
+
+    def _carry_out(self, run: RunRow, plan: Plan, *, num_parameters: int) -> FollowUp:
+        """The planned runs as events."""
+        events: tuple[Event, ...] = ()
+        sentences: list[str] = []
+        run_ids: list[str] = []
+        for planned in plan.runs:
+            recipe = Recipe.from_dict(run.recipe)
+            if planned.at_lower_rate:
+                # A lone correction goes on from what was tried; others begin at the settings' rate.
+                is_alone = len(examples_of(self._context.store, run)) == 1
+                recipe = recipe if is_alone else recipe_from_settings(self._context.settings)
+                recipe = recipe_for_retry(recipe, num_parameters)
+            priority = "low" if planned.can_wait else run.priority
+            run_id, more = self._new_run(
+                planned.examples, priority=priority, name=planned.name, recipe=recipe
+            )
+            events, run_ids = (*events, *more), [*run_ids, run_id]
+            how = " at a lower rate" if planned.at_lower_rate else ""
+            sentences.append(f"{_counted(planned.examples)} tried again{how} in run {run_id}.")
+        if plan.given_up:
+            sentences.append(
+                f"{_counted(plan.given_up)} not tried again: `homefire corrections list` says why."
+            )
+        return FollowUp(" ".join(sentences), events, tuple(run_ids))
 
     def _unteach_again(self, live: str) -> FollowUp:
         plan = plan_unteaching(self._context.store, live)
@@ -237,31 +291,23 @@ class Dispatcher:
         if not plan.examples:
             return FollowUp(f"Un-teaching leaves {plan.start}: promote it, or withdraw the correction again.")
         run_id, events = self.new_unteaching(plan)
-        return FollowUp(f"It continues in run {run_id}.", events, run_id)
+        return FollowUp(f"It continues in run {run_id}.", events, (run_id,))
 
-    def _retry_at_lower_rate(
-        self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int
-    ) -> FollowUp:
-        num_refused = num_refused_tries(self._context.store, run) + 1
-        if not examples:
-            return FollowUp("Its corrections were corrected again or withdrawn meanwhile.")
-        if num_refused < self._max_tries:
-            plan = None
-            if run.unteaches:
-                plan = plan_unteaching(self._context.store, self._context.live_parents().parent.name)
-                if plan is None or not plan.examples:
-                    return FollowUp("What was to be un-taught changed: withdraw it again.")
-                examples = list(plan.examples)
-            recipe = recipe_for_retry(Recipe.from_dict(run.recipe), num_parameters)
-            run_id, events = self._new_run(
-                examples, priority=run.priority, name="corrections, at a lower rate", recipe=recipe, plan=plan
-            )
-            return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, run_id)
-        if run.unteaches:
+    def _unteach_at_lower_rate(self, run: RunRow, *, num_parameters: int) -> FollowUp:
+        if num_refused_tries(self._context.store, run) + 1 >= self._max_tries:
             return FollowUp("The withdrawn correction is still known; withdraw it again to try once more.")
-        if self._auto and num_refused <= MAX_REFUSALS:
-            return FollowUp("It is tried again with the next corrections.")
-        return FollowUp("Nothing more happens by itself: edit, withdraw or retry the corrections.")
+        plan = plan_unteaching(self._context.store, self._context.live_parents().parent.name)
+        if plan is None or not plan.examples:
+            return FollowUp("What was to be un-taught changed: withdraw it again.")
+        recipe = recipe_for_retry(Recipe.from_dict(run.recipe), num_parameters)
+        run_id, events = self._new_run(
+            plan.examples,
+            priority=run.priority,
+            name="un-teaching, at a lower rate",
+            recipe=recipe,
+            plan=plan,
+        )
+        return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, (run_id,))
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._is_stopping:
@@ -331,10 +377,8 @@ class Dispatcher:
         left_s = self._seen[1] + self._quiet_s - now_s
         if left_s > 0:
             return left_s
-        taught = {example.example_id for example in pending}
-        again = [example for example in refused(self._context.store) if example.example_id not in taught]
         try:
-            await self.queue([*again, *pending], priority="normal", name="corrections")
+            await self.queue(pending, priority="normal", name="corrections")
         except NotTrainable as problem:
             self.blocked = str(problem)
             return RETRY_S
@@ -382,6 +426,10 @@ class Dispatcher:
             await asyncio.wait_for(self._bell.wait(), wait_s)
         except TimeoutError:
             return
+
+
+def _counted(examples: Sequence[ExampleRow]) -> str:
+    return "1 correction is" if len(examples) == 1 else f"{len(examples)} corrections are"
 
 
 def _told(problem: BaseException) -> str:

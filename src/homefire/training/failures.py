@@ -36,6 +36,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Kind
     message: str
+    unusable: dict[str, str] = {}
+    """Examples that cannot be trained on, each with a sentence why: the others can."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -66,7 +68,8 @@ def decide(failure: Failure, *, attempts: int, max_attempts: int) -> Retry | Giv
 def from_event(event: Failed) -> Failure:
     """What the worker itself reported."""
     hint = f" {event.hint}" if event.hint else ""
-    return Failure(kind=event.reason, message=f"{event.message}{hint}")
+    unusable = {str(name): str(why) for name, why in dict(event.details.get("unusable", {})).items()}
+    return Failure(kind=event.reason, message=f"{event.message}{hint}", unusable=unusable)
 
 
 def from_exit(return_code: int, *, out_of_memory: bool, stderr_tail: str = "") -> Failure:

@@ -26,7 +26,7 @@ from homefire.store.store import Store
 from homefire.trainer.contract import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
-from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
+from homefire.training.ledger import LEFT_OUT, UNUSABLE, counting, learned_by, num_earlier_tries, teachable
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
@@ -224,10 +224,12 @@ class RunLease:
                 if plan is None or not self._carries_out(plan):
                     why = "The live model or the withdrawn corrections changed: the run is planned again."
                     return Ending(state="skipped", why=why, again="rest")
-            new = counting(self._dataset())
+            unusable = run.metrics.get(UNUSABLE, {})
+            usable = [example for example in self._dataset() if example.example_id not in unusable]
+            new = counting(usable) if plan is not None else teachable(context.store, usable)
             if not new:
-                why = "Every correction of this run was corrected again or withdrawn since."
-                return Ending(state="skipped", why=why)
+                why = "Every correction of this run was corrected again, withdrawn or disputed since."
+                return Ending(state="skipped", why=next(iter(unusable.values()), why))
             await self._discard_when_stale({example.example_id for example in new})
             if not is_prepared(self._run_dir):
                 await self._fix_rows(new, plan)
@@ -366,7 +368,12 @@ class RunLease:
         return Ending(state="queued", why=why, pause_s=1.0)
 
     def _after(self, failure: Failure) -> Ending:
-        """Retry or give up, by what failed and how often without progress."""
+        """Retry or give up, by what failed and how often without progress; go on without what cannot be used."""
+        known = self._run.metrics.get(UNUSABLE, {})
+        if failure.unusable.keys() - known.keys():
+            unusable = {**known, **failure.unusable}
+            why = f"{failure.message} The run continues without."
+            return Ending(state="queued", why=why, metrics={UNUSABLE: unusable})
         attempts = 1 if self._moved_on else int(self._run.metrics.get("attempts", 0)) + 1
         metrics = {
             "attempts": attempts,
