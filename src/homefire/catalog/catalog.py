@@ -24,7 +24,7 @@ from homefire.catalog.file_hashes import find_damage, folder_digest
 from homefire.catalog.findings import TemplateText
 from homefire.catalog.gguf_cache import GgufCache
 from homefire.catalog.importing import discard_unfinished, end_import, import_files, restore_files
-from homefire.catalog.inspection import inspect_model, read_template
+from homefire.catalog.inspection import inspect_model, read_template, why_not_teachable
 from homefire.catalog.manifests import Manifests
 from homefire.catalog.models import (
     BUNDLED,
@@ -407,16 +407,21 @@ class Catalog:
         return template
 
     async def _read_template(self, model: ModelInfo) -> TemplateText:
-        model = self.resolve(model.name).model
-        paths = [model.folder]
-        if model.format == "gguf":
-            paths = [model.folder / next(iter(self._registered_files(model)))]
-        elif model.base is not None:
-            paths.append(self.resolve(model.base).model.folder)
-        template = await read_template(paths)
+        template = await read_template(self._template_paths(model))
         if template is None:
             raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
         return template
+
+    async def why_not_teachable(self, model: ModelInfo) -> str | None:
+        """Why nothing could be learned through the model's chat template; None where it can. Raises BadModel."""
+        return await why_not_teachable(self._template_paths(model))
+
+    def _template_paths(self, model: ModelInfo) -> Sequence[Path]:
+        model = self.resolve(model.name).model
+        if model.format == "gguf":
+            return [model.folder / next(iter(self._registered_files(model)))]
+        base = [] if model.base is None else [self.resolve(model.base).model.folder]
+        return [model.folder, *base]
 
     def scrub_targets(self) -> Iterator[ScrubTarget]:
         """Every file of models and versions, what was converted, and all blobs. Reads manifests."""

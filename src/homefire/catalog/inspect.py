@@ -6,6 +6,7 @@ broken, incomplete, leads out of its folder, or has a chat template that does no
 
     … model PATH              → {"found": Inspected}
     … template PATH …         → {"found": TemplateText or null}; of a GGUF file or the first folder that has one
+    … teaching PATH …         → {"found": why nothing could be learned through that template, or null}
 
 Before each file a line `{"reading": name}` is printed, so that the server can name the file where this process had
 to be ended. A HomefireError becomes `{"error": {"code", "message", "hint"}}`. Nothing is hashed here.
@@ -18,7 +19,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +33,9 @@ from homefire.engines.memory_estimate import read_shape
 from homefire.errors import BadModel, HomefireError, NotFound, UnsafeModel
 from homefire.machine.limits import limit_process
 from homefire.machine.parent import die_with_parent
+
+if TYPE_CHECKING:
+    from homefire.engines.template import ChatTemplate
 
 Announce = Callable[[str], None]
 GGUF_MAGIC = b"GGUF"
@@ -129,16 +133,9 @@ def _try_template(text: TemplateText | None) -> None:
     """Compile it, and render some conversations: what never ends is ended here, not in front of a person."""
     if text is None:
         return
-    # Only here: it is the one thing of this process that needs the template library.
-    from homefire.engines.template import ChatTemplate
+    template = _compiled(text)
     from homefire.types import Message
 
-    template = ChatTemplate(
-        text.source,
-        bos_token=text.bos_token,
-        eos_token=text.eos_token,
-        special_tokens=text.special_tokens,
-    )
     user, assistant = Message("user", "Hello"), Message("assistant", "Good morning.")
     for messages in ((user,), (Message("system", "Be brief."), user), (user, assistant, user)):
         try:
@@ -147,18 +144,48 @@ def _try_template(text: TemplateText | None) -> None:
             continue  # many refuse some conversations: whoever asks is told
 
 
+def _compiled(text: TemplateText) -> ChatTemplate:
+    # Only here: it is the one thing of this process that needs the template library.
+    from homefire.engines.template import ChatTemplate
+
+    return ChatTemplate(
+        text.source,
+        bos_token=text.bos_token,
+        eos_token=text.eos_token,
+        special_tokens=text.special_tokens,
+    )
+
+
 def read_template(paths: list[Path], *, announce: Announce) -> TemplateText | None:
     """The chat template of a GGUF file, or of the first of these folders that has one."""
     announce(f"the chat template in {paths[0].name}")
-    if paths[0].is_file():
-        return template_of_header(check_gguf(paths[0]))
-    return template_of_folders(paths)
+    is_file = paths[0].is_file()
+    return template_of_header(check_gguf(paths[0])) if is_file else template_of_folders(paths)
+
+
+def why_not_teachable(paths: list[Path], *, announce: Announce) -> str | None:
+    """Why an answer rendered by that template holds nothing to learn; None where it does."""
+    from homefire.types import Message
+
+    text = read_template(paths, announce=announce)
+    if text is None:
+        return "it has no chat template"
+    answer = "Tomato."
+    try:
+        rendered = _compiled(text).render_with_spans(
+            (Message("user", "Say a word."), Message("assistant", answer))
+        )
+    except HomefireError as problem:
+        return problem.message
+    if any(answer in rendered.text[start:end] for start, end in rendered.spans):
+        return None
+    return "its chat template gives an answer no text of its own, so nothing could be learned"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The child process."""
     parser = argparse.ArgumentParser(prog="python -m homefire.catalog.inspect", description=__doc__)
-    parser.add_argument("what", choices=("model", "template"))
+    parser.add_argument("what", choices=("model", "template", "teaching"))
     parser.add_argument("paths", type=Path, nargs="+")
     parser.add_argument("--cpu-s", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, required=True)
@@ -172,11 +199,13 @@ def main(arguments: list[str] | None = None) -> int:
         _say({"reading": name})
 
     try:
-        found = (
-            inspect_path(options.paths[0], announce=announce)
-            if options.what == "model"
-            else read_template(options.paths, announce=announce)
-        )
+        found: Any
+        if options.what == "model":
+            found = inspect_path(options.paths[0], announce=announce)
+        elif options.what == "template":
+            found = read_template(options.paths, announce=announce)
+        else:
+            found = why_not_teachable(options.paths, announce=announce)
         _say({"found": found})
     except HomefireError as error:
         _say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})

@@ -41,6 +41,11 @@ async def read_template(paths: Sequence[Path]) -> TemplateText | None:
     return msgspec.convert(await _look("template", paths), TemplateText | None)
 
 
+async def why_not_teachable(paths: Sequence[Path]) -> str | None:
+    """Why nothing could be learned through that template; None where it can. Raises BadModel."""
+    return msgspec.convert(await _look("teaching", paths), str | None)
+
+
 async def _look(what: str, paths: Sequence[Path]) -> Any:
     end = await run_limited(
         _CHILD,
