@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from homefire.config.schema import TrainingSettings
 from homefire.machine.memory import num_oom_kills
 from homefire.store.nouns.runs import RunRow
-from homefire.trainer.contract import Stepped, WorkerEvent
+from homefire.trainer.contract import LOG_FILE, Stepped, WorkerEvent
 from homefire.training.dispatcher import next_run
 from homefire.training.failures import Failure, GiveUp, Kind, Retry, decide, from_exit
 from homefire.training.progress import MAX_LOSSES, Board, Progress, read_steps, thinned
-from homefire.training.supervisor import LOG_FILE, TrainerProcess
+from homefire.training.supervisor import TrainerProcess
 
 SAY = "import json,sys,os,time\ndef say(**f): print(json.dumps(f), flush=True)\n"
 
@@ -32,9 +33,7 @@ def process(tmp_path: Path, program: str, *, heartbeat_timeout_s: float = 20.0) 
     return TrainerProcess(
         tmp_path,
         command=(sys.executable, "-I", "-S", str(path)),
-        nice=7,
-        num_threads=3,
-        heartbeat_timeout_s=heartbeat_timeout_s,
+        settings=TrainingSettings(nice=7, num_threads=3, heartbeat_timeout_s=heartbeat_timeout_s),
     )
 
 

@@ -9,6 +9,7 @@ One worker process trains one run in one directory:
     RUN_DIR/metrics.jsonl        one `Stepped` a line, no step twice
     RUN_DIR/example_losses.jsonl header, then per step the mean loss of each row that was in it
     RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA)
+    RUN_DIR/worker.log           what the worker and its libraries print
 
 The worker reads commands as JSON lines from stdin and writes events as JSON lines to stdout. Importing this
 needs no torch.
@@ -34,6 +35,7 @@ CHECKPOINTS = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
 LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
+LOG_FILE = "worker.log"
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,10 +73,14 @@ class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
     example_id: str = ""
 
 
-class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once."""
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once.
 
-    do: Literal["pause", "stop", "skip"]
+    `train` gives a worker that was started ahead (`--wait`) its run; `run_dir` is there for it alone.
+    """
+
+    do: Literal["train", "pause", "stop", "skip"]
+    run_dir: str | None = None
 
 
 class ExitCode(enum.IntEnum):
@@ -91,6 +97,12 @@ class ExitCode(enum.IntEnum):
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     pass
+
+
+class Ready(_Event, frozen=True, kw_only=True, tag="ready"):
+    """A worker that was started ahead has its libraries loaded and waits for its run."""
+
+    load_s: float
 
 
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
@@ -204,7 +216,17 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
 
 
 WorkerEvent = (
-    Started | Heartbeat | Stepped | Checkpointed | DiskFull | Paused | Stopped | Skipped | Done | Failed
+    Ready
+    | Started
+    | Heartbeat
+    | Stepped
+    | Checkpointed
+    | DiskFull
+    | Paused
+    | Stopped
+    | Skipped
+    | Done
+    | Failed
 )
 
 

@@ -10,6 +10,7 @@ is taught again from what is live.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ import msgspec
 
 import homefire
 from homefire.config.schema import Settings
-from homefire.errors import EngineError
+from homefire.errors import EngineError, HomefireError
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -26,6 +27,7 @@ from homefire.store.store import Store
 from homefire.trainer.contract import FINAL, read_rows, read_spec
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import learned_by
+from homefire.training.memory import TrainingMemory
 from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
 from homefire.versions.library import Library
@@ -35,6 +37,7 @@ from homefire.versions.promotion import LIVE, Promotion
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
+logger = logging.getLogger(__name__)
 WHO = "training"
 Again = Literal["retry", "rest"]
 """What becomes of a run's corrections: the same ones at a lower rate, or what still counts of them from what
@@ -71,10 +74,11 @@ class Completion:
         evaluator: GateEvaluator,
         settings: Settings,
         board: Board,
+        memory: TrainingMemory,
     ) -> None:
         self._home, self._store, self._catalog = home, store, catalog
         self._library, self._promotion, self._evaluator = library, promotion, evaluator
-        self._settings, self._board = settings, board
+        self._settings, self._board, self._memory = settings, board, memory
 
     async def complete(self, run: RunRow) -> Completed:
         """Do what is missing of the phases. Raises HomefireError when one cannot be done now."""
@@ -99,6 +103,18 @@ class Completion:
                 "phase_s": self._board.phase_s(run.run_id),
             },
         )
+
+    async def ask_ahead(self, run: RunRow) -> None:
+        """While the trainer works, ask the parent what the gate will want to know. What fails is asked again."""
+        origin = read_origin(self._home.runs / run.run_id)
+        try:
+            await self._evaluator.ask_parents(
+                self.parents(run),
+                targets=self.trained_examples(run),
+                earlier=learned_by(self._store, origin.parent),
+            )
+        except HomefireError as problem:
+            logger.info("The gate asks the parent of run %s later: %s", run.run_id, problem)
 
     def trained_examples(self, run: RunRow) -> list[ExampleRow]:
         """The examples this run really learned from (fixed at its first lease)."""
@@ -191,6 +207,7 @@ class Completion:
                 again="rest",
             )
         self._board.change(run.run_id, phase="promoting")
+        self._memory.holds("run", 0)  # what promoting needs is serving's, which may wait for ours
         try:
             await self._promotion.promote(name, who=WHO, why=f"{version.description} (run {run.run_id})")
         except EngineError as problem:

@@ -8,6 +8,7 @@ why, so a server that was killed continues where the log says it was. Costs noth
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -31,9 +32,11 @@ from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import counting, examples_of, refused
+from homefire.training.memory import TrainingMemory
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
+from homefire.training.warm_trainer import WarmTrainer
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.probes import AnswerCache
@@ -62,9 +65,16 @@ class TrainingDaemon:
         make_engine: MakeEngine,
         settings: Settings,
         world: World,
+        memory: TrainingMemory | None = None,
         worker_command: Sequence[str] = WORKER,
+        warm_command: Sequence[str] = (),
     ) -> None:
-        """`make_engine` gives the gate engines of its own, apart from those that serve."""
+        """`make_engine` gives the gate engines of its own, apart from those that serve.
+
+        `worker_command` starts a trainer with the run's directory, `warm_command` one that is kept ready (empty:
+        none is). `memory` is how serving gets back what training holds.
+        """
+        memory = memory or TrainingMemory()
         self._home, self._store, self._settings = home, store, settings
         self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
         tokens = ControlTokens()
@@ -89,6 +99,14 @@ class TrainingDaemon:
             evaluator=evaluator,
             settings=settings,
             board=self._board,
+            memory=memory,
+        )
+        warm = WarmTrainer(
+            settings.training,
+            command=warm_command,
+            log_folder=home.sockets,
+            clock=world.clock,
+            on_bytes=functools.partial(memory.holds, "warm"),
         )
         self._context = RunContext(
             home=home,
@@ -103,6 +121,8 @@ class TrainingDaemon:
             world=world,
             board=self._board,
             command=worker_command,
+            warm=warm,
+            memory=memory,
         )
         self._dispatcher = Dispatcher(
             self._context,
@@ -110,6 +130,7 @@ class TrainingDaemon:
             quiet_s=settings.training.quiet_s,
             max_tries=settings.gate.max_tries,
         )
+        memory.bind(make_way=self._dispatcher.make_way, go_on=self._dispatcher.go_on)
         self.changes = CorrectionChanges(
             corrections=self._corrections,
             dispatcher=self._dispatcher,
@@ -128,20 +149,27 @@ class TrainingDaemon:
 
     # What people give
 
+    def expect_corrections(self) -> None:
+        """A person is there: a trainer is got ready for what they may correct. Cheap, raises nothing."""
+        self._context.warm.expect()
+
     async def feedback(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
     ) -> FeedbackReceipt:
         """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
+        self.expect_corrections()
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
-        self._dispatcher.ring()
+        if given.example_id is not None:
+            self._dispatcher.note_correction()
         return given
 
     async def correct(
         self, messages: Sequence[Message], *, answer: str, principal: str = "local"
     ) -> FeedbackReceipt:
         """Record a correction without a turn, durably. See `Corrections.correct`."""
+        self.expect_corrections()
         given = await self._corrections.correct(messages, answer=answer, principal=principal)
-        self._dispatcher.ring()
+        self._dispatcher.note_correction()
         return given
 
     async def queue(

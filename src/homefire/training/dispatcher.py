@@ -35,8 +35,10 @@ from homefire.training.ledger import (
     recipe_for_retry,
     refused,
 )
+from homefire.training.memory import PARKED
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
+from homefire.training.quiet import QuietTime
 from homefire.training.run_lease import Ending, RunContext, RunLease
 from homefire.training.unteaching import Unteaching, plan_unteaching
 
@@ -79,7 +81,7 @@ class Dispatcher:
     """Takes one run after the other. One for each server."""
 
     def __init__(self, context: RunContext, *, auto: bool, quiet_s: float, max_tries: int) -> None:
-        self._context, self._auto, self._quiet_s = context, auto, quiet_s
+        self._context, self._auto = context, auto
         self._max_tries = max_tries
         self.lease: RunLease | None = None
         self.blocked: str | None = None
@@ -92,7 +94,7 @@ class Dispatcher:
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._not_before: dict[str, float] = {}
-        self._seen: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._quiet = QuietTime(quiet_s)
         self._is_stopping = False
 
     def start(self) -> None:
@@ -113,6 +115,25 @@ class Dispatcher:
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
+        await self._context.warm.stop()
+
+    def note_correction(self) -> None:
+        """A correction was given just now: it waits a little for others, then it is queued."""
+        self._quiet.given(self._context.world.clock.monotonic_s())
+        self.ring()
+
+    async def make_way(self) -> None:
+        """Have what holds memory for training end; the run that is interrupted continues later."""
+        await self._context.warm.park()
+        if self.lease is not None:
+            await self.lease.make_way()
+
+    def go_on(self) -> bool:
+        """There is room again; whether anything waits for it."""
+        self._context.warm.unpark()
+        self.ring()
+        store = self._context.store
+        return bool(store.runs.list("queued") or (self._auto and store.examples.pending()))
 
     def ring(self) -> None:
         """There may be something to do."""
@@ -311,6 +332,11 @@ class Dispatcher:
             why = self._left_because.pop(left.run_id, _RESTARTED)
             pause_s = self._not_before.get(left.run_id, 0.0) - self._context.world.clock.monotonic_s()
             await self.move(left, Ending(state="queued", why=why, pause_s=max(0.0, pause_s)))
+        if self._context.memory.is_parked:
+            self.blocked = PARKED
+            return None
+        if self.blocked == PARKED:
+            self.blocked = None
         quiet_s = await self._collect()
         now_s = self._context.world.clock.monotonic_s()
         queued = self._context.store.runs.list("queued")
@@ -318,6 +344,7 @@ class Dispatcher:
         if run is not None:
             await self._serve(run)
             return 0.0
+        self._context.memory.holds("run", 0)
         return min((wait_s for wait_s in (quiet_s, ready_s) if wait_s is not None), default=None)
 
     async def _collect(self) -> float | None:
@@ -325,10 +352,7 @@ class Dispatcher:
         pending = self._context.store.examples.pending() if self._auto else []
         if not pending:
             return None
-        ids, now_s = tuple(example.example_id for example in pending), self._context.world.clock.monotonic_s()
-        if self._seen[0] != ids:
-            self._seen = (ids, now_s)
-        left_s = self._seen[1] + self._quiet_s - now_s
+        left_s = self._quiet.left_s(self._context.world.clock.monotonic_s())
         if left_s > 0:
             return left_s
         taught = {example.example_id for example in pending}
@@ -339,6 +363,7 @@ class Dispatcher:
             self.blocked = str(problem)
             return RETRY_S
         self.blocked = None
+        self._quiet.taken()
         return None
 
     async def _serve(self, run: RunRow) -> None:
@@ -366,6 +391,7 @@ class Dispatcher:
         finally:
             self.lease = None
             lease.finished.set()
+            self._context.warm.returned()
 
     async def _start(self, lease: RunLease) -> Ending | None:
         try:

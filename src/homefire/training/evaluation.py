@@ -15,6 +15,7 @@ import msgspec
 
 from homefire.config.schema import GateSettings
 from homefire.errors import HomefireError
+from homefire.machine.memory import available_bytes
 from homefire.store.nouns.examples import ExampleRow
 from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.preparation import Parents
@@ -26,6 +27,10 @@ from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
     from homefire.catalog.models import ModelInfo
+
+
+_ROOM_FACTOR = 4
+_ROOM_BYTES = 1 << 30
 
 
 class GateEvaluator:
@@ -56,7 +61,7 @@ class GateEvaluator:
         broken = await self._look_at(candidate, parents.parent)
         if broken is not None:
             return judge(msgspec.structs.replace(broken, probes=probes, limits=limits))
-        protected = [probe for probe in probes if probe.group == "protected"]
+        protected = _protected(probes)
         has_base = parents.base.name != parents.parent.name
         count = _Counter(2 * len(probes) + (len(protected) if has_base else 0), on_answer)
         parent = await self._answers(parents.parent, probes, count)
@@ -67,6 +72,22 @@ class GateEvaluator:
         except HomefireError as problem:
             return judge(msgspec.structs.replace(given, obstacle=problem.message))
         return judge(msgspec.structs.replace(given, candidate=answers))
+
+    async def ask_parents(
+        self, parents: Parents, *, targets: Sequence[ExampleRow], earlier: Sequence[ExampleRow]
+    ) -> None:
+        """Have the answers of parent and base in the cache, so that `judge` asks the candidate alone.
+
+        Where memory is too short for another engine beside a trainer, nothing is asked.
+        """
+        sizes = {model.digest: model.size_bytes for model in (parents.parent, parents.base)}
+        if available_bytes() < _ROOM_FACTOR * max(sizes.values()) + _ROOM_BYTES:
+            return
+        probes = build_probes(targets, earlier=earlier, protected=load_probes(parents.base.folder))
+        count = _Counter(0, None)
+        await self._answers(parents.parent, probes, count)
+        if parents.base.name != parents.parent.name:
+            await self._answers(parents.base, _protected(probes), count)
 
     async def _look_at(self, candidate: ModelInfo, parent: ModelInfo) -> GateInput | None:
         """What is wrong before anything is asked: weights that are not numbers, another chat format."""
@@ -87,6 +108,10 @@ class GateEvaluator:
     ) -> dict[str, ProbeAnswer]:
         max_tokens = self._settings.max_eval_tokens
         return await self._collector.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
+
+
+def _protected(probes: Sequence[Probe]) -> list[Probe]:
+    return [probe for probe in probes if probe.group == "protected"]
 
 
 class _Counter:

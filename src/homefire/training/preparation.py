@@ -28,6 +28,7 @@ from homefire.trainer.contract import (
     EPOCH_FILE,
     FINAL,
     LOCK_FILE,
+    LOG_FILE,
     SPEC_FILE,
     RunSpec,
     TrainingRow,
@@ -37,7 +38,6 @@ from homefire.trainer.contract import (
 )
 from homefire.trainer.recipe import Mode, Recipe
 from homefire.training.datasets import rows_to_learn, rows_to_replay, rows_to_retain
-from homefire.training.supervisor import LOG_FILE
 from homefire.world import World
 
 if TYPE_CHECKING:

@@ -23,10 +23,19 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store
-from homefire.trainer.contract import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
+from homefire.trainer.contract import (
+    Checkpointed,
+    DiskFull,
+    RunSpec,
+    Started,
+    Stepped,
+    TrainingRow,
+    WorkerEvent,
+)
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
 from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
+from homefire.training.memory import TrainingMemory, run_bytes
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
@@ -42,6 +51,7 @@ from homefire.training.progress import Board, Progress, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.training.unteaching import Unteaching, plan_unteaching
+from homefire.training.warm_trainer import WarmTrainer
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE
 from homefire.world import World
@@ -96,6 +106,8 @@ class RunContext:
     world: World
     board: Board
     command: Sequence[str]
+    warm: WarmTrainer
+    memory: TrainingMemory
 
     def live_parents(self) -> Parents:
         """What a run that starts now would start from. Raises ModelNotFound."""
@@ -128,6 +140,8 @@ class RunLease:
         self._why = "it was next in the queue" if run.epoch == 0 else "it continues"
         self._moved_on = False
         self._is_leaving = False
+        self._is_making_way = False
+        self._spec: RunSpec | None = None
 
     async def start(self) -> Ending | None:
         """Prepare and take the lease; an Ending when there is nothing to train or it cannot be prepared.
@@ -158,6 +172,7 @@ class RunLease:
     async def run(self) -> Ending:
         """Watch the run to its end. Raises StoreError when the log or disk cannot take it now."""
         try:
+            self._count_memory()
             if self._needs_training():
                 ending = await self._train()
                 if ending is not None:
@@ -180,6 +195,13 @@ class RunLease:
             raise
         except HomefireError as problem:
             return Ending(state="failed", why=str(problem))
+        finally:
+            self._context.memory.holds("run", 0)
+
+    def _count_memory(self) -> None:
+        assert self._spec is not None
+        parent = self._context.completion.parents(self._run).parent
+        self._context.memory.holds("run", run_bytes(parent.num_parameters, mode=self._spec.mode))
 
     async def ask(self, ask: Ask) -> None:
         """Pass a person's request on. Raises Conflict where it cannot be granted now."""
@@ -205,7 +227,16 @@ class RunLease:
     async def leave(self, timeout_s: float) -> None:
         """The server stops: let the worker save and end, at most so long; the run will continue."""
         self._is_leaving = True
-        if self._process is not None and self._process.pid is not None:
+        await self._end_worker(timeout_s)
+
+    async def make_way(self) -> None:
+        """Give back the trainer's memory: it saves and ends, and the run is queued again. A run that has
+        finished training is not held up."""
+        self._is_making_way = True
+        await self._end_worker(ASK_TIMEOUT_S)
+
+    async def _end_worker(self, timeout_s: float) -> None:
+        if self._process is not None:
             await self._tell(self._process, "pause", timeout_s=timeout_s)
             await self._process.wait()
 
@@ -241,7 +272,7 @@ class RunLease:
             num_tries=num_earlier_tries(context.store, run),
             world=context.world,
         )
-        await asyncio.to_thread(write, self._run_dir, run)
+        self._spec = await asyncio.to_thread(write, self._run_dir, run)
         return None
 
     def _dataset(self) -> list[ExampleRow]:
@@ -338,17 +369,25 @@ class RunLease:
         return self._context.library.of_run(self.run_id) is None and not has_result(self._run_dir)
 
     async def _train(self) -> Ending | None:
-        settings = self._context.settings
-        self._process = TrainerProcess(
-            self._run_dir,
-            command=self._context.command,
-            nice=settings.nice,
-            num_threads=settings.num_threads,
-            heartbeat_timeout_s=settings.heartbeat_timeout_s,
-        )
+        context, spec = self._context, self._spec
+        assert spec is not None
         if self.asked is not None:
             return self.as_asked()
-        return self._ending(await self._process.run(self._on_event))
+        if self._is_leaving or self._is_making_way:
+            return self._ending(Outcome(kind="paused"))
+        ready = await context.warm.take(num_threads=spec.num_threads)
+        self._process = TrainerProcess(
+            self._run_dir, command=context.command, settings=context.settings, ready=ready
+        )
+        ahead = asyncio.create_task(context.completion.ask_ahead(self._run), name="ask ahead")
+        try:
+            ending = self._ending(await self._process.run(self._on_event))
+            if ending is None:
+                await ahead
+            return ending
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
     def _ending(self, outcome: Outcome) -> Ending | None:
         """What the worker's end means; None: it is done and the run continues."""
@@ -359,6 +398,8 @@ class RunLease:
             return self.as_asked()
         if self._is_leaving:
             return Ending(state="queued", why="The server stopped; the run continues at its next start.")
+        if self._is_making_way and outcome.kind == "paused":
+            return Ending(state="queued", why="It made way for a model; it continues when there is room.")
         if outcome.kind == "failed":
             assert outcome.failure is not None
             return self._after(outcome.failure)
