@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from homefire.home import Home
 from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
+from homefire.training.memory import TrainingMemory
+from homefire.training.progress import Progress
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.promotion import Promotion
@@ -37,6 +39,21 @@ class SmallTraining:
         assert given.example_id is not None
         return given.example_id
 
+    async def run_of(self, example_id: str) -> str:
+        """The run that learns the example, as soon as there is one."""
+        with self.store.subscribe(after_seq=0) as events:
+            async for _ in events:
+                if (run_id := self.daemon.run_of(example_id)) is not None:
+                    return run_id
+        raise AssertionError("the log ended")
+
+    async def until(self, run_id: str, reached: Callable[[Progress], bool]) -> Progress:
+        """The run's progress as soon as it is so."""
+        async for progress in self.daemon.watch(run_id):
+            if reached(progress):
+                return progress
+        raise AssertionError(f"the run ended before that: {self.daemon.progress(run_id)}")
+
     async def ended(self, run_id: str) -> RunRow:
         """The run when it has ended."""
         async for _ in self.daemon.watch(run_id):
@@ -48,10 +65,16 @@ class SmallTraining:
 
 @asynccontextmanager
 async def small_training(
-    root: Path, settings: Settings, *, command: Sequence[str] = STAND_IN
+    root: Path,
+    settings: Settings,
+    *,
+    command: Sequence[str] = STAND_IN,
+    warm_command: Sequence[str] = (),
+    memory: TrainingMemory | None = None,
+    world: World | None = None,
 ) -> AsyncIterator[SmallTraining]:
     """Start it in `root`; `command` is started with the run's directory in place of the trainer."""
-    home, world = Home(root / "home"), World()
+    home, world = Home(root / "home"), world or World()
     with open_store(home, settings.store, world) as store:
         catalog, engines = SmallCatalog(store), EngineRoom()
         if store.models.get("small") is None:
@@ -70,6 +93,8 @@ async def small_training(
             settings=settings,
             world=world,
             worker_command=command,
+            warm_command=warm_command,
+            memory=memory,
         )
         await daemon.start()
         try:

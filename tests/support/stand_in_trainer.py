@@ -4,7 +4,7 @@ It "trains" a small model: its weights become a hash chain over the steps, so a 
 step shows in the result, and its `answers.json` learns the examples. How it behaves is in the environment
 variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of a start), crash_at / hang_at
 / kill_at (step) with `times` (how often, counted over restarts), fail (reason), forget (questions), template,
-learn (false: nothing).
+learn (false: nothing). With --wait it takes its run from its input.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ class StandIn:
         self.plan: dict[str, Any] = json.loads(os.environ.get("STAND_IN", "{}"))
         self.asked: str | None = None
         self.step, self.state = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
+
+    @classmethod
+    def started_ahead(cls) -> StandIn:
+        say("ready", load_s=0.0)
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(ExitCode.ORPHANED)
+        return cls(Path(json.loads(line)["run_dir"]))
 
     def listen(self) -> None:
         for line in sys.stdin:
@@ -79,6 +87,7 @@ class StandIn:
         sys.exit(ExitCode.STOPPED)
 
     def train(self) -> None:
+        (self.run_dir / "pids").open("a").write(f"{os.getpid()}\n")
         rows = read_rows(Path(self.spec.examples))
         saved = self.run_dir / "checkpoint"
         if saved.exists():
@@ -139,6 +148,6 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    stand_in = StandIn(Path(sys.argv[1]))
+    stand_in = StandIn.started_ahead() if "--wait" in sys.argv else StandIn(Path(sys.argv[1]))
     threading.Thread(target=stand_in.listen, daemon=True).start()
     stand_in.train()

@@ -32,7 +32,7 @@ from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import counting, examples_of, refused
-from homefire.training.memory import TrainingMemory
+from homefire.training.memory import PARKED, TrainingMemory
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
@@ -237,6 +237,8 @@ class TrainingDaemon:
             self._context.live_parents().check_trainable()
         except HomefireError as problem:
             return str(problem)
+        if self._context.memory.is_parked:
+            return PARKED
         if self._dispatcher.blocked is not None:
             return self._dispatcher.blocked
         if num_pending and not self._settings.training.auto:

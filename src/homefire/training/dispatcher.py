@@ -35,7 +35,6 @@ from homefire.training.ledger import (
     recipe_for_retry,
     refused,
 )
-from homefire.training.memory import PARKED
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
 from homefire.training.quiet import QuietTime
@@ -333,10 +332,7 @@ class Dispatcher:
             pause_s = self._not_before.get(left.run_id, 0.0) - self._context.world.clock.monotonic_s()
             await self.move(left, Ending(state="queued", why=why, pause_s=max(0.0, pause_s)))
         if self._context.memory.is_parked:
-            self.blocked = PARKED
             return None
-        if self.blocked == PARKED:
-            self.blocked = None
         quiet_s = await self._collect()
         now_s = self._context.world.clock.monotonic_s()
         queued = self._context.store.runs.list("queued")

@@ -35,7 +35,7 @@ class TrainingMemory:
         self.is_parked = False
         self._held: dict[Holder, int] = {"warm": 0, "run": 0}
         self._told = 0
-        self._last_run_bytes = 0
+        self._wanted = 0
         self._free = asyncio.Event()
         self._free.set()
         self._tell: Callable[[int], None] = _nobody
@@ -53,8 +53,6 @@ class TrainingMemory:
     def holds(self, holder: Holder, num_bytes: int) -> None:
         """This part of training holds so many bytes from now on."""
         self._held[holder] = num_bytes
-        if holder == "run":
-            self._last_run_bytes = num_bytes or self._last_run_bytes
         held = sum(self._held.values())
         if not held:
             self._free.set()
@@ -66,14 +64,14 @@ class TrainingMemory:
 
     async def park(self) -> None:
         """Give everything back; returns when nothing is held."""
-        self.is_parked = True
+        self.is_parked, self._wanted = True, self._told
         await self._make_way()
         await self._free.wait()
 
     async def resume(self) -> int:
         """Go on; what it will take, 0 where there is nothing to do."""
         self.is_parked = False
-        self._told = self._last_run_bytes if self._go_on() else 0
+        self._told = self._wanted if self._go_on() else 0
         return self._told
 
 

@@ -134,8 +134,7 @@ class WarmTrainer:
                 kill_child(self._process)
                 await asyncio.shield(self._process.wait())
                 self._process = None
-            if not self._is_busy:
-                self._on_bytes(0)
+            self._on_bytes(0)
         logger.info("The trainer that was kept ready has ended: %s.", why)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> str:
