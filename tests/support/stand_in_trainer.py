@@ -21,7 +21,14 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from homefire.trainer.contract import ExitCode, read_rows, read_spec
+from homefire.trainer.contract import (
+    RESULT_MANIFEST,
+    ExitCode,
+    ResultFiles,
+    encode_checked,
+    read_rows,
+    read_spec,
+)
 
 
 def say(event: str, **fields: Any) -> None:
@@ -141,6 +148,8 @@ class StandIn:
         (final / "model.safetensors").write_bytes(
             weights[:-8] + bytes.fromhex(self.state[:16].replace("f", "1"))
         )
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in final.iterdir()}
+        (final / RESULT_MANIFEST).write_bytes(encode_checked(ResultFiles(hashes)))
         self.commit(lambda: final.replace(self.run_dir / "final"))
         say("done", step=self.step, folder=str(self.run_dir / "final"), files={}, num_learned=len(learned),
             num_examples=len(learned), loss=0.1, train_s=0.1)  # fmt: skip

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from homefire.trainer import worker
 from homefire.trainer.contract import (
     CHECKPOINTS,
@@ -28,6 +26,7 @@ from homefire.trainer.contract import (
     TrainingRow,
     WorkerEvent,
     decode_event,
+    encode_checked,
     encode_rows,
 )
 from homefire.trainer.recipe import Recipe
@@ -97,7 +96,7 @@ def make_run(
 
 def write_spec(run_dir: Path, spec: RunSpec) -> None:
     """Write the spec's file."""
-    (run_dir / SPEC_FILE).write_bytes(msgspec.json.encode(spec))
+    (run_dir / SPEC_FILE).write_bytes(encode_checked(spec))
 
 
 def _child(

@@ -387,7 +387,7 @@ async def test_a_run_that_goes_on_begins_anew_from_what_is_live(start: Start, ac
         again = "resume" if action == "resume" else "retry"
         await server.training.signal(run.run_id, again, who="me", why="x")  # type: ignore[arg-type]
         ended = await server.end_of(run.run_id)
-        assert (ended.state, ended.metrics["parent"], server.live) == ("done", "v001", "v002")
+        assert (ended.state, ended.parent, server.live) == ("done", "v001", "v002")
         assert (answers(server)["held"], answers(server)["other"]) == ("1", "2")
 
 

@@ -28,7 +28,7 @@ class Clock:
 def run(number: int, **metrics: Any) -> RunRow:
     return RunRow(
         run_id=f"run-{number}", dataset_id="d", base="b", parent="b", recipe={}, priority="normal",
-        state="done", epoch=1, queued_at_s=0.0, started_at_s=0.0, ended_at_s=1.0, who="", why="",
+        state="done", epoch=1, queued_at_s=0.0, started_at_s=0.0, ended_at_s=1.0, attempts=0, step=0, who="", why="",
         metrics=metrics, version=None,
     )  # fmt: skip
 

@@ -196,7 +196,8 @@ def test_oom_kills_are_read_where_the_kernel_counts_them(tmp_path: Path) -> None
 def run(name: str, priority: Any = "normal", *, at: float = 0.0) -> RunRow:
     return RunRow(
         run_id=name, dataset_id="d", base="b", parent="p", recipe={}, priority=priority, state="queued",
-        epoch=0, queued_at_s=at, started_at_s=None, ended_at_s=None, who="", why="", metrics={}, version=None,
+        epoch=0, queued_at_s=at, started_at_s=None, ended_at_s=None, attempts=0, step=0,
+        who="", why="", metrics={}, version=None,
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from homefire.web.run_view import announcement, describe, percent_of_stage, stag
 def run(state: Any = "running", *, why: str = "", version: str | None = None, **metrics: Any) -> RunRow:
     return RunRow(
         run_id="run_1", dataset_id="d", base="ember", parent="ember", recipe={}, priority="normal", state=state,
-        epoch=1, queued_at_s=0.0, started_at_s=None, ended_at_s=None, who="training", why=why, metrics=metrics,
+        epoch=1, queued_at_s=0.0, started_at_s=None, ended_at_s=None, attempts=0, step=0,
+        who="training", why=why, metrics=metrics,
         version=version,
     )  # fmt: skip
 

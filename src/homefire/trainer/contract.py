@@ -8,7 +8,8 @@ One worker process trains one run in one directory:
     RUN_DIR/checkpoints/step-…/  what the run resumes from, newest verified first
     RUN_DIR/metrics.jsonl        one `Stepped` a line, no step twice
     RUN_DIR/example_losses.jsonl header, then per step the mean loss of each row that was in it
-    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA)
+    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA), and the hashes
+                                 of its files (`manifest.json`), named in one atomic move
     RUN_DIR/worker.log           what the worker and its libraries print
 
 The worker reads commands as JSON lines from stdin and writes events as JSON lines to stdout. Importing this
@@ -18,9 +19,10 @@ needs no torch.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -28,6 +30,7 @@ from homefire.errors import InvalidRequest
 from homefire.trainer.recipe import Mode, Recipe
 from homefire.types import Message
 
+T = TypeVar("T")
 SPEC_FILE = "spec.json"
 EPOCH_FILE = "epoch"
 LOCK_FILE = "lock"
@@ -35,7 +38,9 @@ CHECKPOINTS = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
 LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
+RESULT_MANIFEST = "manifest.json"
 LOG_FILE = "worker.log"
+_HASH_BYTES = 64
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +69,12 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     checkpoint_every_steps: int = 20
     keep_checkpoints: int = 2
     nice: int = 19
+
+
+class ResultFiles(msgspec.Struct, frozen=True):
+    """The files of a result: SHA-256 by name."""
+
+    files: dict[str, str]
 
 
 class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -246,9 +257,34 @@ def decode_command(line: bytes) -> Command:
     return msgspec.json.decode(line, type=Command)
 
 
+def encode_checked(value: msgspec.Struct) -> bytes:
+    """A line of JSON after the SHA-256 of it, so that a flipped bit is noticed before use."""
+    body = msgspec.json.encode(value)
+    return hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n"
+
+
+def decode_checked(data: bytes, kind: type[T]) -> T:
+    """What `encode_checked` made; `msgspec.DecodeError` where a byte of it is another one."""
+    checksum, body = data[:_HASH_BYTES], data[_HASH_BYTES + 1 : -1]
+    if data != checksum + b" " + body + b"\n" or checksum != hashlib.sha256(body).hexdigest().encode():
+        raise msgspec.DecodeError("its checksum is that of other bytes")
+    return msgspec.json.decode(body, type=kind)
+
+
 def read_spec(run_dir: Path) -> RunSpec:
-    """The spec of a run directory; `msgspec.ValidationError` or `OSError` if there is none."""
-    return msgspec.json.decode((run_dir / SPEC_FILE).read_bytes(), type=RunSpec)
+    """The spec of a run directory; `msgspec.DecodeError` or `OSError` if there is none that is whole."""
+    return decode_checked((run_dir / SPEC_FILE).read_bytes(), RunSpec)
+
+
+def read_result(run_dir: Path) -> dict[str, str] | None:
+    """SHA-256 by name of the files a worker made, as it committed them; None where there is no result.
+
+    Raises `msgspec.DecodeError` or `OSError` where the list itself is damaged.
+    """
+    folder = run_dir / FINAL
+    if not folder.is_dir():
+        return None
+    return decode_checked((folder / RESULT_MANIFEST).read_bytes(), ResultFiles).files
 
 
 def encode_rows(rows: Iterable[TrainingRow]) -> bytes:

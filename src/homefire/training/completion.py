@@ -12,23 +12,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 import homefire
 from homefire.config.schema import Settings
-from homefire.errors import EngineError, HomefireError
+from homefire.errors import CorruptData, EngineError, HomefireError
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
-from homefire.trainer.contract import FINAL, read_rows, read_spec
+from homefire.trainer.contract import FINAL, RunSpec, read_result, read_rows, read_spec
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import learned_by
 from homefire.training.memory import TrainingMemory
-from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
+from homefire.training.preparation import EXAMPLES_FILE, Origin, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
@@ -118,9 +119,11 @@ class Completion:
 
     def trained_examples(self, run: RunRow) -> list[ExampleRow]:
         """The examples this run really learned from (fixed at its first lease)."""
+        version = self._library.of_run(run.run_id)
+        if version is not None:
+            return self._examples(self._library.manifest(version.version).lineage.example_ids)
         rows = read_rows(self._home.runs / run.run_id / EXAMPLES_FILE)
-        found = (self._store.examples.get(row.example_id) for row in rows if "#" not in row.example_id)
-        return [example for example in found if example is not None]
+        return self._examples([row.example_id for row in rows if "#" not in row.example_id])
 
     def _training_metrics(self, run: RunRow) -> dict[str, Any]:
         steps = read_steps(self._home.runs / run.run_id)
@@ -140,7 +143,7 @@ class Completion:
             return known
         self._board.change(run.run_id, phase="publishing")
         run_dir = self._home.runs / run.run_id
-        spec, origin = read_spec(run_dir), read_origin(run_dir)
+        spec, origin, files = await asyncio.to_thread(_read_run, run_dir)
         examples = self.trained_examples(run)
         return await self._library.publish(
             run_dir / FINAL,
@@ -156,6 +159,7 @@ class Completion:
             ),
             description=describe(examples, without=self._examples(run.unteaches)),
             metrics=metrics,
+            files=files,
         )
 
     async def _judge(self, run: RunRow, version: VersionRow) -> VersionRow:
@@ -170,7 +174,7 @@ class Completion:
             self._catalog.resolve(version.version).model,
             self.parents(run),
             targets=self.trained_examples(run),
-            earlier=learned_by(self._store, read_origin(self._home.runs / run.run_id).parent),
+            earlier=learned_by(self._store, version.parent),
             on_answer=show,
         )
         await self._store.append(
@@ -200,10 +204,10 @@ class Completion:
                 why=f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."
             )
         live = self._catalog.resolve(LIVE).model.name
-        origin = read_origin(self._home.runs / run.run_id)
-        if live != origin.live_then:
+        live_then = self._live_then(run, version)
+        if live != live_then:
             return _Decision(
-                why=f"{name} passed its gate, but live moved from {origin.live_then} to {live} meanwhile.",
+                why=f"{name} passed its gate, but live moved from {live_then} to {live} meanwhile.",
                 again="rest",
             )
         self._board.change(run.run_id, phase="promoting")
@@ -220,14 +224,33 @@ class Completion:
 
     def parents(self, run: RunRow) -> Parents:
         """The models of the run's first lease."""
-        origin = read_origin(self._home.runs / run.run_id)
-        return Parents(
-            parent=self._catalog.resolve(origin.parent).model, base=self._catalog.resolve(origin.base).model
-        )
+        version = self._library.of_run(run.run_id)
+        if version is not None:
+            parent, base = version.parent, version.base
+        else:
+            origin = read_origin(self._home.runs / run.run_id)
+            parent, base = origin.parent, origin.base
+        return Parents(parent=self._catalog.resolve(parent).model, base=self._catalog.resolve(base).model)
+
+    def _live_then(self, run: RunRow, version: VersionRow) -> str:
+        """What was live when the run began; where its files cannot say so any more, its parent."""
+        try:
+            return read_origin(self._home.runs / run.run_id).live_then
+        except CorruptData:
+            return version.parent
 
     def _examples(self, example_ids: Sequence[str]) -> list[ExampleRow]:
         found = (self._store.examples.get(example_id) for example_id in example_ids)
         return [example for example in found if example is not None]
+
+
+def _read_run(run_dir: Path) -> tuple[RunSpec, Origin, dict[str, str]]:
+    """What is needed of a run's directory to publish its result. Raises CorruptData."""
+    try:
+        files = read_result(run_dir)
+        return read_spec(run_dir), read_origin(run_dir), files or {}
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise CorruptData(f"What run {run_dir.name} made cannot be trusted: {error}.") from error
 
 
 def describe(examples: Sequence[ExampleRow], *, without: Sequence[ExampleRow] = ()) -> str:

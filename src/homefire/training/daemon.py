@@ -209,9 +209,7 @@ class TrainingDaemon:
                     run_id=run_id,
                     state=run.state,
                 )
-            await self._dispatcher.move(
-                run, Ending(state="queued", who=who, why=why, metrics={"attempts": 0})
-            )
+            await self._dispatcher.move(run, Ending(state="queued", who=who, why=why, attempts=0))
             return self._run(run_id)
         lease = self._dispatcher.lease
         if lease is not None and lease.run_id == run_id:

@@ -4,15 +4,18 @@ One run at a time, the most urgent first, the oldest among equals. Everything it
 restart it queues again what was running, and the run continues where its files say it was. What it cannot do
 now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
 
-A bad run never ends the loop: anything that goes wrong with a run makes that run `failed`, with the reason, and the
-next one is taken. What becomes of a run's corrections (another try, a new start from what is live) is queued in
-the same transaction as its end. Should the loop itself end, `ended_because` says why.
+A bad run never holds up the others: what goes wrong with a run makes that run `failed`, with the reason, and the
+next one is taken. What the machine lacks for everyone (room, memory, descriptors) fails nothing: the run waits and
+continues. What becomes of a run's corrections (another try, a new start from what is live) is queued in the same
+transaction as its end. Should the loop itself end, it is started again and `ended_because` says why, unless the
+store takes no more writes: then it stays ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -26,6 +29,7 @@ from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.trainer.recipe import Recipe
 from homefire.training.datasets import dataset_id_of
+from homefire.training.failures import as_store_error, is_shortage
 from homefire.training.ledger import (
     MAX_REFUSALS,
     counting,
@@ -86,13 +90,14 @@ class Dispatcher:
         self.blocked: str | None = None
         """Why what waits is not trained now."""
         self.ended_because: str | None = None
-        """Why nothing will be trained any more until the server is restarted; None while the loop works."""
+        """Why nothing is trained, although it should be; None while the loop works."""
         self._left_because: dict[str, str] = {}
         self._num_troubles = 0
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._not_before: dict[str, float] = {}
+        self._num_refusals: Counter[str] = Counter()
         self._quiet = QuietTime(quiet_s)
         self._is_stopping = False
 
@@ -182,6 +187,8 @@ class Dispatcher:
                 epoch=run.epoch,
                 who=ending.who,
                 why=why,
+                attempts=ending.attempts,
+                step=ending.step,
                 metrics=ending.metrics,
             ),
             *follow_up.events,
@@ -284,19 +291,28 @@ class Dispatcher:
         return FollowUp("Nothing more happens by itself: edit, withdraw or retry the corrections.")
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._is_stopping:
+        if self._is_stopping:
             return
-        problem = task.exception()
-        if problem is not None:
-            logger.error("Training has ended", exc_info=problem)
-            self.ended_because = f"Training has ended ({_told(problem)}): restart the server."
+        self.lease = None
+        if self._context.store.failure is not None:
+            return  # the loop said so itself
+        problem = None if task.cancelled() else task.exception()
+        why = _told(problem) if problem is not None else "its loop was left"
+        logger.error("Training ended unexpectedly and is started again: %s", why, exc_info=problem)
+        self.ended_because = f"Training ended unexpectedly ({why}); it is started again."
+        asyncio.get_running_loop().call_later(self._pause_s, self._start_again)
+        self._num_troubles = min(self._num_troubles + 1, 10)
+
+    def _start_again(self) -> None:
+        if not self._is_stopping:
+            self.start()
 
     async def _work(self) -> None:
         while not self._is_stopping:
             self._bell.clear()
             try:
                 wait_s = await self._step()
-                self._num_troubles = 0
+                self._num_troubles, self.ended_because = 0, None
             except Exception as problem:
                 failure = self._context.store.failure
                 if failure is not None:
@@ -375,11 +391,15 @@ class Dispatcher:
                 self.blocked = None
                 if ending is None:
                     ending = await lease.run()
-            except (NotTrainable, StoreError) as problem:
-                self._left_because[run.run_id] = f"{problem.message} The run continues."
-                # Whatever holds this run up, another one may be able to go on.
-                self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
+            except NotTrainable as problem:
+                self._wait_with(run, problem)
                 raise
+            except (StoreError, OSError) as problem:
+                error = as_store_error(problem) if isinstance(problem, OSError) else problem
+                ending = self._refused(run, error)
+                if ending is None:
+                    self._wait_with(run, error)
+                    raise error from problem
             except Exception as problem:
                 logger.exception("Run %s failed", run.run_id)
                 ending = Ending(state="failed", why=f"It could not continue: {_told(problem)}")
@@ -388,6 +408,20 @@ class Dispatcher:
             self.lease = None
             lease.finished.set()
             self._context.warm.returned()
+
+    def _wait_with(self, run: RunRow, problem: HomefireError) -> None:
+        """Let the run wait a while: whatever holds it up, another one may be able to go on."""
+        self._left_because[run.run_id] = f"{problem.message} The run continues."
+        self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
+
+    def _refused(self, run: RunRow, problem: StoreError) -> Ending | None:
+        """The end of a run that the disk refuses again and again, while it takes everything else."""
+        if self._context.store.failure is not None or is_shortage(problem):
+            return None
+        self._num_refusals[run.run_id] += 1
+        if self._num_refusals[run.run_id] < self._context.settings.max_attempts:
+            return None
+        return Ending(state="failed", why=f"It could not continue: {problem}")
 
     async def _start(self, lease: RunLease) -> Ending | None:
         try:

@@ -39,8 +39,10 @@ from homefire.training.memory import TrainingMemory, run_bytes
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
+    discard_result,
     has_result,
     is_prepared,
+    preparation_of,
     prepared_examples,
     raise_fence,
     read_origin,
@@ -88,6 +90,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     who: str = WHO
     metrics: dict[str, Any] = {}
+    attempts: int | None = None
+    step: int | None = None
     pause_s: float = 0.0
     again: Again | None = None
 
@@ -135,7 +139,7 @@ class RunLease:
         self._process: TrainerProcess | None = None
         self._collecting_replay: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
-        self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
+        self._checkpoint_step = run.step
         self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
         self._why = "it was next in the queue" if run.epoch == 0 else "it continues"
         self._moved_on = False
@@ -193,15 +197,19 @@ class RunLease:
             return self._after(Failure(kind="crash", message=problem.message))
         except StoreError:
             raise
+        except CorruptData as problem:
+            # Where it is what the worker made, it can be made again from the last checkpoint.
+            await asyncio.to_thread(discard_result, self._run_dir, self._context.world)
+            return self._after(Failure(kind="disk", message=problem.message))
         except HomefireError as problem:
             return Ending(state="failed", why=str(problem))
         finally:
             self._context.memory.holds("run", 0)
 
     def _count_memory(self) -> None:
-        assert self._spec is not None
         parent = self._context.completion.parents(self._run).parent
-        self._context.memory.holds("run", run_bytes(parent.num_parameters, mode=self._spec.mode))
+        mode = self._spec.mode if self._spec is not None else "full"
+        self._context.memory.holds("run", run_bytes(parent.num_parameters, mode=mode))
 
     async def ask(self, ask: Ask) -> None:
         """Pass a person's request on. Raises Conflict where it cannot be granted now."""
@@ -247,8 +255,12 @@ class RunLease:
         withdrawn, starts over from what is live and counts now. One that has a result is only completed.
         """
         context, run = self._context, self._run
-        is_trained = has_result(self._run_dir) or context.library.of_run(run.run_id) is not None
-        if not (is_trained and is_prepared(self._run_dir)):
+        if context.library.of_run(run.run_id) is not None:
+            await self._check(context.completion.parents(run))
+            return None
+        if await asyncio.to_thread(preparation_of, self._run_dir) == "damaged":
+            await self._start_over("its files were damaged: it starts over")
+        if not has_result(self._run_dir):
             plan = None
             if run.unteaches:
                 plan = plan_unteaching(context.store, context.live_parents().parent.name)
@@ -296,13 +308,15 @@ class RunLease:
         if origin.live_then == live and prepared_examples(self._run_dir) == example_ids:
             return
         parents.check_trainable()
+        if origin.live_then != live:
+            await self._start_over(f"live moved from {origin.live_then} to {live}: it starts over")
+        else:
+            await self._start_over("its corrections changed: it starts over")
+
+    async def _start_over(self, why: str) -> None:
         await asyncio.to_thread(raise_fence, self._run_dir, self._run.epoch + 1, self._context.world)
         await asyncio.to_thread(discard_preparation, self._run_dir)
-        self._checkpoint_step = 0
-        if origin.live_then != live:
-            self._why = f"live moved from {origin.live_then} to {live}: it starts over"
-        else:
-            self._why = "its corrections changed: it starts over"
+        self._checkpoint_step, self._why = 0, why
 
     async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
         context = self._context
@@ -352,12 +366,20 @@ class RunLease:
         run, epoch = self._run, self._run.epoch + 1
         await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._context.world)
         metrics: dict[str, Any] = {}
-        if is_prepared(self._run_dir):
-            metrics["parent"] = read_origin(self._run_dir).parent
+        parent = read_origin(self._run_dir).parent if self._spec is not None else None
         if self._left_out or LEFT_OUT in run.metrics:
             metrics[LEFT_OUT] = self._left_out
         await self._context.store.append(
-            RunMoved(run_id=run.run_id, state="running", epoch=epoch, who=WHO, why=self._why, metrics=metrics)
+            RunMoved(
+                run_id=run.run_id,
+                state="running",
+                epoch=epoch,
+                who=WHO,
+                why=self._why,
+                parent=parent,
+                step=self._checkpoint_step,
+                metrics=metrics,
+            )
         )
         self.epoch = epoch
 
@@ -408,19 +430,16 @@ class RunLease:
 
     def _after(self, failure: Failure) -> Ending:
         """Retry or give up, by what failed and how often without progress."""
-        attempts = 1 if self._moved_on else int(self._run.metrics.get("attempts", 0)) + 1
-        metrics = {
-            "attempts": attempts,
-            "checkpoint_step": self._checkpoint_step,
-            "failure": failure.kind,
-        }
+        attempts = 1 if self._moved_on else self._run.attempts + 1
+        metrics = {"failure": failure.kind}
+        step = self._checkpoint_step
         decision = decide(failure, attempts=attempts, max_attempts=self._context.settings.max_attempts)
         if isinstance(decision, Retry):
             return Ending(
                 state="queued", why=f"{failure.message} It is tried again.", metrics=metrics,
-                pause_s=decision.pause_s,
+                attempts=attempts, step=step, pause_s=decision.pause_s,
             )  # fmt: skip
-        return Ending(state="failed", why=decision.why, metrics=metrics)
+        return Ending(state="failed", why=decision.why, metrics=metrics, attempts=attempts, step=step)
 
     def as_asked(self) -> Ending:
         """The ending that was asked for."""
@@ -428,7 +447,7 @@ class RunLease:
         assert ask is not None
         return Ending(
             state=ASKED_STATE[ask.do], who=ask.who, why=ask.why,
-            metrics={"checkpoint_step": self._checkpoint_step},
+            step=self._checkpoint_step,
             again="rest" if ask.do == "withdraw" else None,
         )  # fmt: skip
 
@@ -456,7 +475,7 @@ class RunLease:
                 max_steps=last.max_steps if last else None,
                 loss=last.loss if last else None,
                 losses=thinned([(step.step, step.loss) for step in steps]),
-                attempts=int(self._run.metrics.get("attempts", 0)),
+                attempts=self._run.attempts,
                 version=self._run.version,
             )
         )

@@ -76,10 +76,12 @@ class Library:
         lineage: Lineage,
         description: str = "",
         metrics: Mapping[str, Any] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> VersionRow:
         """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
 
-        Raises BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
+        `files` are the SHA-256 that the folder's files must have, by name. Raises CorruptData where they have
+        others, BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
         version, and what was written so far is found again by content the next time.
         """
         async with self._lock:
@@ -87,6 +89,7 @@ class Library:
             if known is not None:
                 return known
             parts = await asyncio.to_thread(dismantle, folder, self._store.blobs)
+            _check_files(parts, files)
             manifest = Manifest(
                 version=self._store.versions.next_name(),
                 created_at=utc_stamp(self._world.clock.now_s()),
@@ -157,7 +160,7 @@ class Library:
         row = self.get(version)
         for state in ("queued", "running", "paused"):
             for run in self._store.runs.list(state):
-                if version in (run.parent, run.metrics.get("parent")):
+                if version == run.parent:
                     raise Conflict(
                         f"{version} cannot be removed: run {run.run_id} starts from it.",
                         hint="Wait for the run, or stop it.",
@@ -295,6 +298,18 @@ class Library:
             return []
         write_file(folder / MANIFEST_NAME, encode_manifest(manifest), self._world)
         return [f"Put the manifest of {manifest.version} back into its folder."]
+
+
+def _check_files(parts: Parts, files: Mapping[str, str] | None) -> None:
+    """What was read is what its maker hashed. The bytes that were hashed are those that are in the blobs."""
+    if files is None or parts.files == files:
+        return
+    names = sorted(name for name in {*parts.files, *files} if parts.files.get(name) != files.get(name))
+    raise CorruptData(
+        f"{names[0]} is not what was trained: its hash is another one.",
+        hint="Look at the disk (dmesg, SMART). It is made again.",
+        name=names[0],
+    )
 
 
 def _tidy(manifest: Manifest, folder: Path) -> list[str]:
