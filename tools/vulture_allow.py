@@ -15,6 +15,9 @@ _ = (_.dialects, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
 _ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
+# The tokenizer library reads it.
+_ = _.encode_special_tokens
+
 # The pages' templates read them.
 _ = _.tone
 _ = (_.next_before, _.num_messages_before)

@@ -25,7 +25,6 @@ from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.completion import Completion
-from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
@@ -77,13 +76,11 @@ class TrainingDaemon:
         memory = memory or TrainingMemory()
         self._home, self._store, self._settings = home, store, settings
         self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
-        tokens = ControlTokens()
         self._corrections = Corrections(
             store,
             world,
             context_length=lambda: self._context.live_parents().parent.context_length,
             live_digest=lambda: self._context.live_parents().parent.digest,
-            control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
         )
         cache = AnswerCache(home.cache / "answers")
