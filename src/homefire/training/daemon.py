@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
 WORKER = (sys.executable, "-m", "homefire.trainer.worker")
+STALL_S = 600.0
+"""A run that shows no progress for so long is said to be stuck."""
 _FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("failed", "stopped", "skipped")}
 
 
@@ -218,13 +220,28 @@ class TrainingDaemon:
 
     # What people see
 
+    def failure(self) -> str | None:
+        """What is wrong with training itself, as a sentence: its loop has ended, or a run shows no progress.
+
+        None while it works, also while it waits for something.
+        """
+        if self._dispatcher.ended_because is not None:
+            return self._dispatcher.ended_because
+        lease = self._dispatcher.lease
+        if lease is None:
+            return None
+        shown, quiet_s = self._board.get(lease.run_id), self._board.silent_s(lease.run_id)
+        if shown is None or quiet_s < STALL_S:
+            return None
+        return f"Run {lease.run_id} has shown no progress for {quiet_s:.0f} s ({shown.phase})."
+
     def waiting_reason(self) -> str | None:
         """Why corrections or runs that wait are not trained now; None when nothing holds them up.
 
         Where training has ended for good it says so, whether something waits or not.
         """
-        if self._dispatcher.ended_because is not None:
-            return self._dispatcher.ended_because
+        if (failure := self.failure()) is not None:
+            return failure
         num_pending = len(self._store.examples.pending())
         if not num_pending and not self._store.runs.list("queued"):
             return None

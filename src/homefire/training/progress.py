@@ -120,14 +120,25 @@ class Board:
         self._pace: Pace | None = None
         self._clocks: dict[str, _PhaseClock] = {}
         self._newest: dict[str, Progress] = {}
+        self._changed_s: dict[str, float] = {}
         self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     def get(self, run_id: str) -> Progress | None:
         """The newest progress, or None when nothing happened to the run since this server started."""
         return self._newest.get(run_id)
 
+    def silent_s(self, run_id: str) -> float:
+        """Seconds since anything was shown of the run; 0 where nothing was."""
+        changed_s = self._changed_s.get(run_id)
+        return 0.0 if changed_s is None else self._now_s() - changed_s
+
+    def note_life(self, run_id: str) -> None:
+        """The run moves on, though there is nothing new to show."""
+        self._changed_s[run_id] = self._now_s()
+
     def put(self, progress: Progress) -> None:
         """Show a new value to all who watch the run, with what recent runs say about it."""
+        self.note_life(progress.run_id)
         clock = self._clocks.get(progress.run_id)
         if progress.phase == "preparing" and (clock is None or clock.phase != "preparing"):
             self._pace = self._find_pace()

@@ -452,6 +452,7 @@ class RunLease:
         )  # fmt: skip
 
     def _on_event(self, event: WorkerEvent) -> None:
+        self._context.board.note_life(self.run_id)
         match event:
             case Started():
                 self._context.board.change(self.run_id, phase="training", step=event.step, why="")

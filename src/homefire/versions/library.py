@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import Conflict, CorruptData, ModelNotFound, NotFound, StoreError
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound, StoreError
 from homefire.home import Home
+from homefire.machine.hashing import hash_file
 from homefire.store.durable import replace_directory, write_file
 from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store
@@ -28,6 +29,7 @@ from homefire.versions.assembly import (
     Problem,
     assemble,
     dismantle,
+    folder_files,
     inspect_blobs,
     inspect_folder,
     repair,
@@ -88,8 +90,7 @@ class Library:
             known = self.of_run(lineage.run_id) if lineage.run_id is not None else None
             if known is not None:
                 return known
-            parts = await asyncio.to_thread(dismantle, folder, self._store.blobs)
-            _check_files(parts, files)
+            parts = await asyncio.to_thread(self._take, folder, files)
             manifest = Manifest(
                 version=self._store.versions.next_name(),
                 created_at=utc_stamp(self._world.clock.now_s()),
@@ -186,6 +187,18 @@ class Library:
             for row in self.all():
                 done.extend(await asyncio.to_thread(self._restore_folder, row))
         return done
+
+    def _take(self, folder: Path, files: Mapping[str, str] | None) -> Parts:
+        """The folder's content as blobs, where its files are what their maker hashed."""
+        try:
+            parts = dismantle(folder, self._store.blobs)
+        except BadModel:
+            if files is not None:  # a damaged file is no bad model
+                _check_files({name: hash_file(path) for name, path in folder_files(folder)}, files)
+            raise
+        if files is not None:
+            _check_files(parts.files, files)
+        return parts
 
     def _put_folder(self, manifest: Manifest, parts: Parts) -> None:
         """Assemble aside, hash all of it, rename. Nothing visible is left when this fails."""
@@ -300,11 +313,10 @@ class Library:
         return [f"Put the manifest of {manifest.version} back into its folder."]
 
 
-def _check_files(parts: Parts, files: Mapping[str, str] | None) -> None:
-    """What was read is what its maker hashed. The bytes that were hashed are those that are in the blobs."""
-    if files is None or parts.files == files:
+def _check_files(found: Mapping[str, str], files: Mapping[str, str]) -> None:
+    names = sorted(name for name in {*found, *files} if found.get(name) != files.get(name))
+    if not names:
         return
-    names = sorted(name for name in {*parts.files, *files} if parts.files.get(name) != files.get(name))
     raise CorruptData(
         f"{names[0]} is not what was trained: its hash is another one.",
         hint="Look at the disk (dmesg, SMART). It is made again.",
