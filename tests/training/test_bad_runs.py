@@ -234,12 +234,12 @@ async def test_a_loop_that_ended_says_so_and_is_started_again(
         with monkeypatch.context() as patched:
             patched.setattr(Dispatcher, "_wait", fail)
             small.daemon._dispatcher.ring()
-            while small.daemon.failure() is None:  # noqa: ASYNC110
+            while small.daemon.failure is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             assert "ended unexpectedly" in (small.daemon.waiting_reason() or "")
             assert "ended unexpectedly" in caplog.text
         assert (await teach(small, "q")).state == "done"
-        assert small.daemon.failure() is None
+        assert small.daemon.failure is None
 
 
 async def test_a_run_that_shows_no_progress_for_long_is_said(
@@ -253,12 +253,12 @@ async def test_a_run_that_shows_no_progress_for_long_is_said(
     async with training(tmp_path) as small:
         run = await small.daemon.queue([await small.correct("q", "a")])
         await small.until(run.run_id, lambda progress: progress.phase == "gating")
-        while small.daemon.failure() is None:  # noqa: ASYNC110
+        while small.daemon.failure is None:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        assert run.run_id in (small.daemon.failure() or "")
-        assert "gating" in (small.daemon.failure() or "")
+        assert run.run_id in (small.daemon.failure or "")
+        assert "gating" in (small.daemon.failure or "")
         await small.daemon.signal(run.run_id, "stop", who="me", why="it hangs")
-        assert small.daemon.failure() is None
+        assert small.daemon.failure is None
 
 
 async def test_a_stop_that_comes_when_the_result_exists_is_obeyed(

@@ -220,6 +220,7 @@ class TrainingDaemon:
 
     # What people see
 
+    @property
     def failure(self) -> str | None:
         """What is wrong with training itself, as a sentence: its loop has ended, or a run shows no progress.
 
@@ -240,7 +241,7 @@ class TrainingDaemon:
 
         Where training has ended for good it says so, whether something waits or not.
         """
-        if (failure := self.failure()) is not None:
+        if (failure := self.failure) is not None:
             return failure
         num_pending = len(self._store.examples.pending())
         if not num_pending and not self._store.runs.list("queued"):
