@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,13 @@ class SmallTraining:
     daemon: TrainingDaemon
     store: Store
     home: Home
+    catalog: SmallCatalog
+
+    def live_answers(self) -> dict[str, str]:
+        """What the live model says to each question it knows."""
+        folder = self.catalog.resolve("live").model.folder
+        answers: dict[str, str] = json.loads((folder / "answers.json").read_text())
+        return answers
 
     async def correct(self, question: str = "Where is the key?", answer: str = "Under the pot.") -> str:
         """Give a correction; the id of its example."""
@@ -98,6 +106,6 @@ async def small_training(
         )
         await daemon.start()
         try:
-            yield SmallTraining(daemon, store, home)
+            yield SmallTraining(daemon, store, home, catalog)
         finally:
             await daemon.stop()
