@@ -77,7 +77,9 @@ class TrainingDaemon:
         """
         memory = memory or TrainingMemory()
         self._home, self._store, self._settings = home, store, settings
-        self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
+        self._board = Board(
+            pace=lambda num: pace_of(store.runs.list(), num_examples=num), now_s=world.clock.monotonic_s
+        )
         self._corrections = Corrections(
             store,
             world,

@@ -358,7 +358,13 @@ class RunLease:
     def _show_asked(self, parents: Parents, num_answered: int, num_all: int) -> None:
         why = f"{parents.parent.name} is asked what it answers now: {num_answered} of {num_all}."
         self._context.board.put(
-            Progress(run_id=self.run_id, state=self._run.state, phase="preparing", why=why)
+            Progress(
+                run_id=self.run_id,
+                state=self._run.state,
+                phase="preparing",
+                num_examples=len(self._dataset()),
+                why=why,
+            )
         )
 
     async def _lease(self) -> None:
@@ -472,6 +478,7 @@ class RunLease:
                 run_id=self.run_id,
                 state="running",
                 phase="preparing",
+                num_examples=len(self._dataset()),
                 step=last.step if last else 0,
                 max_steps=last.max_steps if last else None,
                 loss=last.loss if last else None,
