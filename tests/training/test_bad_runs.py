@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from homefire.config.schema import Settings, TrainingSettings
+from homefire.errors import EngineError
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.training import completion, dispatcher, preparation, run_lease
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.supervisor import TrainerProcess
+from tests.support.small_models import EngineRoom
 from tests.support.small_training import SmallTraining, small_training
 
 SLOW = json.dumps({"steps": 30, "step_s": 0.02})
@@ -170,6 +172,25 @@ async def test_what_the_machine_lacks_fails_no_run(
             assert "not now" in (small.daemon.waiting_reason() or "")
         assert (await small.ended(run.run_id)).state == "done"
         assert small.daemon.waiting_reason() is None
+
+
+async def test_a_converter_that_was_killed_is_no_verdict_on_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_killed, real = 0, EngineRoom.make
+
+    def killed(self: EngineRoom, spec: Any) -> Any:
+        nonlocal num_killed
+        if spec.name == "v001" and num_killed < 3:
+            num_killed += 1
+            raise EngineError("The model could not be converted: the converter ended with status -9.")
+        return real(self, spec)
+
+    monkeypatch.setattr(EngineRoom, "make", killed)
+    async with training(tmp_path) as small:
+        run = await teach(small, "q")
+        assert (run.state, num_killed) == ("done", 3)
+        assert version_of(small, run).gate_passed
 
 
 async def test_a_trainer_that_cannot_be_started_now_is_started_later(

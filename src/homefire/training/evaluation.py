@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from homefire.config.schema import GateSettings
-from homefire.errors import HomefireError
+from homefire.errors import EngineError, HomefireError
 from homefire.machine.memory import available_bytes
 from homefire.store.nouns.examples import ExampleRow
 from homefire.training.answers import AnswerCollector, MakeEngine
@@ -49,9 +49,10 @@ class GateEvaluator:
         earlier: Sequence[ExampleRow],
         on_answer: OnAnswer | None = None,
     ) -> Verdict:
-        """The verdict on a version. A candidate that cannot be loaded or asked has failed, it raises nothing.
+        """The verdict on a version. A candidate that is not a model that can be loaded has failed.
 
-        Raises what loading or asking the parent raises: then nothing is known about the candidate.
+        Raises what loading or asking the parent raises, and EngineError where it is not the candidate's files that
+        keep it from being loaded: then nothing is known about it.
         """
         probes = build_probes(targets, earlier=earlier, protected=load_probes(parents.base.folder))
         limits = Limits(
@@ -69,6 +70,8 @@ class GateEvaluator:
         given = GateInput(probes=probes, candidate={}, parent=parent, base=base, limits=limits)
         try:
             answers = await self._answers(candidate, probes, count)
+        except EngineError:
+            raise  # a killed converter, a lack of memory: nothing is known about the candidate
         except HomefireError as problem:
             return judge(msgspec.structs.replace(given, obstacle=problem.message))
         return judge(msgspec.structs.replace(given, candidate=answers))
