@@ -114,7 +114,7 @@ def edit_an_event(home: Home) -> None:
     with sqlite3.connect(home.database) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {name}")
-        connection.execute("UPDATE events SET payload = replace(payload, 'ember', 'amber') WHERE seq = 3")
+        connection.execute("UPDATE events SET payload = CAST('0{}' AS BLOB) WHERE seq = 3")
     connection.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from homefire.config.schema import StoreSettings
 from homefire.errors import InvalidRequest, NotFound
 from homefire.home import Home
-from homefire.store.nouns.conversations import RecordedMessage, TurnAsked, TurnEnded
+from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
@@ -37,10 +37,7 @@ def user(text: str) -> Message:
 
 def record_turn(store: Store, *messages: tuple[str, str], number: int = 1, trimmed: int = 0) -> str:
     """A turn whose whole conversation is new."""
-    recorded = [
-        RecordedMessage(f"m{number}-{place}", role, content, f"digest{number}-{place}")
-        for place, (role, content) in enumerate(messages)
-    ]
+    recorded = [Message(role, content) for role, content in messages]
     answer = recorded.pop() if messages[-1][0] == "assistant" else None
     store.append_sync(
         TurnAsked(

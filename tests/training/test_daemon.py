@@ -532,14 +532,14 @@ async def test_a_worker_of_an_older_lease_can_commit_nothing(start: Start) -> No
         run_id = await server.run_of(await server.correct("q", "a"))
         run = await server.end_of(run_id)
         run_dir = server.home.runs / run_id
-        spec = json.loads((run_dir / "spec.json").read_text())
+        spec = read_spec(run_dir)
         (run_dir / "epoch").write_text(str(run.epoch + 1))
         old = await asyncio.create_subprocess_exec(
             *STAND_IN, str(run_dir), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
             env={**os.environ, "STAND_IN": json.dumps({"steps": 8})},
         )  # fmt: skip
         assert await old.wait() == 74
-        assert spec["epoch"] == run.epoch
+        assert spec.epoch == run.epoch
         assert not (run_dir / "final").exists()
 
 

@@ -59,12 +59,13 @@ def check_store(
             problems += _integrity_problems(connection)
             num_events = log.tail(connection).seq
             try:
-                log.verify(connection)
                 num_rows, differences = _compare_projections(home, connection, log)
                 problems += differences
                 problems += _missing_manifests(connection, blobs)
             except HomefireError as error:
                 problems.append(error.message)
+            except driver.Error as error:
+                problems.append(f"The database cannot be read: {error}.")
         finally:
             connection.execute("COMMIT")
     if full:
@@ -107,7 +108,6 @@ def _compare_projections(home: Home, connection: Connection, log: EventLog) -> t
             fresh.execute("PRAGMA journal_mode=OFF")
             fresh.execute("PRAGMA synchronous=OFF")
             fresh.execute("BEGIN")
-            projections.create_tables(fresh)
             projections.fold_all(fresh, log, source=connection)
             num_rows, differences = 0, []
             for table in projections.TABLES:
