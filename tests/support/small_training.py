@@ -34,6 +34,12 @@ class SmallTraining:
     store: Store
     home: Home
     catalog: SmallCatalog
+    promotion: Promotion
+
+    @property
+    def live(self) -> str:
+        """The model that is live."""
+        return self.catalog.resolve("live").model.name
 
     def live_answers(self) -> dict[str, str]:
         """What the live model says to each question it knows."""
@@ -91,12 +97,13 @@ async def small_training(
         async def swap_to(model: ModelInfo) -> None:
             assert model.folder.is_dir()
 
+        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=swap_to, world=world)
         daemon = TrainingDaemon(
             home=home,
             store=store,
             catalog=catalog,  # type: ignore[arg-type]
             library=Library(home, store, world),
-            promotion=Promotion(home=home, store=store, catalog=catalog, swap_to=swap_to, world=world),  # type: ignore[arg-type]
+            promotion=promotion,
             make_engine=engines.make,
             settings=settings,
             world=world,
@@ -106,6 +113,6 @@ async def small_training(
         )
         await daemon.start()
         try:
-            yield SmallTraining(daemon, store, home, catalog)
+            yield SmallTraining(daemon, store, home, catalog, promotion)
         finally:
             await daemon.stop()
