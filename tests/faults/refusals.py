@@ -34,6 +34,8 @@ class Refusals:
     """0: only count."""
     error: int
     num_refused: int
+    only: str = ""
+    """Part of the path of what is counted and refused; empty: everything."""
     num_seen: int = 0
     num_failed: int = 0
     is_over: bool = False
@@ -54,9 +56,11 @@ class Refusals:
 
     def _is_ours(self, event: str, arguments: tuple[Any, ...]) -> bool:
         if event == "subprocess.Popen":
-            return True
+            return not self.only
         paths = [os.fspath(one) for one in arguments if isinstance(one, (str, os.PathLike))]
-        return any(isinstance(path, str) and path.startswith(str(self.root)) for path in paths)
+        return any(
+            isinstance(path, str) and path.startswith(str(self.root)) and self.only in path for path in paths
+        )
 
     def _fits(self, event: str, arguments: tuple[Any, ...]) -> bool:
         """Whether the system gives this error for such an operation."""

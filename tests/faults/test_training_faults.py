@@ -17,7 +17,10 @@ import pytest
 
 from homefire.config.schema import GateSettings, Settings, StoreSettings, TrainingSettings
 from homefire.errors import HomefireError
+from homefire.store.nouns.runs import RunRow
 from homefire.training import dispatcher, failures
+from homefire.training.dispatcher import Dispatcher
+from homefire.training.run_lease import RunLease
 from tests.faults.refusals import ERRORS, Refusals, refused, refusing_world
 from tests.support.small_training import SmallTraining, small_training
 
@@ -122,6 +125,33 @@ async def test_the_next_correction_goes_live_once_the_fault_ends(
         await taught(small, "second")
         await nothing_is_stuck(small)
         assert_nothing_lost(small, first)
+
+
+async def test_the_oracle_notices_a_loop_that_an_error_of_the_system_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted bug: the dispatcher lets go of everything that is not its own error, and nobody watches over it."""
+
+    async def serve(self: Dispatcher, run: RunRow) -> None:
+        lease = self.lease = RunLease(run, self._context)
+        await self.move(run, await lease.start() or await lease.run())
+
+    async def work(self: Dispatcher) -> None:
+        while not self._is_stopping:
+            await self._wait(await self._step())
+
+    monkeypatch.setattr(Dispatcher, "_serve", serve)
+    monkeypatch.setattr(Dispatcher, "_work", work)
+    monkeypatch.setattr(Dispatcher, "_start_again", lambda self: None)
+    refusals = Refusals(tmp_path, number=1, error=errno.EMFILE, num_refused=1, only="spec.json")
+    async with small_training(tmp_path, SETTINGS, world=refusing_world()) as small:
+        with refused(refusals):
+            await first_correction(small, refusals)
+        assert refusals.num_failed == 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2.0):
+                await taught(small, "second")
+        assert small.daemon.failure is not None
 
 
 async def nothing_is_stuck(small: SmallTraining) -> None:

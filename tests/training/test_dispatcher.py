@@ -28,14 +28,14 @@ async def test_corrections_that_wait_are_queued_when_their_quiet_time_is_over(tm
     world = World(clock=clock)
     with open_store(Home(tmp_path / "home"), Settings().store, world) as store:
         context: Any = SimpleNamespace(store=store, world=world)
-        dispatcher = Dispatcher(context, auto=True, quiet_s=5.0, max_tries=1)
+        dispatcher = Dispatcher(context, auto=True, quiet_s=None, max_tries=1)
         store.append_sync(example("a"))
         dispatcher.note_correction()
         assert await dispatcher._collect() == FIRST_WAIT_S
-        clock.time_s += 2.0
+        clock.time_s += 1.0
         store.append_sync(example("b"))
         dispatcher.note_correction()
-        assert await dispatcher._collect() == 2.0 * GAP_FACTOR
+        assert await dispatcher._collect() == GAP_FACTOR
 
 
 async def test_what_live_has_learned_meanwhile_is_not_taught_again_with_the_rest(tmp_path: Path) -> None:

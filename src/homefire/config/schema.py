@@ -103,10 +103,10 @@ class TrainingSettings(_Section):
     """How corrections are learned. Unset numbers are the recipe's own, by the size of the model."""
 
     auto: bool = Field(default=True, description="Whether corrections are trained on their own.")
-    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=2.0,
-        description="Longest wait after the last correction of a series before a run is queued; a single "
-        "correction starts at once.",
+    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="Wait this long after the last correction before a run is queued; unset: a single one starts at "
+        "once, a series waits for its end, 2 seconds at most.",
     )
     mode: Literal["auto", "full", "lora"] = Field(
         default="auto", description="Train all weights or an adapter; auto decides by the size of the model."

@@ -159,9 +159,10 @@ class TrainingDaemon:
     ) -> FeedbackReceipt:
         """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
         self.expect_corrections()
-        given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
-        if given.example_id is not None:
+        if verdict == "correction":
             self._dispatcher.note_correction()
+        given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
+        self._dispatcher.ring()
         return given
 
     async def correct(
@@ -169,8 +170,9 @@ class TrainingDaemon:
     ) -> FeedbackReceipt:
         """Record a correction without a turn, durably. See `Corrections.correct`."""
         self.expect_corrections()
-        given = await self._corrections.correct(messages, answer=answer, principal=principal)
         self._dispatcher.note_correction()
+        given = await self._corrections.correct(messages, answer=answer, principal=principal)
+        self._dispatcher.ring()
         return given
 
     async def queue(

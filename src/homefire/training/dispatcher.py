@@ -83,7 +83,7 @@ class FollowUp(msgspec.Struct, frozen=True):
 class Dispatcher:
     """Takes one run after the other. One for each server."""
 
-    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float, max_tries: int) -> None:
+    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float | None, max_tries: int) -> None:
         self._context, self._auto = context, auto
         self._max_tries = max_tries
         self.lease: RunLease | None = None
@@ -122,9 +122,8 @@ class Dispatcher:
         await self._context.warm.stop()
 
     def note_correction(self) -> None:
-        """A correction was given just now: it waits a little for others, then it is queued."""
+        """A correction comes: once it is durable, it waits a little for others. `ring` when it is."""
         self._quiet.given(self._context.world.clock.monotonic_s())
-        self.ring()
 
     async def make_way(self) -> None:
         """Have what holds memory for training end; the run that is interrupted continues later."""
