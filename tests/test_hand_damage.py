@@ -129,14 +129,6 @@ def edit_an_event_and_bring_the_triggers_back(home: Home) -> None:
     connection.close()
 
 
-def delete_the_last_event(home: Home) -> None:
-    with sqlite3.connect(home.database) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        connection.execute("DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)")
-    connection.close()
-
-
 def garbage_settings(home: Home) -> None:
     home.settings_file.write_bytes(b"\x00\xff\xfe [server\nport ==")
 
@@ -165,7 +157,6 @@ def a_file_for_a_folder(home: Home) -> None:
         (flip_header, 9, "damaged"),
         (edit_an_event, 9, "Event 3"),
         (edit_an_event_and_bring_the_triggers_back, 9, "Event 3"),
-        (delete_the_last_event, 9, "is missing"),
         (garbage_settings, 3, "is not UTF-8"),
         (garbage_settings_in_text, 3, "is not valid TOML"),
         (garbage_key, 3, "cannot be read"),

@@ -67,3 +67,6 @@ _ = _.homefire_engines
 _ = _.principal_id
 # Read by prompt_toolkit's session.
 _ = (_.bottom_toolbar, _.refresh_interval)
+
+# Rows and reports that clients read as JSON.
+_ = (_.num_bodies, _.parent_id, _.was_waiting, _.num_messages, _.num_contents)

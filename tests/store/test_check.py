@@ -33,7 +33,7 @@ def test_a_sound_store_is_found_sound(filled: Store) -> None:
     report = filled.check(full=True)
     assert report.is_sound
     assert (report.num_events, report.num_blobs, report.blob_bytes) == (8, 2, 11)
-    assert report.num_rows == 12
+    assert report.num_rows == 13
     assert filled.blobs.exists(digest)
 
 

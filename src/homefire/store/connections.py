@@ -21,6 +21,8 @@ WRITER_PRAGMAS: tuple[tuple[str, str], ...] = (
     ("fullfsync", "ON"),
     ("checkpoint_fullfsync", "ON"),
     ("wal_autocheckpoint", "0"),
+    # What is erased is overwritten with zeros in the page that held it.
+    ("secure_delete", "ON"),
     ("journal_size_limit", str(64 << 20)),
 )
 _FULL_SYNCHRONOUS = 2

@@ -116,8 +116,3 @@ class Noun:
 def to_json(value: Any) -> str:
     """JSON with one form for one value: keys are sorted."""
     return msgspec.json.encode(value, order="sorted").decode()
-
-
-def json_or_none(value: Any) -> str | None:
-    """`to_json`, except that None stays None."""
-    return None if value is None else to_json(value)

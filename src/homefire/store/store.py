@@ -21,11 +21,12 @@ from homefire.store.blobs import BlobStore
 from homefire.store.check import CheckReport, check_store
 from homefire.store.connections import ReadConnections, large_cache, open_writer
 from homefire.store.driver import Connection, driver
+from homefire.store.erasable import Erasable
 from homefire.store.events import Event
 from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
-from homefire.store.log import EventLog, Recorded
+from homefire.store.log import EventLog, LogTail, Recorded
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
@@ -91,6 +92,7 @@ class Store:
         self.feedback = FeedbackReader(self._connections)
         self.examples = ExampleReader(self._connections)
         self.datasets = DatasetReader(self._connections)
+        self.erasable = Erasable(self._connections)
         self.erasures = ErasureReader(self._connections)
         self.losses = LossReader(self._connections)
         self.runs = RunReader(self._connections)
@@ -210,7 +212,10 @@ class Store:
         if loss is not None:
             waiter: Future[tuple[Recorded, ...]] = Future()
             writer.submit(Append((loss,), waiter))
-            waiter.result()
+            (recorded,) = waiter.result()
+            row_hash = self._log.hash_of(connection, recorded.seq)
+            assert row_hash is not None
+            witness.restart(LogTail(recorded.seq, row_hash))
         return writer
 
     def _check_not_gone(self, connection: Connection, found: Reading) -> None:

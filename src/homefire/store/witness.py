@@ -51,10 +51,16 @@ class Witness:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def note(self, tail: LogTail) -> None:
+    def note(self, tail: LogTail, *, slot: int | None = None) -> None:
         """This event is committed. About 3 µs."""
         record = _RECORD.pack(_MAGIC, tail.seq, tail.hash)
-        os.pwrite(self._descriptor, record + _CHECKSUM.pack(zlib.crc32(record)), tail.seq % 2 * SLOT_BYTES)
+        place = (tail.seq % 2 if slot is None else slot) * SLOT_BYTES
+        os.pwrite(self._descriptor, record + _CHECKSUM.pack(zlib.crc32(record)), place)
+
+    def restart(self, tail: LogTail) -> None:
+        """The log ends here after a loss that is on record: nothing later counts any more."""
+        self.note(tail)
+        self.note(tail, slot=(tail.seq + 1) % 2)
 
     def flush(self) -> None:
         """Flush what was noted."""

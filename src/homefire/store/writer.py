@@ -30,6 +30,8 @@ from homefire.store.log import EventLog, LogTail, Recorded, encode_event
 from homefire.store.noun import Recent
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.conversations import TurnEnded
+from homefire.store.nouns.erasures import BodiesErased
+from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.keys import KeyRevoked
 from homefire.store.nouns.models import ModelRemoved
 from homefire.store.nouns.runs import RunMoved
@@ -42,7 +44,16 @@ logger = logging.getLogger(__name__)
 
 
 Outcome = tuple[Recorded, ...] | BaseException
-ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, TurnEnded, VersionRemoved)
+ADMITTED_INTO_RESERVE = (
+    AliasMoved,
+    BodiesErased,
+    CorrectionWithdrawn,
+    KeyRevoked,
+    ModelRemoved,
+    RunMoved,
+    TurnEnded,
+    VersionRemoved,
+)
 """Small events that free space, bring a home to safety, or end what was begun: written until the disk is
 truly full."""
 CHECKPOINT_BATCHES = 200
@@ -220,6 +231,9 @@ class Writer:
             self._tail = tail
             self._batches_since_checkpoint += 1
             self._note_witness()
+            if any(_has_erased(append) for append in batch):
+                # The write-ahead log still holds what was there before; nobody is told until it is empty.
+                self._checkpoint("TRUNCATE")
         self._acknowledge(batch)
 
     def _record(self, batch: list[Append]) -> LogTail:
@@ -384,11 +398,21 @@ class Writer:
     def _checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
         try:
             self._flush_witness()
-            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            ((busy, _, _),) = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            if busy and mode == "TRUNCATE":
+                logger.warning(
+                    "A reader kept the write-ahead log from being emptied; the next checkpoint tries again."
+                )
         except driver.Error as error:
             failure = to_homefire_error(error)
             logger.warning("A checkpoint of the database did not succeed: %s", failure)
             self._note(failure)
+
+
+def _has_erased(append: Append) -> bool:
+    return isinstance(append.outcome, tuple) and any(
+        isinstance(one.event, BodiesErased) for one in append.outcome
+    )
 
 
 def _resolve_on_loop(appends: list[Append], subscriptions: list[Subscription], news: list[Recorded]) -> None:

@@ -8,6 +8,7 @@ why, so a server that was killed continues where the log says it was. Costs noth
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -29,6 +30,7 @@ from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
+from homefire.training.erasure import Erasure, ErasureReport
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import counting, examples_of, refused
 from homefire.training.memory import PARKED, TrainingMemory
@@ -164,6 +166,18 @@ class TrainingDaemon:
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
         self._dispatcher.ring()
         return given
+
+    async def erase(self, subject: str, *, principal: str, why: str, dry_run: bool) -> ErasureReport:
+        """Erase a session, turn or message, durably, and what repeats it. See `erasure.py`."""
+        live = self._context.live_parents().parent.name
+        erasure = await asyncio.to_thread(
+            Erasure, self._store, self._home, subject, principal=principal, live=live
+        )
+        events = () if dry_run else erasure.events(why=why)
+        if events:
+            await self._store.append(*events)
+            self._dispatcher.ring()
+        return erasure.report(is_done=not dry_run)
 
     async def correct(
         self, messages: Sequence[Message], *, answer: str, principal: str = "local"

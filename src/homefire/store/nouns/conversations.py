@@ -474,6 +474,10 @@ class MessageReader:
     def get(self, message_id: str) -> MessageRow | None:
         return self._get.one(message=key_of(message_id))
 
+    def by_key(self, key: int) -> MessageRow | None:
+        """The message with this key."""
+        return self._get.one(message=key)
+
     def path(self, message_id: str) -> list[MessageRow]:
         """Root to leaf; empty when there is no such message."""
         return self._path.all(message=key_of(message_id))

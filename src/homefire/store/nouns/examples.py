@@ -68,6 +68,14 @@ _examples = Table(
         "examples_by_turn": "(turn_id, seq)",
     },
 )
+_taught = Table(
+    "taught",
+    {"seq": "INTEGER NOT NULL", "example_id": "TEXT NOT NULL", "feedback_id": "TEXT"},
+    key=("seq",),
+    read_indexes={"taught_by_example": "(example_id)"},
+)
+"""Every time an example was taught: each holds its content once more."""
+_insert_taught = _taught.insert()
 _put = _examples.put(
     change=(
         "seq", "prompt_digest", "superseded_by", "withdrawn_at_s", "withdrawn", "feedback_id", "turn_id", "principal"
@@ -118,6 +126,10 @@ def _created(connection: Connection, event: ExampleCreated, entry: Entry) -> Non
             "seq": entry.seq,
         },
     )
+    _insert_taught.run(
+        connection,
+        {"seq": entry.seq, "example_id": event.example_id, "feedback_id": event.feedback_id},
+    )
     if digest is not None:
         _supersede.run(connection, {"digest": digest, "example_id": event.example_id})
 
@@ -137,7 +149,7 @@ def _withdrawn(connection: Connection, event: CorrectionWithdrawn, entry: Entry)
         raise NotFound(f"There is no correction {event.example_id}.", example_id=event.example_id)
 
 
-NOUN = Noun((_examples,), {ExampleCreated: _created, CorrectionWithdrawn: _withdrawn})
+NOUN = Noun((_examples, _taught), {ExampleCreated: _created, CorrectionWithdrawn: _withdrawn})
 
 
 class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
