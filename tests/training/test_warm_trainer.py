@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from homefire.config.schema import Settings, TrainingSettings
+from homefire.training.evaluation import GateEvaluator
 from homefire.training.memory import TrainingMemory
 from homefire.training.warm_trainer import MIN_FREE_BYTES, WARM_BYTES, WarmTrainer
+from homefire.versions.promotion import Promotion
 from homefire.world import SystemClock
 from tests.support.small_training import SmallTraining, small_training
 from tests.support.stand_in import STAND_IN
@@ -170,3 +172,33 @@ async def test_a_run_makes_way_for_a_model_and_continues_from_its_checkpoint(
         assert (await training.ended(run_id)).state == "done"
         assert len(pids(training, run_id)) == 2
     assert told[-1] == 0
+
+
+async def test_what_promoting_needs_is_never_waited_for_by_the_run_that_promotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model wants the run's memory while it is judged, and its promotion needs what that model waits for."""
+    memory, gating, parked = TrainingMemory(), asyncio.Event(), asyncio.Event()
+    parking: list[asyncio.Task[None]] = []
+    real_judge, real_promote = GateEvaluator.judge, Promotion.promote
+
+    async def judge(self: GateEvaluator, *arguments: Any, **named: Any) -> Any:
+        gating.set()
+        await parked.wait()
+        return await real_judge(self, *arguments, **named)
+
+    async def promote(self: Promotion, version: str, **named: Any) -> Any:
+        await parking[0]
+        return await real_promote(self, version, **named)
+
+    monkeypatch.setattr(GateEvaluator, "judge", judge)
+    monkeypatch.setattr(Promotion, "promote", promote)
+    async with small_training(tmp_path, quick(), memory=memory) as training, asyncio.timeout(60):
+        run_id = await training.run_of(await training.correct())
+        await gating.wait()
+        parking.append(asyncio.create_task(memory.park()))
+        await asyncio.sleep(0)
+        parked.set()
+        assert (await training.ended(run_id)).state == "done"
+        assert training.live == "v001"
+        assert await memory.resume() == 0

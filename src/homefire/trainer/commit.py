@@ -94,6 +94,13 @@ def commit_directory(
         raise
 
 
+def ensure_directory(folder: Path, world: World) -> None:
+    """Make a directory and flush its name, also where an earlier process made it and was killed before its flush."""
+    with translated_os_errors(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    _flush(lambda: world.files.fsync_directory(folder.parent), folder)
+
+
 def remove_directory(folder: Path, world: World) -> None:
     """Remove a directory so that no half of it is ever seen under its name."""
     aside = folder.with_name(f".{folder.name}.{world.random_bytes(6).hex()}.old")
