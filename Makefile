@@ -76,7 +76,7 @@ lock: $(STAMP) ## Resolve pyproject.toml again into requirements/lock.txt
 hashes: ## Download a build without known hashes and write them down: BUILD=torch-rocm, xllamacpp-cuda, …
 	@$(SETUP) hashes $(BUILD)
 
-system-packages: ## Install Debian's Chromium for the web tests, where that is possible
+system-packages: ## Install Debian's Chromium and PostgreSQL for the tests, where that is possible
 	@tools/system_packages.sh
 
 clean: ## Remove the virtual environment and caches

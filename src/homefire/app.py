@@ -20,8 +20,8 @@ from homefire.catalog.models import RemoteModel
 from homefire.catalog.scrub import SCRUB_FILE, Scrub
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
-from homefire.config.redaction import Redactor
-from homefire.config.secrets import API_KEY_FILE, load_api_key
+from homefire.config.redaction import MIN_SECRET_LENGTH, Redactor
+from homefire.config.secrets import API_KEY_FILE, load_api_key, load_database_password
 from homefire.engines import process
 from homefire.engines.registry import EngineRegistry
 from homefire.errors import ConfigError, HomefireError
@@ -132,6 +132,7 @@ def build(
     for name, remote in remotes.items():
         engines.check(remote.engine, wanted_by=f"the model {name}")
     make_engine = make_engine or engines.make
+    _keep_database_password_out_of_texts(home, redactor)
     store = open_store(home, settings.store, world)
     try:
         _ensure_key(home, store, redactor, world)
@@ -197,6 +198,12 @@ def build(
         scrub=scrub,
         started_at_s=world.clock.now_s(),
     )
+
+
+def _keep_database_password_out_of_texts(home: Home, redactor: Redactor) -> None:
+    password = load_database_password(home)
+    if password is not None and len(password.reveal()) >= MIN_SECRET_LENGTH:
+        redactor.register(password.reveal())
 
 
 def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> None:

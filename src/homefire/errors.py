@@ -210,6 +210,12 @@ class StoreReadOnly(StoreError):
     code = "read_only"
 
 
+class StoreUnreachable(StoreError):
+    """The database's server does not answer. What was asked is not recorded; Homefire connects again by itself."""
+
+    code = "store_unreachable"
+
+
 class StorePoisoned(StoreError):
     """A flush failed: what it covered may not be on disk, so the store stopped. Restart to recover."""
 

@@ -126,6 +126,8 @@ def read_status(context: Context, principal: str) -> Status:
         rss_bytes=rss_bytes(),
         home=str(homefire.home.root),
         disk=DiskView(disk.free, disk.total),
+        database=f"{homefire.store.database.name}, {homefire.store.database.where}",
+        database_failure=None if homefire.store.failure is None else str(homefire.store.failure),
         live=live_model(context),
         queue=QueueView(queue.num_active, queue.num_waiting, queue.waiting),
         scrub=homefire.scrub.status(),

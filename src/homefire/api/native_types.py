@@ -321,6 +321,10 @@ class Status(Struct, frozen=True, kw_only=True):
     rss_bytes: int
     home: str
     disk: DiskView
+    database: str
+    """Which database it is; never with a password."""
+    database_failure: str | None
+    """Why nothing can be recorded now; None while all is well."""
     live: str
     queue: QueueView
     scrub: ScrubStatus

@@ -157,20 +157,20 @@ def check_key(home: Home) -> Check:
 
 def check_store(home: Home, *, full: bool) -> Check:
     """The database, the log's hash chain, its tables and (with `full`) every blob agree."""
-    if not home.database.exists():
-        return passed("empty: this home was never started")
-    pid = lock_holder(home)
-    if pid is not None:
-        return passed(f"in use by process {pid}, which checked it when it started")
     from homefire.config.loader import load_settings
+    from homefire.store.database import choose_database
     from homefire.store.store import open_store
     from homefire.world import World
 
-    store = open_store(home, load_settings(home).settings.store, World())
-    try:
+    pid = lock_holder(home)
+    if pid is not None:
+        return passed(f"in use by process {pid}, which checked it when it started")
+    settings = load_settings(home).settings.store
+    database = choose_database(home, settings)
+    if not database.exists():
+        return passed("empty: this home was never started")
+    with open_store(home, settings, World(), database=database) as store:
         report = store.check(full=full)
-    finally:
-        store.close()
     if report.is_sound and report.losses:
         return warn(
             " ".join(report.losses),
@@ -179,7 +179,8 @@ def check_store(home: Home, *, full: bool) -> Check:
         )
     if report.is_sound:
         hashed = ", every blob hashed" if full else ""
-        return passed(f"whole: database, hash chain and tables agree{hashed}")
+        where = f" ({database.name}: {database.where})" if database.is_remote else ""
+        return passed(f"whole: database, hash chain and tables agree{hashed}{where}")
     return fail(
         "; ".join(str(problem) for problem in report.problems),
         why="What is stored is not what was written.",
@@ -218,12 +219,15 @@ def rebuild_tables(home: Home) -> CheckReport:
     when something is still wrong afterwards (what is damaged is then not only a table).
     """
     from homefire.config.loader import load_settings
+    from homefire.store.database import choose_database
     from homefire.store.store import open_store
     from homefire.world import World
 
-    if not home.database.exists():
+    settings = load_settings(home).settings.store
+    database = choose_database(home, settings)
+    if not database.exists():
         raise NotFound(f"{home.root} holds no database: there is nothing to rebuild.", home=str(home.root))
-    with open_store(home, load_settings(home).settings.store, World()) as store:
+    with open_store(home, settings, World(), database=database) as store:
         before = store.check()
         if before.is_sound:
             return before
