@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -59,6 +59,17 @@ class MicroBatch:
     """(N,) bool."""
     num_tokens: int
     """Tokens without padding."""
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same on a device."""
+        if self.ids.device == device:
+            return self
+        moved = {
+            field.name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for field in fields(self)
+            for value in (getattr(self, field.name),)
+        }
+        return MicroBatch(**moved)
 
 
 @dataclass(frozen=True, slots=True)

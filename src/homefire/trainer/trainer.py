@@ -40,10 +40,9 @@ from homefire.trainer.loop import (
     Losses,
     StepReport,
     build_optimizer,
-    interpolate_to_parent,
-    measure_margins,
     train_step,
 )
+from homefire.trainer.margins import interpolate_to_parent, measure_margins
 from homefire.trainer.weights import load_model, num_parameters, result_files
 from homefire.world import World
 

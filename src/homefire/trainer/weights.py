@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -20,7 +19,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from homefire.errors import BadModel, NotTrainable
 from homefire.trainer.contract import RunSpec
-from homefire.trainer.loop import Model, NumericFailure, frozen_copy
+from homefire.trainer.loop import NumericFailure
+from homefire.trainer.model import Model
 
 COPIED_FILES = (
     "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
@@ -28,6 +28,8 @@ COPIED_FILES = (
 )  # fmt: skip
 """What a result takes over from its parent unchanged, where the parent has it."""
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LOGITS_CHUNK_BYTES = 64 << 20
+"""Size of one float32 array of logits; some six of them exist at a time."""
 
 
 def load_model(spec: RunSpec) -> Model:
@@ -47,12 +49,9 @@ def load_model(spec: RunSpec) -> Model:
                 hint="Set training.mode to auto or lora, or teach its base model.",
             )
         whole = _load_whole(folder, keep_half=False)
-        decoder, head = whole.base_model, _head_of(whole)
-        parent = frozen_copy(decoder, head) if spec.recipe.parent_weight else None
-        return _model(whole, decoder, head, dict(whole.named_parameters()), parent)
+        return _model(whole, whole, dict(whole.named_parameters()))
     base = _load_whole(Path(spec.base_folder) if is_adapter else folder, keep_half=True)
-    parent = frozen_copy(base.base_model, _head_of(base)) if spec.recipe.parent_weight else None
-    return _with_adapter(base, spec, folder if is_adapter else None, parent)
+    return _with_adapter(base, spec, folder if is_adapter else None)
 
 
 def _load_whole(folder: Path, *, keep_half: bool) -> PreTrainedModel:
@@ -71,23 +70,20 @@ def _load_whole(folder: Path, *, keep_half: bool) -> PreTrainedModel:
     return whole
 
 
-def _model(
-    whole: nn.Module,
-    decoder: nn.Module,
-    head: nn.Module,
-    trainable: dict[str, nn.Parameter],
-    parent: tuple[nn.Module, nn.Module] | None,
-) -> Model:
-    parent_weights = {name: parameter.detach().clone() for name, parameter in trainable.items()}
-    return Model(whole, decoder, head, trainable, parent_weights, parent)
+def _model(whole: nn.Module, plain: PreTrainedModel, trainable: dict[str, nn.Parameter]) -> Model:
+    """`plain` is the transformers model inside `whole` (itself, without an adapter)."""
+    head: nn.Module = plain.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return Model(
+        whole=whole,
+        decoder=plain.base_model,
+        head=head,
+        trainable=trainable,
+        parent_weights={name: parameter.detach().clone() for name, parameter in trainable.items()},
+        chunk_tokens=max(1, LOGITS_CHUNK_BYTES // (4 * int(plain.config.get_text_config().vocab_size))),
+    )
 
 
-def _head_of(whole: PreTrainedModel) -> nn.Module:
-    head: nn.Module = whole.get_output_embeddings()  # type: ignore[no-untyped-call]
-    return head
-
-
-def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None, parent: Any) -> Model:
+def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None) -> Model:
     import peft  # only LoRA pays for it
 
     recipe = spec.recipe
@@ -108,7 +104,7 @@ def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None, pa
         except ValueError as error:
             raise NotTrainable(f"LoRA finds nothing to adapt in this model: {error}.") from error
     trainable = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
-    return _model(wrapped, base.base_model, _head_of(base), trainable, parent)
+    return _model(wrapped, base, trainable)
 
 
 def result_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
