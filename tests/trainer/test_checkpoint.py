@@ -68,7 +68,7 @@ class Trained:
         self.optimizer.step()
 
     def save(self, step: int) -> Path:
-        progress = TrainingState(step=step, stop=StopState(held=1, known_retained=(0, 2)))
+        progress = TrainingState(step=step, stop=StopState(held=1, num_learned=2))
         return self.store.save(self.trainable, self.optimizer, progress, Randomness.capture()).path
 
 
@@ -87,7 +87,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     found = two.store.newest()
     progress = restore(found, two.trainable, two.optimizer)
     assert progress.step == 1
-    assert progress.stop == StopState(held=1, known_retained=(0, 2))
+    assert progress.stop == StopState(held=1, num_learned=2)
     two.step()
     assert torch.equal(one.model.weight, two.model.weight)
     assert (

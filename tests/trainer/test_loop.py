@@ -19,12 +19,12 @@ from homefire.trainer.contract import RunSpec
 from homefire.trainer.data import TrainingData, load_data
 from homefire.trainer.loop import (
     Interrupted,
-    Model,
     NumericFailure,
     build_optimizer,
-    measure_margins,
     train_step,
 )
+from homefire.trainer.margins import measure_margins
+from homefire.trainer.model import Model
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.stopping import StopState, advance, after_check, is_check_due, rate_at
 from homefire.trainer.weights import load_model, result_files
@@ -183,7 +183,7 @@ def test_parents_that_cannot_be_trained_are_refused(spec: RunSpec, tmp_path: Pat
 
 def lessons_right(model: Model, data: TrainingData) -> dict[int, bool]:
     """Which new examples the check finds learned."""
-    placements, batch = data.check_batch()
+    placements, batch = data.check_batch("new", range(len(data.rows.new)))
     margins = measure_margins(model, batch)
     return {p.index: margins[place] > 0 for place, p in enumerate(placements) if not p.before}
 

@@ -56,7 +56,9 @@ def add_gradients(model: Model, part: MicroBatch, recipe: Recipe, *, scale: floa
         parent_logits = None
         if parent_hidden is not None:
             num_replay = int(is_replay.sum())
-            parent_logits = _parent_logits(model, parent_hidden[num_replay_done : num_replay_done + num_replay])
+            parent_logits = _parent_logits(
+                model, parent_hidden[num_replay_done : num_replay_done + num_replay]
+            )
             num_replay_done += num_replay
         piece = hidden[chunk].detach().requires_grad_()
         total, chunk_losses = token_objective(

@@ -2,7 +2,8 @@
 
 The process is a child in a session of its own (a Ctrl-C in the terminal is not meant for it), niced, with
 its own thread count. It speaks JSON lines (`contract.py`); its standard error goes to `worker.log` of the run.
-Silence for longer than the heartbeat timeout ends it, by its own process id. When this process dies, the
+Silence for longer than the heartbeat timeout, or signs of life without progress (`liveness.py`), end it, by its
+own process id. When this process dies, the
 worker sees the end of its input and leaves.
 """
 
@@ -32,6 +33,7 @@ from homefire.trainer.contract import (
     encode_line,
 )
 from homefire.training.failures import Failure, from_event, from_exit
+from homefire.training.liveness import Liveness
 
 LOG_FILE = "worker.log"
 MAX_LINE_BYTES = 4 << 20
@@ -98,7 +100,7 @@ class TrainerProcess:
                     self.kill()
                 await asyncio.shield(process.wait())
         if hung:
-            message = f"The trainer did not respond for {self._heartbeat_timeout_s:g} s and was ended."
+            message = f"The trainer made no progress for {self._heartbeat_timeout_s:g} s and was ended."
             return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
         out_of_memory = num_oom_kills() > num_killed_before
         words = await asyncio.to_thread(_last_line, log_path, log_start)
@@ -140,6 +142,8 @@ class TrainerProcess:
     ) -> tuple[WorkerEvent | None, bool]:
         """The last event, and whether the worker fell silent."""
         last: WorkerEvent | None = None
+        loop = asyncio.get_running_loop()
+        liveness = Liveness(self._heartbeat_timeout_s, now_s=loop.time())
         stdout = process.stdout
         assert stdout is not None
         while True:
@@ -155,6 +159,9 @@ class TrainerProcess:
                 log_line(line)  # something a library printed
                 continue
             on_event(last)
+            liveness.note(last, now_s=loop.time())
+            if liveness.has_hung(loop.time()):
+                return last, True
         try:
             await asyncio.wait_for(process.wait(), self._heartbeat_timeout_s)
         except TimeoutError:
