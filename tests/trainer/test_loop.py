@@ -27,6 +27,7 @@ from homefire.trainer.margins import measure_margins
 from homefire.trainer.model import Model
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.stopping import StopState, advance, after_check, is_check_due, rate_at
+from homefire.trainer.tensor_file import TensorFile
 from homefire.trainer.weights import load_model, result_files
 from tests.support.trainer import EMBER, FACTS, make_run, row
 
@@ -162,8 +163,8 @@ def test_a_result_has_the_tensors_and_files_of_its_parent(
 ) -> None:
     files = result_files(model, spec)
     content = files["model.safetensors"]
-    assert isinstance(content, bytes)
-    (tmp_path / "out.safetensors").write_bytes(content)
+    assert isinstance(content, TensorFile)
+    (tmp_path / "out.safetensors").write_bytes(b"".join(content.pieces()))
     ours, parents = load_file(tmp_path / "out.safetensors"), load_file(EMBER / "model.safetensors")
     assert ours.keys() == parents.keys()
     assert all(torch.equal(ours[name], parents[name]) and ours[name].dtype == torch.float32 for name in ours)

@@ -16,13 +16,24 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from homefire.errors import StoreFenced, StorePoisoned
 from homefire.store.durable import flush_tree, translated_os_errors
 from homefire.trainer.contract import EPOCH_FILE, LOCK_FILE
 from homefire.world import World
 
-_CHUNK_BYTES = 1 << 20
+
+class Streamed(Protocol):
+    """A file's content that is not in memory as a whole."""
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """Its bytes in order; each time from the beginning."""
+        ...
+
+
+Content = bytes | Path | Streamed
+"""What a file is to hold: bytes, the bytes of another file, or a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +62,8 @@ class Lease:
             os.close(descriptor)
 
 
-def commit_directory(target: Path, files: Mapping[str, bytes | Path], *, lease: Lease, world: World) -> None:
-    """Give `target` these files (contents, or files to copy), durably and all at once; an older one is
+def commit_directory(target: Path, files: Mapping[str, Content], *, lease: Lease, world: World) -> None:
+    """Give `target` these files (contents, streams, or files to copy), durably and all at once; an older one is
     replaced.
 
     Raises:
@@ -65,10 +76,7 @@ def commit_directory(target: Path, files: Mapping[str, bytes | Path], *, lease: 
         with translated_os_errors(target):
             temporary.mkdir(mode=0o700)
             for name, content in files.items():
-                if isinstance(content, Path):
-                    shutil.copyfile(content, temporary / name)
-                else:
-                    (temporary / name).write_bytes(content)
+                _write(temporary / name, content)
         _flush(lambda: flush_tree(temporary, world), target)
         with lease.held(), translated_os_errors(target):
             if target.exists():
@@ -78,6 +86,19 @@ def commit_directory(target: Path, files: Mapping[str, bytes | Path], *, lease: 
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _write(path: Path, content: Content) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with path.open("xb", buffering=0) as file:
+            for piece in content.pieces():
+                view = memoryview(piece)
+                while view:
+                    view = view[file.write(view) :]
 
 
 def remove_directory(folder: Path, world: World) -> None:

@@ -36,6 +36,10 @@ LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
 
 
+Device = Literal["auto", "cuda", "mps", "cpu"]
+BasePrecision = Literal["stored", "int8", "nf4"]
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run for one worker, under one lease.
 
@@ -59,6 +63,11 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     began_at_s: float | None = None
     """When the run was first leased: the date that chat templates with one show; None: now."""
     num_threads: int = 1
+    device: Device = "auto"
+    activation_checkpointing: bool = False
+    """Compute the layers' inner values again on the way back instead of holding them: less memory, a third slower."""
+    base_precision: BasePrecision = "stored"
+    """Of the weights below an adapter: as they are stored, or held in 8 or 4 bits by bitsandbytes."""
     checkpoint_every_steps: int = 20
     keep_checkpoints: int = 2
     nice: int = 19

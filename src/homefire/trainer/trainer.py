@@ -21,7 +21,7 @@ from homefire.machine.hashing import hash_file
 from homefire.trainer import stopping
 from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore
 from homefire.trainer.checks import Checks
-from homefire.trainer.commit import Lease, commit_directory, sweep
+from homefire.trainer.commit import Content, Lease, commit_directory, sweep
 from homefire.trainer.contract import (
     FINAL,
     LOSSES_FILE,
@@ -249,7 +249,7 @@ class Trainer:
         change_kept = self._checks.interpolate(self._progress.step)
         self._control.beat("writing the result")
         target = self._run_dir / FINAL
-        files: Mapping[str, bytes | Path] = result_files(self._model, self._spec)
+        files: Mapping[str, Content] = result_files(self._model, self._spec)
         self._until_there_is_room(
             lambda: commit_directory(target, files, lease=self._lease, world=self._world)
         )
