@@ -68,6 +68,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Compute the layers' inner values again on the way back instead of holding them: less memory, a third slower."""
     base_precision: BasePrecision = "stored"
     """Of the weights below an adapter: as they are stored, or held in 8 or 4 bits by bitsandbytes."""
+    memory_note: str = ""
+    """What was changed so that the run fits into memory, as a sentence."""
     checkpoint_every_steps: int = 20
     keep_checkpoints: int = 2
     nice: int = 19

@@ -23,6 +23,7 @@ from homefire.trainer.commit import Content
 from homefire.trainer.contract import BasePrecision, RunSpec
 from homefire.trainer.device import choose_device
 from homefire.trainer.loop import NumericFailure
+from homefire.trainer.memory import LOGITS_CHUNK_BYTES
 from homefire.trainer.model import Model
 from homefire.trainer.tensor_file import TensorFile
 
@@ -32,8 +33,6 @@ COPIED_FILES = (
 )  # fmt: skip
 """What a result takes over from its parent unchanged, where the parent has it."""
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-LOGITS_CHUNK_BYTES = 64 << 20
-"""Size of one float32 array of logits; some six of them exist at a time."""
 
 
 def load_model(spec: RunSpec) -> Model:

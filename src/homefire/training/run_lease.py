@@ -241,7 +241,9 @@ class RunLease:
             num_tries=num_earlier_tries(context.store, run),
             world=context.world,
         )
-        await asyncio.to_thread(write, self._run_dir, run)
+        spec = await asyncio.to_thread(write, self._run_dir, run)
+        if spec.memory_note and run.epoch == 0:
+            self._why = f"{self._why}. {spec.memory_note}"
         return None
 
     def _dataset(self) -> list[ExampleRow]:
