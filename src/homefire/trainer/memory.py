@@ -27,11 +27,14 @@ from homefire.trainer.recipe import Mode, Recipe
 LOGITS_CHUNK_BYTES = 64 << 20
 """Size of one float32 array of logits."""
 RUNTIME_BYTES = 450 << 20
-_LOGIT_ARRAYS = 7
-"""So many arrays of the size of a chunk exist at once: logits, softmax, divergence, and their gradients."""
+_LOGIT_ARRAYS = {4: 7.0, 2: 7.5}
+"""So many arrays of the size of a chunk exist at once (logits, softmax, divergence, their gradients), by the bytes of a
+weight: a head in half precision makes another."""
 _BYTES_PER_WEIGHT = {"int8": 1.03, "nf4": 0.57}
 """Of the linear layers, with the scales that bitsandbytes keeps."""
 _MIN_MICROBATCH_TOKENS = 512
+_HEADROOM = 1.12
+"""An estimate may be too low by this factor (counted at small shapes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +143,22 @@ def estimate(shape: ModelShape, plan: Plan) -> MemoryEstimate:
     linear_bytes = _BYTES_PER_WEIGHT.get(plan.base_precision, weight_bytes) if not is_full else weight_bytes
     trained = 4 * (shape.num_linear + shape.num_other if is_full else shape.num_adapter(plan.lora_r))
     chunk_tokens = max(1, min(plan.microbatch_tokens, LOGITS_CHUNK_BYTES // (4 * shape.vocabulary)))
-    logits = _LOGIT_ARRAYS * 4 * shape.vocabulary * chunk_tokens
+    logits = int(_LOGIT_ARRAYS[weight_bytes] * 4 * shape.vocabulary * chunk_tokens)
+    logits += plan.microbatch_tokens * 16 * shape.hidden  # hidden states of the answers, and the parent's
+    layer = _layer_bytes(shape, plan, weight_bytes)
+    # On the way back, the gradients of the widest values of a layer exist beside what was kept.
+    backward = 4 * (shape.intermediate * (1 if is_full else 3) + shape.hidden)
     if is_full:
         logits += (
             4 * shape.vocabulary * shape.hidden
         )  # the chunk's own gradient of the head, before it is added
-    layer = _layer_bytes(shape, plan, weight_bytes)
+    # The gradient of one map, before it is added to that of earlier micro-batches.
+    added = 4 * max(wide * high for wide, high in shape.linear_widths) if is_full else 0
     kept = shape.num_layers * layer
     if plan.activation_checkpointing:
         # Every layer keeps its input alone; one at a time is computed again.
-        kept = shape.num_layers * shape.hidden * weight_bytes + layer
+        kept = shape.num_layers * shape.hidden * weight_bytes
+        backward += layer + 4 * shape.intermediate
     return MemoryEstimate(
         weights=int(shape.num_linear * linear_bytes) + shape.num_other * weight_bytes,
         adapter=0 if is_full else trained,
@@ -157,7 +166,7 @@ def estimate(shape: ModelShape, plan: Plan) -> MemoryEstimate:
         optimizer=2 * trained,
         gradients=trained,
         activations=plan.microbatch_tokens * kept,
-        working=max(logits, plan.microbatch_tokens * 4 * (shape.intermediate + shape.hidden)),
+        working=max(logits, plan.microbatch_tokens * backward + added),
         runtime=RUNTIME_BYTES,
     )
 
@@ -211,7 +220,7 @@ def choose_plan(
     found = [(each, why, estimate(shape, each)) for each, why in candidates]
     free, asked = _gb(available_bytes), _gb(found[0][2].total_bytes)
     for candidate, why, needed in found:
-        if needed.total_bytes <= available_bytes:
+        if needed.total_bytes * _HEADROOM <= available_bytes:
             changed = f"As asked it would take {asked} of memory and {free} are free, so {why}."
             return Choice(candidate, needed, changed if why else "")
     least = min((needed for _, _, needed in found), key=lambda each: each.total_bytes)
