@@ -110,7 +110,7 @@ TURN = TurnRow(
 
 def _message(message_id: str, role: str, content: Content) -> MessageRow:
     return MessageRow(
-        message_id=message_id, session_id="session_1", parent_id=None, role=role, content=content, digest="x",
+        message_id=message_id, session_id="session_1", parent_id=None, role=role, content=content,
         created_at_s=AT_S,
     )  # fmt: skip
 
@@ -324,6 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
             resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
             scrub=ScrubStatus(report=None, is_running=False, failure=None),
+            failures={},
             unlearned=self.state.unlearned,
         )  # fmt: skip
 

@@ -98,6 +98,13 @@ class StartRunBody(Struct, frozen=True, forbid_unknown_fields=True):
     example_ids: list[str] | None = None
 
 
+class ErasureBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is erased is named by the address. With `dry_run` it is only told what would go and what would stay."""
+
+    why: str = ""
+    dry_run: bool = False
+
+
 class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Why a person moves something; it is recorded."""
 
@@ -256,6 +263,8 @@ class Health(Struct, frozen=True):
     state: Literal["ok", "degraded"]
     store: str
     proof: str | UnsetType = UNSET
+    failed: list[str] | UnsetType = UNSET
+    """The parts that do not work now; why is in the status and in the log."""
 
 
 class Info(Struct, frozen=True):
@@ -316,10 +325,16 @@ class Status(Struct, frozen=True, kw_only=True):
     rss_bytes: int
     home: str
     disk: DiskView
+    database: str
+    """Which database it is; never with a password."""
+    database_failure: str | None
+    """Why nothing can be recorded now; None while all is well."""
     live: str
     queue: QueueView
     scrub: ScrubStatus
     """The slow reading of all files; `report.damaged` names what is not as it was written."""
+    failures: dict[str, str]
+    """The parts that do not work now, by name, each with why."""
     resident: list[ResidentView]
     num_pending_examples: int
     waiting_reason: str | None
