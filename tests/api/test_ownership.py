@@ -45,6 +45,7 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /v1/versions/compare", "POST /v1/versions/rollback", "GET /v1/versions/{version}",
             "POST /v1/versions/{version}/promote", "POST /v1/versions/{version}/verify",
             "DELETE /v1/versions/{version}", "GET /v1/homefire/models", "POST /v1/homefire/models",
+            "GET /v1/homefire/models/{name}",
             "POST /v1/homefire/models/{name}/verify", "DELETE /v1/homefire/models/{name}", "GET /v1/route",
             "GET /runs", "GET /runs/{run_id}", "GET /web/runs/{run_id}/progress",
             "POST /web/runs/{run_id}/{action}", "GET /versions",

@@ -291,6 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("GET", "/v1/versions/compare"): lambda: comparison(query["a"], query["b"]),
             ("GET", "/v1/homefire/models"): lambda: native.Models(state.models),
             ("POST", "/v1/homefire/models"): lambda: model_view(body.get("name") or "added"),
+            ("GET", "/v1/homefire/models/ember"): lambda: model_view("ember"),
             ("POST", "/v1/homefire/models/ember/verify"): lambda: state.report,
             ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
             ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),

@@ -18,7 +18,7 @@ over the widths inside a layer, whole numbers); `tests/trainer/test_memory.py` c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from homefire.trainer.contract import BasePrecision
@@ -133,7 +133,8 @@ class MemoryEstimate:
     @property
     def total_bytes(self) -> int:
         """All of them."""
-        return sum(getattr(self, each.name) for each in fields(self))
+        held = self.weights + self.adapter + self.parent + self.optimizer + self.runtime
+        return held + self.gradients + self.activations + self.working
 
 
 def estimate(shape: ModelShape, plan: Plan) -> MemoryEstimate:
