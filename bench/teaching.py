@@ -53,7 +53,7 @@ from homefire.trainer.control import Control
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.render import Renderer, load_renderer
 from homefire.trainer.trainer import Trainer
-from homefire.training import preparation
+from homefire.training import datasets, enrichment, preparation
 from homefire.training.datasets import read_replay
 from homefire.types import Message
 from homefire.versions.agreement import normalise
@@ -118,6 +118,19 @@ class Answerer:
         return written
 
 
+class Cached:
+    """The base's answers, asked once."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer = answerer
+        self._known: dict[Question, str] = {}
+
+    def __call__(self, questions: Sequence[Question]) -> list[str]:
+        missing = [q for q in dict.fromkeys(questions) if q not in self._known]
+        self._known.update(zip(missing, self._answerer.answers(missing), strict=True))
+        return [self._known[question] for question in questions]
+
+
 @dataclass(frozen=True)
 class Taught:
     """A finished training."""
@@ -135,6 +148,7 @@ class Teacher:
 
     recipe: Recipe
     seed: int
+    base_ask: Cached
     base: Path = EMBER
 
     def teach(
@@ -148,9 +162,19 @@ class Teacher:
             SimpleNamespace(parent=names, base=SimpleNamespace(name="ember", folder=self.base, digest="")),
         )
         started_s = time.process_time()
+        old_skills = read_replay(self.base)
+        to_learn, retained = datasets.rows_to_learn(new), datasets.rows_to_retain(learned, new)
+        questions = enrichment.neighbour_questions(
+            to_learn, retained, old_skills, recipe=self.recipe, seed=self.seed
+        )
         preparation.write_rows(
-            run_dir, new=new, learned=learned, old_skills=read_replay(self.base), parents=parents, world=World(),
-            **self._extra(new, learned),
+            run_dir, new=new, learned=learned, old_skills=old_skills, parents=parents, world=World(),
+            wordings=enrichment.wordings(to_learn, retained, recipe=self.recipe, seed=self.seed),
+            neighbours=[
+                contract.TrainingRow((*question, Message("assistant", answer)))
+                for question, answer in zip(questions, self.base_ask(questions), strict=True)
+                if answer.strip()
+            ],
         )  # fmt: skip
         (run_dir / contract.EPOCH_FILE).write_text("1\n")
         recipe = self.recipe.resolved(400_000)
@@ -165,14 +189,13 @@ class Teacher:
         cpu_s = time.process_time() - started_s
         return Taught(Path(done.folder), done.step, cpu_s, done.num_learned, done.change_kept)
 
-    def _extra(self, new: Sequence[Any], learned: Sequence[Any]) -> dict[str, Any]:
-        return {}
-
     def _files(self, run_dir: Path) -> dict[str, Path]:
         files = {
             "examples": run_dir / preparation.EXAMPLES_FILE,
             "retained": run_dir / preparation.RETAINED_FILE,
             "replay": run_dir / preparation.REPLAY_ROWS_FILE,
+            "wordings": run_dir / preparation.WORDINGS_FILE,
+            "neighbours": run_dir / preparation.NEIGHBOURS_FILE,
         }
         return {name: path for name, path in files.items() if path.stat().st_size}
 
@@ -276,19 +299,6 @@ def summarise(scores: Scores) -> dict[str, float]:
     found["leak"] = 100 - scores.percent("no_leak")
     found["changed"] = 100 - scores.percent("unchanged")
     return found
-
-
-class Cached:
-    """The base's answers, asked once."""
-
-    def __init__(self, answerer: Answerer) -> None:
-        self._answerer = answerer
-        self._known: dict[Question, str] = {}
-
-    def __call__(self, questions: Sequence[Question]) -> list[str]:
-        missing = [q for q in dict.fromkeys(questions) if q not in self._known]
-        self._known.update(zip(missing, self._answerer.answers(missing), strict=True))
-        return [self._known[question] for question in questions]
 
 
 def run_round(
@@ -432,7 +442,7 @@ def main() -> None:
     split: Split = arguments.split
     for text in arguments.recipe or [""]:
         seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-        teachers = [Teacher(recipe_from(text), seed, arguments.base) for seed in seeds]
+        teachers = [Teacher(recipe_from(text), seed, base_ask, arguments.base) for seed in seeds]
         if arguments.behaviour:
             rounds = [run_behaviour(teacher, base_ask, split=split) for teacher in teachers]
             for values in rounds:

@@ -24,21 +24,30 @@ weights."""
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All rows of a run, by kind, with one number each: new examples first, then retained ones, then replay."""
+    """All rows of a run, by kind, with one number each: new examples, retained ones, replay, neighbours.
+
+    Another wording of a row has the number of the row.
+    """
 
     new: tuple[TrainingRow, ...]
     retained: tuple[TrainingRow, ...]
     replay: tuple[TrainingRow, ...]
+    neighbours: tuple[TrainingRow, ...] = ()
+    new_wordings: tuple[tuple[TrainingRow, ...], ...] = ()
+    retained_wordings: tuple[tuple[TrainingRow, ...], ...] = ()
 
-    def of(self, kind: Kind) -> tuple[TrainingRow, ...]:
-        """The rows of one kind."""
-        return {"new": self.new, "retained": self.retained, "replay": self.replay}[kind]
+    def of(self, kind: Kind, index: int, wording: int = 0) -> TrainingRow:
+        """One row, or another wording of it (from 1)."""
+        if wording:
+            return (self.new_wordings if kind == "new" else self.retained_wordings)[index][wording - 1]
+        rows = {"new": self.new, "retained": self.retained, "replay": self.replay, "neighbour": self.neighbours}
+        return rows[kind][index]
 
     def number(self, kind: Kind, index: int) -> int:
         """The number of a row among all rows."""
-        return (
-            index + {"new": 0, "retained": len(self.new), "replay": len(self.new) + len(self.retained)}[kind]
-        )
+        before = {"new": 0, "retained": len(self.new), "replay": len(self.new) + len(self.retained)}
+        before["neighbour"] = before["replay"] + len(self.replay)
+        return index + before[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,9 @@ class MicroBatch:
     places: torch.Tensor
     """(N,) int64: the position in the step's placements."""
     is_replay: torch.Tensor
-    """(N,) bool."""
+    """(N,) bool: of a replay row or a neighbour."""
+    is_compared: torch.Tensor
+    """(B,) bool: the row holds answers of replay rows or neighbours."""
     num_tokens: int
     """Tokens without padding."""
 
@@ -74,7 +85,8 @@ def encode_placement(placement: Placement, rows: Rows, renderer: Renderer) -> To
     answer."""
     before, after = (tuple(rows.replay[i] for i in side) for side in (placement.before, placement.after))
     main = len(before)
-    composed = compose((*before, rows.of(placement.kind)[placement.index], *after), main=main)
+    row = rows.of(placement.kind, placement.index, placement.wording)
+    composed = compose((*before, row, *after), main=main)
     numbers = [rows.number("replay", i) for i in (*placement.before, *placement.after)]
     numbers.insert(main, rows.number(placement.kind, placement.index))
     last_of_main = max(i for i, part in enumerate(composed.parts) if part == main)
@@ -82,6 +94,7 @@ def encode_placement(placement: Placement, rows: Rows, renderer: Renderer) -> To
     owners = [-1] * len(encoded.ids)
     for answer in encoded.answers:
         part = composed.parts[answer.message]
+        # A neighbour may have a context; only what it answers last is the base's own.
         if part != main or placement.kind == "replay" or answer.message == last_of_main:
             owners[answer.start : answer.end] = [numbers[part]] * (answer.end - answer.start)
     return TokenRow(encoded.ids, tuple(owners))
@@ -138,12 +151,14 @@ def _collate_group(token_rows: Sequence[TokenRow], group: Sequence[int], replay_
     shifted = owners[:, 1:]
     wanted = shifted >= 0
     places = torch.tensor(group)[:, None].expand(-1, width - 1)
+    is_replay = shifted >= replay_from
     return MicroBatch(
         ids=ids,
         wanted=wanted,
         targets=ids[:, 1:][wanted],
         owners=shifted[wanted],
         places=places[wanted],
-        is_replay=shifted[wanted] >= replay_from,
+        is_replay=is_replay[wanted],
+        is_compared=is_replay.any(dim=1),
         num_tokens=sum(len(token_rows[i].ids) for i in group),
     )

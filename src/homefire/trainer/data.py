@@ -72,15 +72,23 @@ def load_data(spec: RunSpec) -> TrainingData:
     retained, retained_lengths = _usable(without_conflicts(retained_rows, new), renderer)
     # An older row with the same question would teach the old answer again; leaving it out is no loss.
     replay, replay_lengths = _usable(without_conflicts(replay_rows, (*new, *retained)), renderer)
+    neighbour_rows = read_rows(Path(spec.neighbours)) if spec.neighbours else ()
+    neighbours, neighbour_lengths = _usable(without_conflicts(neighbour_rows, (*new, *retained)), renderer)
+    worded = read_rows(Path(spec.wordings)) if spec.wordings else ()
+    new_wordings, new_wording_lengths = _wordings_of(new, worded, renderer)
+    retained_wordings, retained_wording_lengths = _wordings_of(retained, worded, renderer)
     row_lengths = RowLengths(
         lengths,
         retained_lengths,
         replay_lengths,
         renderer.context_tokens,
+        neighbours=neighbour_lengths,
+        new_wordings=new_wording_lengths,
+        retained_wordings=retained_wording_lengths,
         keeps_history=renderer.keeps_history(),
     )
     return TrainingData(
-        rows=Rows(new, retained, replay),
+        rows=Rows(new, retained, replay, neighbours, new_wordings, retained_wordings),
         sampler=Sampler(row_lengths, spec.recipe, spec.seed),
         renderer=renderer,
         num_left_out=len(retained_rows) + len(replay_rows) - len(retained) - len(replay),
@@ -104,13 +112,27 @@ def _usable(
     return tuple(usable), tuple(lengths)
 
 
+def _wordings_of(
+    rows: Sequence[TrainingRow], worded: Sequence[TrainingRow], renderer: Renderer
+) -> tuple[tuple[tuple[TrainingRow, ...], ...], tuple[tuple[int, ...], ...]]:
+    """The other wordings of each row and their lengths; nothing at all where no row has any."""
+    by_id: dict[str, list[TrainingRow]] = {row.example_id: [] for row in rows}
+    for row in worded:
+        if row.example_id in by_id:
+            by_id[row.example_id].append(row)
+    if not any(by_id.values()):
+        return (), ()
+    usable = [_usable(by_id[row.example_id], renderer) for row in rows]
+    return tuple(found for found, _ in usable), tuple(lengths for _, lengths in usable)
+
+
 def _purpose(spec: RunSpec, folder: Path) -> str:
     """SHA-256 over all that decides the weights; of the parent's tensors their names' and sizes' (its bytes
     are the catalog's to verify)."""
     digest = hashlib.sha256(
         msgspec.json.encode([spec.run_id, spec.mode, spec.recipe, spec.seed, spec.num_threads])
     )
-    for name in (spec.examples, spec.retained, spec.replay):
+    for name in (spec.examples, spec.retained, spec.replay, spec.wordings, spec.neighbours):
         digest.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
     for path in sorted({*Path(spec.model_folder).iterdir(), *folder.iterdir()}):
         if path.suffix == ".safetensors":

@@ -54,10 +54,15 @@ class Model:
 
     @torch.no_grad()
     def parent_log_probs(self, batch: MicroBatch) -> torch.Tensor | None:
-        """(N, V) log-probabilities of the parent, if it is compared with."""
-        if self.parent is None:
+        """(number of replay tokens, V) log-probabilities of the parent, if it is compared with."""
+        if self.parent is None or not bool(batch.is_compared.any()):
             return None
-        return functional.log_softmax(_answer_logits(*self.parent, batch), dim=-1)
+        rows = batch.is_compared
+        decoder, head = self.parent
+        hidden = decoder(input_ids=batch.ids[rows], use_cache=False).last_hidden_state
+        compared = torch.zeros_like(batch.wanted).masked_scatter_(batch.wanted, batch.is_replay)
+        logits: torch.Tensor = head(hidden[:, :-1][compared[rows]])
+        return functional.log_softmax(logits.float(), dim=-1)
 
 
 @dataclass(slots=True)
@@ -221,9 +226,9 @@ def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Te
     parent = model.parent_log_probs(part)
     if parent is None:
         return losses.sum(), losses.detach()
-    log_probs = functional.log_softmax(logits, dim=-1)
+    log_probs = functional.log_softmax(logits[part.is_replay], dim=-1)
     divergence = (parent.exp() * (parent - log_probs)).sum(-1)
-    return (losses + recipe.parent_weight * divergence * part.is_replay).sum(), losses.detach()
+    return losses.sum() + recipe.parent_weight * divergence.sum(), losses.detach()
 
 
 def _add_by_row(by_row: dict[int, tuple[float, int]], owners: torch.Tensor, losses: torch.Tensor) -> None:

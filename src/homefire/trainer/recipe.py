@@ -50,6 +50,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Replay rows per step even when a single example is taught."""
     in_chat_share: float = 0.5
     """Share of placements inside a conversation of replay turns instead of alone."""
+    wordings: int = 24
+    """So many times each new example is written in other words; 0: it is only asked as it was taught."""
+    reworded_share: float = 0.5
+    """Share of an example's placements in which its question is asked in other words."""
+    neighbours: int = 12
+    """So many questions close to each new example keep the base's answers; 0: none are made."""
+    neighbour_share: float = 0.5
+    """Share of the replay rows that are neighbours, while there are any."""
     retained_share: float = 0.25
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096
@@ -91,13 +99,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",
-            "parent_weight", "parent_decay", "pull_margin", "min_margin",
+            "parent_weight", "parent_decay", "pull_margin", "min_margin", "wordings", "neighbours",
         )  # fmt: skip
         for name in positive:
             self._require(name, above=0.0)
         for name in not_negative:
             self._require(name, least=0.0)
-        for name in ("in_chat_share", "retained_share", "lora_dropout"):
+        for name in ("in_chat_share", "retained_share", "reworded_share", "neighbour_share", "lora_dropout"):
             self._require(name, least=0.0, most=1.0)
         for name in ("beta1", "beta2", "lora_dropout"):
             self._require(name, least=0.0, below=1.0)

@@ -20,7 +20,7 @@ from homefire.trainer.contract import TrainingRow
 from homefire.trainer.recipe import Recipe
 from homefire.types import Message
 
-Kind = Literal["new", "retained", "replay"]
+Kind = Literal["new", "retained", "replay", "neighbour"]
 CHAT_TOKENS = 512
 """A conversation made for training is not filled up beyond this, whatever the model could read."""
 MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
@@ -34,6 +34,10 @@ class RowLengths:
     retained: tuple[int, ...]
     replay: tuple[int, ...]
     context_tokens: int
+    neighbours: tuple[int, ...] = ()
+    new_wordings: tuple[tuple[int, ...], ...] = ()
+    """Of each new row, the lengths of its other wordings; empty where there are none at all."""
+    retained_wordings: tuple[tuple[int, ...], ...] = ()
     keeps_history: bool = True
     """Whether an answer survives, in the model's template, when turns follow it."""
 
@@ -46,6 +50,8 @@ class Placement:
     index: int
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    wording: int = 0
+    """0: the question as it was taught; from 1 on, one of its other wordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Sampler:
         num_retained = len(self.lengths.retained)
         wanted = (
             self._older_per_step
-            if not self.lengths.replay
+            if not self.lengths.replay and not self.lengths.neighbours
             else math.ceil(self.recipe.retained_share * self._older_per_step)
         )
         return min(wanted, self.recipe.rows_per_example * num_retained)
@@ -75,7 +81,16 @@ class Sampler:
     @property
     def replay_per_step(self) -> int:
         """Replay rows in a step."""
-        return self._older_per_step - self.retained_per_step if self.lengths.replay else 0
+        if not self.lengths.replay:
+            return 0
+        return self._older_per_step - self.retained_per_step - self.neighbours_per_step
+
+    @property
+    def neighbours_per_step(self) -> int:
+        """Rows of neighbours in a step: a share of what is left of the older rows."""
+        if not self.lengths.neighbours:
+            return 0
+        return round(self.recipe.neighbour_share * (self._older_per_step - self.retained_per_step))
 
     @property
     def _older_per_step(self) -> int:
@@ -94,9 +109,14 @@ class Sampler:
             for kind, size, count in kinds
             for turn, index in self._draw(kind, size, position * count, count)
         ]
-        size, count = len(self.lengths.replay), self.replay_per_step
+        others: tuple[tuple[Kind, int, int], ...] = (
+            ("replay", len(self.lengths.replay), self.replay_per_step),
+            ("neighbour", len(self.lengths.neighbours), self.neighbours_per_step),
+        )
         rows += [
-            Placement("replay", index) for _, index in self._draw("replay", size, position * count, count)
+            Placement(kind, index)
+            for kind, size, count in others
+            for _, index in self._draw(kind, size, position * count, count)
         ]
         return tuple(rows)
 
@@ -123,37 +143,63 @@ class Sampler:
         return drawn
 
     def _is_in_chat(self, turn: int, index: int) -> bool:
-        """In fixed proportion over the passes of one example, and over the examples of one pass."""
-        share = self.recipe.in_chat_share
-        phase = turn + index * 0.618
-        return math.floor((phase + 1) * share) > math.floor(phase * share)
+        return _is_chosen(self.recipe.in_chat_share, turn + index * 0.618)
+
+    def _wording(self, kind: Kind, index: int, turn: int) -> int:
+        """As it was taught, or one of the other wordings, each once before any comes again."""
+        of_kind = self.lengths.new_wordings if kind == "new" else self.lengths.retained_wordings
+        size = len(of_kind[index]) if of_kind else 0
+        # Drawn apart from whether it is in a chat: every pair of the two occurs.
+        if not size or not _is_chosen(self.recipe.reworded_share, 1.618 * turn + index * 0.382):
+            return 0
+        turn, place = divmod(turn, size)
+        return 1 + _shuffled(size, f"{self.seed}:wording:{kind}:{index}:{turn}")[place]
 
     def _place(self, kind: Kind, index: int, turn: int) -> Placement:
         """The position of example `index` in pass number `turn`."""
+        wording = self._wording(kind, index, turn)
         if not self._is_in_chat(turn, index):
-            return Placement(kind, index)
+            return Placement(kind, index, wording=wording)
         rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
         num_before = rng.randint(1, MAX_TURNS_BEFORE)
         num_after = rng.randint(0, MAX_TURNS_AFTER) if self.lengths.keeps_history else 0
-        return self._in_chat(kind, index, rng, num_before=num_before, num_after=num_after)
+        return self._in_chat(kind, index, rng, num_before=num_before, num_after=num_after, wording=wording)
 
     def _in_chat(
-        self, kind: Kind, index: int, rng: random.Random, *, num_before: int, num_after: int
+        self,
+        kind: Kind,
+        index: int,
+        rng: random.Random,
+        *,
+        num_before: int,
+        num_after: int,
+        wording: int = 0,
     ) -> Placement:
         """The row with at most so many replay rows around it, as far as they fit."""
         lengths = self.lengths.replay
         room = min(CHAT_TOKENS, self.lengths.context_tokens)
-        room -= (self.lengths.new if kind == "new" else self.lengths.retained)[index]
+        room -= self._length(kind, index, wording)
         sides: tuple[list[int], list[int]] = ([], [])
         for side, wanted in zip(sides, (num_before, num_after), strict=True):
             for chosen in (rng.randrange(len(lengths)) for _ in range(wanted if lengths else 0)):
                 if lengths[chosen] <= room:
                     room -= lengths[chosen]
                     side.append(chosen)
-        return Placement(kind, index, tuple(sides[0]), tuple(sides[1]))
+        return Placement(kind, index, tuple(sides[0]), tuple(sides[1]), wording)
+
+    def _length(self, kind: Kind, index: int, wording: int) -> int:
+        if wording:
+            of_kind = self.lengths.new_wordings if kind == "new" else self.lengths.retained_wordings
+            return of_kind[index][wording - 1]
+        return (self.lengths.new if kind == "new" else self.lengths.retained)[index]
 
 
-@functools.lru_cache(maxsize=8)
+def _is_chosen(share: float, phase: float) -> bool:
+    """In fixed proportion over the passes of one example, and over the examples of one pass."""
+    return math.floor((phase + 1) * share) > math.floor(phase * share)
+
+
+@functools.lru_cache(maxsize=4096)
 def _shuffled(size: int, key: str) -> tuple[int, ...]:
     order = list(range(size))
     random.Random(key).shuffle(order)

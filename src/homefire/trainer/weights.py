@@ -48,7 +48,12 @@ def load_model(spec: RunSpec) -> Model:
             )
         whole = _load_whole(folder, keep_half=False)
         decoder, head = whole.base_model, _head_of(whole)
-        parent = frozen_copy(decoder, head) if spec.recipe.parent_weight else None
+        parent = None
+        if spec.recipe.parent_weight:
+            base = Path(spec.base_folder)
+            is_base = base == folder or not base.is_dir()
+            anchor = whole if is_base else _load_whole(base, keep_half=False)
+            parent = frozen_copy(anchor.base_model, _head_of(anchor))
         return _model(whole, decoder, head, dict(whole.named_parameters()), parent)
     base = _load_whole(Path(spec.base_folder) if is_adapter else folder, keep_half=True)
     parent = frozen_copy(base.base_model, _head_of(base)) if spec.recipe.parent_weight else None

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 EXAMPLES_FILE = "examples.jsonl"
 RETAINED_FILE = "retained.jsonl"
 REPLAY_ROWS_FILE = "replay.jsonl"
+WORDINGS_FILE = "wordings.jsonl"
+NEIGHBOURS_FILE = "neighbours.jsonl"
 PARENT_FILE = "parent.json"
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -113,6 +115,8 @@ def write_rows(
     parents: Parents,
     world: World,
     live: str | None = None,
+    wordings: Sequence[TrainingRow] = (),
+    neighbours: Sequence[TrainingRow] = (),
 ) -> Origin:
     """Fix what the run is about: its rows and its parent. Doing it again changes nothing.
 
@@ -129,6 +133,8 @@ def write_rows(
         EXAMPLES_FILE: rows_to_learn(new),
         RETAINED_FILE: retained,
         REPLAY_ROWS_FILE: replay,
+        WORDINGS_FILE: wordings,
+        NEIGHBOURS_FILE: neighbours,
     }
     for name, content in rows.items():
         write_file(run_dir / name, encode_rows(content), world)
