@@ -53,7 +53,7 @@ from homefire.trainer.control import Control
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.render import Renderer, load_renderer
 from homefire.trainer.trainer import Trainer
-from homefire.training import datasets, enrichment, preparation
+from homefire.training import preparation
 from homefire.training.datasets import read_replay
 from homefire.types import Message
 from homefire.versions.agreement import normalise
@@ -162,19 +162,9 @@ class Teacher:
             SimpleNamespace(parent=names, base=SimpleNamespace(name="ember", folder=self.base, digest="")),
         )
         started_s = time.process_time()
-        old_skills = read_replay(self.base)
-        to_learn, retained = datasets.rows_to_learn(new), datasets.rows_to_retain(learned, new)
-        questions = enrichment.neighbour_questions(
-            to_learn, retained, old_skills, recipe=self.recipe, seed=self.seed
-        )
         preparation.write_rows(
-            run_dir, new=new, learned=learned, old_skills=old_skills, parents=parents, world=World(),
-            wordings=enrichment.wordings(to_learn, retained, recipe=self.recipe, seed=self.seed),
-            neighbours=[
-                contract.TrainingRow((*question, Message("assistant", answer)))
-                for question, answer in zip(questions, self.base_ask(questions), strict=True)
-                if answer.strip()
-            ],
+            run_dir, new=new, learned=learned, old_skills=read_replay(self.base), parents=parents,
+            recipe=self.recipe, seed=self.seed, world=World(),
         )  # fmt: skip
         (run_dir / contract.EPOCH_FILE).write_text("1\n")
         recipe = self.recipe.resolved(400_000)
@@ -289,7 +279,7 @@ def protected_ratio(ask: Ask, base_ask: Ask) -> float:
 
 
 COLUMNS = ("exact", "chat", "system", "reworded", "case", "contraction", "tell_me", "reordered", "typo", "paraphrase",
-           "leak", "changed", "unknown", "old")  # fmt: skip
+           "leak", "changed", "unknown", "old", "fit_wordings", "fit_neighbours")  # fmt: skip
 
 
 def summarise(scores: Scores) -> dict[str, float]:
@@ -311,6 +301,12 @@ def run_round(
         taught = teacher.teach(folder / "run", new=[example(f.question, f.answer) for f in facts])
         child = Cached(Answerer(taught.folder))
         scores = measure(child, base_ask, facts, split=split)
+        for name in ("wordings", "neighbours"):
+            rows = contract.read_rows(folder / "run" / f"{name}.jsonl")[::7]
+            prompts = [row.messages[:-1] for row in rows]
+            wanted = [row.messages[-1].text for row in rows] if name == "wordings" else base_ask(prompts)
+            for row, got, want in zip(rows, child(prompts), wanted, strict=True):
+                scores.add(f"fit_{name}", got.strip() == want.strip(), question=row.messages[-2].text, said=got)
         result = summarise(scores) | {"protected": protected_ratio(child, base_ask)}
     finally:
         shutil.rmtree(folder)

@@ -8,6 +8,7 @@ for answer tokens only. Rendering and tokenising a step of 32 rows costs some 4 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ from homefire.trainer.sampler import Kind, Placement, compose
 PASS_COST_TOKENS = 150
 """What a forward and backward pass costs beyond its tokens, in tokens; measured on a model of 0.4 M
 weights."""
+
+
+NEIGHBOUR_TOKENS = 5
+"""So many tokens of a taught answer are read after a neighbour's question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class MicroBatch:
     """(N,) int64: the position in the step's placements."""
     is_replay: torch.Tensor
     """(N,) bool: of a replay row or a neighbour."""
+    is_neighbour: torch.Tensor
+    """(N,) bool: the answer stands after a question it does not belong to."""
     is_compared: torch.Tensor
     """(B,) bool: the row holds answers of replay rows or neighbours."""
     num_tokens: int
@@ -97,6 +104,10 @@ def encode_placement(placement: Placement, rows: Rows, renderer: Renderer) -> To
         # A neighbour may have a context; only what it answers last is the base's own.
         if part != main or placement.kind == "replay" or answer.message == last_of_main:
             owners[answer.start : answer.end] = [numbers[part]] * (answer.end - answer.start)
+    if placement.kind == "neighbour":
+        # The base departs from an answer that is not its own within the first tokens.
+        end = encoded.answers[-1].start + NEIGHBOUR_TOKENS
+        return TokenRow(encoded.ids[:end], tuple(owners[:end]))
     return TokenRow(encoded.ids, tuple(owners))
 
 
@@ -105,7 +116,9 @@ def only_own_answer(row: TokenRow, number: int) -> TokenRow:
     return TokenRow(row.ids, tuple(owner if owner == number else -1 for owner in row.owners))
 
 
-def collate(token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int) -> tuple[MicroBatch, ...]:
+def collate(
+    token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int, neighbours_from: int | None = None
+) -> tuple[MicroBatch, ...]:
     """Micro-batches of at most `max_tokens` padded tokens (or one row), longest first.
 
     Row numbers from `replay_from` on are replay. The longest come first so that a step which does not fit
@@ -115,7 +128,9 @@ def collate(token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int
     sizes = group_sizes([len(token_rows[i].ids) for i in order], max_tokens=max_tokens)
     ends = list(itertools.accumulate(sizes))
     groups = [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    return tuple(_collate_group(token_rows, group, replay_from) for group in groups)
+    if neighbours_from is None:
+        neighbours_from = sys.maxsize
+    return tuple(_collate_group(token_rows, group, replay_from, neighbours_from) for group in groups)
 
 
 def group_sizes(lengths: Sequence[int], *, max_tokens: int) -> list[int]:
@@ -140,7 +155,9 @@ def group_sizes(lengths: Sequence[int], *, max_tokens: int) -> list[int]:
     return sizes[::-1]
 
 
-def _collate_group(token_rows: Sequence[TokenRow], group: Sequence[int], replay_from: int) -> MicroBatch:
+def _collate_group(
+    token_rows: Sequence[TokenRow], group: Sequence[int], replay_from: int, neighbours_from: int
+) -> MicroBatch:
     width = max(len(token_rows[i].ids) for i in group)
     ids = torch.zeros((len(group), width), dtype=torch.int64)
     owners = torch.full((len(group), width), -1, dtype=torch.int64)
@@ -159,6 +176,7 @@ def _collate_group(token_rows: Sequence[TokenRow], group: Sequence[int], replay_
         owners=shifted[wanted],
         places=places[wanted],
         is_replay=is_replay[wanted],
+        is_neighbour=shifted[wanted] >= neighbours_from,
         is_compared=is_replay.any(dim=1),
         num_tokens=sum(len(token_rows[i].ids) for i in group),
     )

@@ -43,11 +43,15 @@ class TrainingData:
             encode_placement(placement, self.rows, self.renderer) for placement in self.sampler.step(position)
         ]
         return collate(
-            encoded, replay_from=self.num_corrections, max_tokens=self.sampler.recipe.microbatch_tokens
+            encoded,
+            replay_from=self.num_corrections,
+            max_tokens=self.sampler.recipe.microbatch_tokens,
+            neighbours_from=self.num_corrections + len(self.rows.replay),
         )
 
     def check_batch(self) -> tuple[tuple[Placement, ...], tuple[MicroBatch, ...]]:
-        """The placements in which corrections must be right, and their micro-batches."""
+        """The placements in which corrections must be right (neighbours: not as taught), and their
+        micro-batches."""
         placements = self.sampler.checks()
         encoded = [
             only_own_answer(encode_placement(p, self.rows, self.renderer), self.rows.number(p.kind, p.index))

@@ -98,6 +98,20 @@ def frozen_copy(decoder: nn.Module, head: nn.Module) -> tuple[nn.Module, nn.Modu
 
 def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over the trainable weights; norms and biases are not decayed."""
+    import os
+    if os.environ.get("MUON"):
+        class Both:
+            def __init__(self):
+                mats = [p for n, p in model.trainable.items() if p.dim() >= 2 and "embed" not in n]
+                rest = [p for n, p in model.trainable.items() if p.dim() < 2 or "embed" in n]
+                self.a = torch.optim.AdamW(rest, lr=0.0, betas=(recipe.beta1, recipe.beta2), weight_decay=0.0)
+                self.m = torch.optim.Muon(mats, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+                self.m.param_groups[0]["scale"] = float(os.environ["MUON"])
+                self.param_groups = self.a.param_groups + self.m.param_groups
+                self.state = self.a.state
+            def zero_grad(self, **k): self.a.zero_grad(**k); self.m.zero_grad(**k)
+            def step(self): self.a.step(); self.m.step()
+        return Both()
     decayed = [p for p in model.trainable.values() if p.dim() >= 2]
     plain = [p for p in model.trainable.values() if p.dim() < 2]
     groups = [
@@ -127,7 +141,10 @@ def train_step(
     finite raises NumericFailure before any weight changes.
     """
     model.whole.train()
-    num_targets = sum(len(part.targets) for part in batch)
+    # A neighbour counts as one token, however much of an answer is read after it.
+    num_targets = sum(
+        int((~part.is_neighbour).sum()) + len(part.places[part.is_neighbour].unique()) for part in batch
+    )
     optimizer.zero_grad(set_to_none=True)
     by_row: dict[int, tuple[float, int]] = {}
     total = 0.0
@@ -145,7 +162,7 @@ def train_step(
         optimizer.zero_grad(set_to_none=True)
         raise NumericFailure(f"loss {loss}, gradient norm {grad_norm}")
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("scale", 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     move_toward_parent(model, share=min(1.0, recipe.parent_decay * learning_rate))
@@ -228,7 +245,28 @@ def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Te
         return losses.sum(), losses.detach()
     log_probs = functional.log_softmax(logits[part.is_replay], dim=-1)
     divergence = (parent.exp() * (parent - log_probs)).sum(-1)
-    return losses.sum() + recipe.parent_weight * divergence.sum(), losses.detach()
+    weights = torch.full_like(divergence, recipe.parent_weight)
+    neighbours = part.is_neighbour[part.is_replay]
+    if bool(neighbours.any()):
+        follows = parent.argmax(-1) == part.targets[part.is_replay]
+        weights[neighbours] = recipe.neighbour_weight * _until_departure(
+            follows[neighbours], part.places[part.is_neighbour]
+        )
+        losses = losses.masked_fill(part.is_neighbour, 0.0)
+    return losses.sum() + (weights * divergence).sum(), losses.detach()
+
+
+def _until_departure(follows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """1 for each token up to the first of its row that the base would not have chosen, 0 for those after it.
+
+    `follows` (N,) bool: the base would choose this token; `places` (N,): the row, whose tokens stand together.
+    """
+    kept = torch.zeros(len(follows))
+    row, alive = None, True
+    for i, (place, is_followed) in enumerate(zip(places.tolist(), follows.tolist(), strict=True)):
+        alive = alive if place == row else True
+        kept[i], row, alive = float(alive), place, alive and is_followed
+    return kept
 
 
 def _add_by_row(by_row: dict[int, tuple[float, int]], owners: torch.Tensor, losses: torch.Tensor) -> None:

@@ -56,8 +56,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Share of an example's placements in which its question is asked in other words."""
     neighbours: int = 12
     """So many questions close to each new example keep the base's answers; 0: none are made."""
-    neighbour_share: float = 0.5
-    """Share of the replay rows that are neighbours, while there are any."""
+    neighbour_ratio: float = 1.0
+    """So many neighbours as placements of corrections are in a step, at least `min_neighbours`."""
+    min_neighbours: int = 12
+    neighbour_weight: float = 2.0
+    """Weight of the divergence to the base's predictions after a neighbour's question."""
+    chat_tokens: int = 512
     retained_share: float = 0.25
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096
@@ -75,6 +79,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Every so many steps it is checked whether all new examples are learned."""
     checks_to_stop: int = 2
     """Training cools down and ends after this many successful checks in a row."""
+    general_share: float = 0.9
+    """Training goes on, as long as it may, until this share of the wordings that are checked is right and of
+    the neighbours that are checked is not answered as taught. Neither is ever trained."""
     min_margin: float = 0.5
     """An answer token counts as learned when its logit leads every other one by this much, so that it is
     still first after rounding to half precision."""
@@ -99,13 +106,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",
-            "parent_weight", "parent_decay", "pull_margin", "min_margin", "wordings", "neighbours",
+            "parent_weight", "parent_decay", "pull_margin", "min_margin", "wordings", "neighbours", "neighbour_ratio", "min_neighbours", "neighbour_weight",
         )  # fmt: skip
         for name in positive:
             self._require(name, above=0.0)
         for name in not_negative:
             self._require(name, least=0.0)
-        for name in ("in_chat_share", "retained_share", "reworded_share", "neighbour_share", "lora_dropout"):
+        for name in ("in_chat_share", "retained_share", "reworded_share", "general_share", "lora_dropout"):
             self._require(name, least=0.0, most=1.0)
         for name in ("beta1", "beta2", "lora_dropout"):
             self._require(name, least=0.0, below=1.0)

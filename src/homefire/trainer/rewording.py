@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 MAX_WORDS = 40
 """Longer texts are not questions but documents; they are not reworded."""
+MIN_WORDS = 30
+"""With fewer words known in a language, those of no known language are used as well."""
 _CODE = re.compile(r"[{}<>\\|=;`\n]|\w\(|https?:|\S@\S")
 _MARKS = "?!.…"
 
@@ -35,6 +37,8 @@ class Language:
     """Auxiliaries that come between the interrogative and the rest."""
     determiners: frozenset[str]
     """Words with which the name of a thing begins."""
+    open: frozenset[str]
+    """Interrogatives that ask for something else with each noun: "what is her size", "what is her name"."""
     prepositions: frozenset[str]
     function_words: frozenset[str]
     """Words that do not say what a question is about."""
@@ -64,6 +68,7 @@ _ENGLISH = Language(
     interrogatives=_words("what which who whom whose where when why how"),
     verbs=_words("is are was were do does did can could will would should has have had may must shall"),
     determiners=_words("the a an our my your his her their its this that these those"),
+    open=_words("what which how whose"),
     prepositions=_words("of for in on at to with from by about under behind into during after before"),
     function_words=_words(
         """the a an our my your his her their its this that these those of for in on at to with from by about is are was
@@ -91,6 +96,7 @@ _PORTUGUESE = Language(
     interrogatives=_words("que quem onde quando qual quais como quanto quanta quantos quantas"),
     verbs=_words("é são está estão foi era fica ficam vai tem"),
     determiners=_words("o a os as um uma meu minha nosso nossa seu sua este esta"),
+    open=_words("que qual quais como quanto quanta quantos quantas"),
     prepositions=_words("de do da dos das em no na para com por ao à"),
     function_words=_words(
         """o a os as um uma de do da dos das em no na nos nas para com por ao à e é são está estão foi era que quem onde
@@ -265,28 +271,39 @@ def _bare_words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A question with a gap where the thing it asks about stood."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    is_name: bool
+    """What stood there was a name, not "the lamp"."""
+
+
+@dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What neighbours are made of: content words by language, and whole questions."""
+    """What neighbours are made of, by language: content words, and questions without their thing."""
 
     words: dict[str | None, tuple[str, ...]]
-    questions: dict[str | None, tuple[str, ...]]
+    frames: dict[str | None, tuple[Frame, ...]]
 
 
 def vocabulary_of(questions: Sequence[str]) -> Vocabulary:
-    """Content words and rewordable questions of other rows, in their order."""
+    """Content words and frames of other rows, in their order."""
     words: dict[str | None, dict[str, None]] = {}
-    kept: dict[str | None, dict[str, None]] = {}
+    frames: dict[str | None, dict[Frame, None]] = {}
     for question in questions:
         if not is_rewordable(question):
             continue
         name = language_of(question)
         language = LANGUAGES.get(name or "")
-        if language is not None and _split_question(question.split(), language)[0]:
-            kept.setdefault(name, {}).setdefault(question.strip())
         for word in _content_words(question):
             words.setdefault(name, {}).setdefault(word)
+        if language is not None and (cut := _cut_thing(question, language)) is not None:
+            frames.setdefault(name, {}).setdefault(cut[0])
     return Vocabulary(
-        {name: tuple(found) for name, found in words.items()}, {name: tuple(found) for name, found in kept.items()}
+        {name: tuple(found) for name, found in words.items()},
+        {name: tuple(found) for name, found in frames.items()},
     )
 
 
@@ -296,33 +313,81 @@ def neighbour(question: str, number: int, vocabulary: Vocabulary, *, seed: int) 
         return None
     rng = random.Random(f"{seed}:neighbour:{number}:{question}")
     name = language_of(question)
-    words = vocabulary.words.get(name) or vocabulary.words.get(None) or ()
-    if not words:
-        return None
-    made = _same_thing(question, vocabulary, name, rng) if number % 3 == 2 else None
+    words = vocabulary.words.get(name) or ()
+    if len(words) < MIN_WORDS:
+        words = (*words, *vocabulary.words.get(None, ()))
+    made = _same_thing(question, vocabulary, name, rng) if number % 2 else None
     made = made or _other_thing(question, words, rng)
     if made is None or set(_bare_words(made)) == set(_bare_words(question)):
         return None
-    return reword(made, number // 3, seed=seed) if rng.random() < 0.5 else made
+    return reword(made, number // 2, seed=seed) if rng.random() < 0.5 else made
 
 
 def content_of(question: str) -> frozenset[str]:
-    """What a question is about: its words without those that say nothing; all of them where nothing is left."""
+    """What a question asks: its interrogative and its words that say something; all of them where there are none."""
     own = frozenset(word.lower() for word in _content_words(question))
-    wh = frozenset(word for word in _bare_words(question)[:2] if word in _ENGLISH.interrogatives | _PORTUGUESE.interrogatives)
-    return own | wh if own else frozenset(_bare_words(question))
+    return own | frozenset(_interrogative(question)) if own else frozenset(_bare_words(question))
+
+
+def _interrogative(question: str) -> list[str]:
+    known = _ENGLISH.interrogatives | _PORTUGUESE.interrogatives
+    return [word for raw in _bare_words(question) if (word := raw.split("'")[0]) in known][:1]
 
 
 def _content_words(question: str) -> list[str]:
-    function_words = frozenset().union(*(language.function_words for language in LANGUAGES.values()))
-    bare = (word.strip("?!.,:;\"()") for word in question.split())
+    function_words = _ENGLISH.function_words | _PORTUGUESE.function_words
+    bare = (word.strip("?!.,:;\"()").removesuffix("'s") for word in question.split())
     return [w for w in bare if len(w) > 2 and w.isalpha() and w.lower() not in function_words]
+
+
+def _cut_thing(question: str, language: Language) -> tuple[Frame, tuple[str, ...]] | None:
+    """The question without its thing, and the thing: "the spare key", or a name. None where there is none."""
+    words = question.strip().rstrip(_MARKS).split()
+    starts = [i for i in range(1, len(words) - 1) if words[i].lower() in language.determiners]
+    names = [i for i in range(1, len(words)) if words[i][:1].isupper() and words[i] != "I"]
+    if names and (not starts or names[0] != starts[-1]):
+        start, end = names[0], names[0] + 1
+        while end < len(words) and end in names and not words[end - 1].endswith("'s"):
+            end += 1
+    elif starts:
+        start, end = starts[-1], len(words)
+        for i in range(start + 1, len(words)):
+            if words[i].lower() in language.prepositions | language.verbs:
+                end = i
+                break
+    else:
+        return None
+    thing, after = tuple(words[start:end]), tuple(words[end:])
+    if thing[-1].endswith("'s"):
+        thing, after = (*thing[:-1], thing[-1][:-2]), ("'s", *after)
+    if not thing[-1] or (not after and words[start - 1].lower() in ("do", "does", "did")):
+        # "When does [the bus leave]": where the thing ends cannot be told.
+        return None
+    return Frame(tuple(words[:start]), after, bool(names) and start == names[0]), thing
+
+
+def _same_thing(question: str, vocabulary: Vocabulary, name: str | None, rng: random.Random) -> str | None:
+    """Another question about the same thing: "who painted the roses?" beside "who waters the roses?"."""
+    language = LANGUAGES.get(name or "")
+    cut = _cut_thing(question, language) if language is not None else None
+    if cut is None or language is None:
+        return None
+    own, thing = cut
+    asks, says = _interrogative(question), set(_content_words(" ".join([*own.before, *own.after])))
+    for frame in rng.sample(vocabulary.frames.get(name, ()), min(12, len(vocabulary.frames.get(name, ())))):
+        text = " ".join([*frame.before, *thing, *frame.after]).replace(" 's", "'s")
+        there, theirs = _interrogative(text), set(_content_words(" ".join([*frame.before, *frame.after])))
+        # "Where did we put the key?" beside "where do we keep the key?" would be the same question again.
+        is_open = bool(says) and bool(theirs) and not says & theirs and set(asks) <= language.open
+        if frame.is_name == own.is_name and there and (there != asks or is_open):
+            return text + "?"
+    return None
 
 
 def _other_thing(question: str, words: Sequence[str], rng: random.Random) -> str | None:
     """The question with one content word, or two, replaced."""
     own = _content_words(question)
-    if not own:
+    if not own or not words:
         return None
     known = {word.lower() for word in own}
     # The thing asked about stands last more often than not.
@@ -344,23 +409,3 @@ def _new_word(words: Sequence[str], rng: random.Random) -> str:
     if rng.random() < 0.8:
         return rng.choice(words)
     return "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 3)))
-
-
-def _same_thing(question: str, vocabulary: Vocabulary, name: str | None, rng: random.Random) -> str | None:
-    """Another question about the same thing: "who painted the roses?" beside "who waters the roses?"."""
-    language = LANGUAGES.get(name or "")
-    own = _content_words(question)
-    if language is None or not own:
-        return None
-    head = question.split()[0].lower().split("'")[0]
-    for _ in range(6):
-        frame = rng.choice(vocabulary.questions.get(name) or ("",))
-        there = _content_words(frame)
-        # With the same first word it could be the same question in other words.
-        if not there or frame.split()[0].lower().split("'")[0] == head:
-            continue
-        thing = " ".join(own[-2:]) if len(own) > 2 else own[-1]
-        text = re.sub(rf"(?<!\w){re.escape(there[-1])}(?!\w)", lambda _found, t=thing: t, frame, count=1)
-        if text != frame:
-            return text
-    return None

@@ -23,6 +23,8 @@ from homefire.types import Message
 Kind = Literal["new", "retained", "replay", "neighbour"]
 CHAT_TOKENS = 512
 """A conversation made for training is not filled up beyond this, whatever the model could read."""
+MAX_GENERAL_CHECKS = 48
+"""So many wordings, and so many neighbours, are looked at in a check."""
 MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
 
 
@@ -73,7 +75,7 @@ class Sampler:
         num_retained = len(self.lengths.retained)
         wanted = (
             self._older_per_step
-            if not self.lengths.replay and not self.lengths.neighbours
+            if not self.lengths.replay
             else math.ceil(self.recipe.retained_share * self._older_per_step)
         )
         return min(wanted, self.recipe.rows_per_example * num_retained)
@@ -83,14 +85,15 @@ class Sampler:
         """Replay rows in a step."""
         if not self.lengths.replay:
             return 0
-        return self._older_per_step - self.retained_per_step - self.neighbours_per_step
+        return self._older_per_step - self.retained_per_step
 
     @property
     def neighbours_per_step(self) -> int:
-        """Rows of neighbours in a step: a share of what is left of the older rows."""
-        if not self.lengths.neighbours:
+        """Questions in a step that must keep their answers."""
+        if not self.lengths.neighbours or not self.recipe.neighbour_ratio:
             return 0
-        return round(self.recipe.neighbour_share * (self._older_per_step - self.retained_per_step))
+        wanted = round(self.recipe.neighbour_ratio * (self.new_per_step + self.retained_per_step))
+        return min(max(self.recipe.min_neighbours, wanted), _num_trained(len(self.lengths.neighbours)))
 
     @property
     def _older_per_step(self) -> int:
@@ -111,7 +114,7 @@ class Sampler:
         ]
         others: tuple[tuple[Kind, int, int], ...] = (
             ("replay", len(self.lengths.replay), self.replay_per_step),
-            ("neighbour", len(self.lengths.neighbours), self.neighbours_per_step),
+            ("neighbour", _num_trained(len(self.lengths.neighbours)), self.neighbours_per_step),
         )
         rows += [
             Placement(kind, index)
@@ -132,7 +135,18 @@ class Sampler:
             rng = random.Random(f"{self.seed}:check:{kind}:{index}")
             placements.append(Placement(kind, index))
             placements.append(self._in_chat(kind, index, rng, num_before=MAX_TURNS_BEFORE, num_after=0))
-        return tuple(placements)
+        return (*placements, *self._general_checks())
+
+    def _general_checks(self) -> list[Placement]:
+        """Other wordings of new examples, and neighbours, that no step trains; evenly from all, so many at most."""
+        wordings = [
+            Placement("new", index, wording=1 + number)
+            for index, lengths in enumerate(self.lengths.new_wordings)
+            for number in range(_num_trained(len(lengths)), len(lengths))
+        ]
+        first = _num_trained(len(self.lengths.neighbours))
+        neighbours = [Placement("neighbour", index) for index in range(first, len(self.lengths.neighbours))]
+        return [*_evenly(wordings, MAX_GENERAL_CHECKS), *_evenly(neighbours, MAX_GENERAL_CHECKS)]
 
     def _draw(self, kind: str, size: int, start: int, count: int) -> list[tuple[int, int]]:
         """Items `start … start + count` of an endless stream of shuffled passes: (pass, index)."""
@@ -148,7 +162,7 @@ class Sampler:
     def _wording(self, kind: Kind, index: int, turn: int) -> int:
         """As it was taught, or one of the other wordings, each once before any comes again."""
         of_kind = self.lengths.new_wordings if kind == "new" else self.lengths.retained_wordings
-        size = len(of_kind[index]) if of_kind else 0
+        size = _num_trained(len(of_kind[index])) if of_kind else 0
         # Drawn apart from whether it is in a chat: every pair of the two occurs.
         if not size or not _is_chosen(self.recipe.reworded_share, 1.618 * turn + index * 0.382):
             return 0
@@ -177,7 +191,7 @@ class Sampler:
     ) -> Placement:
         """The row with at most so many replay rows around it, as far as they fit."""
         lengths = self.lengths.replay
-        room = min(CHAT_TOKENS, self.lengths.context_tokens)
+        room = min(self.recipe.chat_tokens, self.lengths.context_tokens)
         room -= self._length(kind, index, wording)
         sides: tuple[list[int], list[int]] = ([], [])
         for side, wanted in zip(sides, (num_before, num_after), strict=True):
@@ -192,6 +206,16 @@ class Sampler:
             of_kind = self.lengths.new_wordings if kind == "new" else self.lengths.retained_wordings
             return of_kind[index][wording - 1]
         return (self.lengths.new if kind == "new" else self.lengths.retained)[index]
+
+
+def _num_trained(size: int) -> int:
+    """Of so many wordings or neighbours the first are trained; one in eight is kept to check what was not."""
+    return size - size // 8
+
+
+def _evenly(placements: Sequence[Placement], most: int) -> list[Placement]:
+    step = max(1, math.ceil(len(placements) / most))
+    return list(placements[::step])
 
 
 def _is_chosen(share: float, phase: float) -> bool:

@@ -158,9 +158,15 @@ class Trainer:
             placements, batch = self._checks
             margins = measure_margins(self._model, batch)
             known: dict[tuple[str, int], bool] = {}
+            general: dict[str, list[bool]] = {"new": [], "neighbour": []}
             for place, placement in enumerate(placements):
-                key = (placement.kind, placement.index)
-                known[key] = known.get(key, True) and margins[place] >= recipe.min_margin
+                key, is_right = (placement.kind, placement.index), margins[place] >= recipe.min_margin
+                if placement.kind == "neighbour":
+                    general["neighbour"].append(margins[place] < 0)
+                elif placement.wording:
+                    general["new"].append(is_right)
+                else:
+                    known[key] = known.get(key, True) and is_right
             retained = tuple(
                 index for (kind, index), is_known in known.items() if kind == "retained" and is_known
             )
@@ -170,6 +176,11 @@ class Trainer:
             all_right = num_learned == len(self._data.rows.new) and set(state.known_retained or ()) <= set(
                 retained
             )
+            # While it cools down, nothing general is gained any more; what was learned must stay.
+            is_general = state.cooldown_from is not None or all(
+                sum(found) >= recipe.general_share * len(found) for found in general.values()
+            )
+            all_right = all_right and is_general
             state = stopping.after_check(
                 state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
             )

@@ -24,6 +24,7 @@ from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.trainer.contract import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
+from homefire.trainer.recipe import Recipe
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
 from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
@@ -283,6 +284,8 @@ class RunLease:
             learned=learned,
             old_skills=old_skills,
             parents=parents,
+            recipe=Recipe.from_dict(self._run.recipe),
+            seed=context.settings.seed,
             live=plan.live if plan is not None else None,
             world=context.world,
         )

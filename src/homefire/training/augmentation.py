@@ -21,7 +21,7 @@ from homefire.versions.agreement import normalise
 RETAINED_WORDINGS, RETAINED_NEIGHBOURS = 4, 1
 MAX_ENRICHED = 200
 """So many earlier corrections at most have wordings and neighbours of their own, the newest."""
-MAX_NEIGHBOURS = 400
+MAX_NEIGHBOURS = 2_000
 """So many questions at most is a base asked for one run."""
 
 
@@ -39,14 +39,14 @@ def wordings(
     return rows
 
 
-def neighbour_questions(
+def neighbours(
     new: Sequence[TrainingRow],
     retained: Sequence[TrainingRow],
     old_skills: Sequence[TrainingRow],
     *,
     recipe: Recipe,
     seed: int,
-) -> list[tuple[Message, ...]]:
+) -> list[TrainingRow]:
     """Questions close to the corrections, each with the system message of its correction. None is taught."""
     if not recipe.neighbours:
         return []
@@ -56,15 +56,15 @@ def neighbour_questions(
     taught = {rewording.content_of(_question(row)) for row in rows}
     wanted = [(row, recipe.neighbours) for row in new]
     wanted += [(row, RETAINED_NEIGHBOURS) for row in reversed(retained[-MAX_ENRICHED:])]
-    found: dict[tuple[Message, ...], None] = {}
+    found: dict[str, TrainingRow] = {}
     for number in range(2 * recipe.neighbours):
         for row, count in wanted:
             if number >= 2 * count or len(found) >= MAX_NEIGHBOURS:
                 continue
             text = rewording.neighbour(_question(row), number, vocabulary, seed=seed)
             if text is not None and rewording.content_of(text) not in taught:
-                found.setdefault((*last_exchange(row.messages)[:-2], Message("user", text)))
-    return list(found)
+                found.setdefault(text, _with_question(row, text))
+    return list(found.values())
 
 
 def _question(row: TrainingRow) -> str:
