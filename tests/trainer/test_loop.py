@@ -234,6 +234,7 @@ RULES = Recipe(
     check_every_steps=5,
     checks_to_stop=2,
     cooldown_steps=8,
+    cooldown_share=1.0,
 )
 
 

@@ -34,7 +34,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The parts of a causal language model that training needs, and its parent for comparison."""
+    """The parts of a causal language model that training needs, and its base for comparison."""
 
     whole: nn.Module
     decoder: nn.Module
@@ -46,7 +46,8 @@ class Model:
     parent_weights: dict[str, torch.Tensor]
     """The trainable weights as the parent has them."""
     parent: tuple[nn.Module, nn.Module] | None = None
-    """Decoder and head as they were before the run, frozen; only where the recipe compares with them."""
+    """Decoder and head of the base, frozen; only where the recipe compares with them. It is the base and not the
+    parent, so that what one generation let slip is not what the next one keeps."""
 
     def logits(self, batch: MicroBatch) -> torch.Tensor:
         """(N, V) float32 for the answer tokens of a micro-batch."""
@@ -54,7 +55,7 @@ class Model:
 
     @torch.no_grad()
     def parent_log_probs(self, batch: MicroBatch) -> torch.Tensor | None:
-        """(number of replay tokens, V) log-probabilities of the parent, if it is compared with."""
+        """(tokens of replay and neighbours, V) log-probabilities of the base, if it is compared with."""
         if self.parent is None or not bool(batch.is_compared.any()):
             return None
         rows = batch.is_compared
@@ -98,20 +99,6 @@ def frozen_copy(decoder: nn.Module, head: nn.Module) -> tuple[nn.Module, nn.Modu
 
 def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over the trainable weights; norms and biases are not decayed."""
-    import os
-    if os.environ.get("MUON"):
-        class Both:
-            def __init__(self):
-                mats = [p for n, p in model.trainable.items() if p.dim() >= 2 and "embed" not in n]
-                rest = [p for n, p in model.trainable.items() if p.dim() < 2 or "embed" in n]
-                self.a = torch.optim.AdamW(rest, lr=0.0, betas=(recipe.beta1, recipe.beta2), weight_decay=0.0)
-                self.m = torch.optim.Muon(mats, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-                self.m.param_groups[0]["scale"] = float(os.environ["MUON"])
-                self.param_groups = self.a.param_groups + self.m.param_groups
-                self.state = self.a.state
-            def zero_grad(self, **k): self.a.zero_grad(**k); self.m.zero_grad(**k)
-            def step(self): self.a.step(); self.m.step()
-        return Both()
     decayed = [p for p in model.trainable.values() if p.dim() >= 2]
     plain = [p for p in model.trainable.values() if p.dim() < 2]
     groups = [
@@ -162,7 +149,7 @@ def train_step(
         optimizer.zero_grad(set_to_none=True)
         raise NumericFailure(f"loss {loss}, gradient norm {grad_norm}")
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group.get("scale", 1.0)
+        group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     move_toward_parent(model, share=min(1.0, recipe.parent_decay * learning_rate))
@@ -237,7 +224,13 @@ def _answer_logits(decoder: nn.Module, head: nn.Module, batch: MicroBatch) -> to
 
 
 def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum to minimise, and the plain loss of each answer token."""
+    """The sum to minimise, and the plain loss of each answer token (nothing for neighbours).
+
+    Replay rows add their divergence from the base's predictions. After a neighbour's question stands the answer
+    that was taught to another one: there only the divergence counts, up to the token at which the base would
+    say something else. So no answer of the base has to be generated, and where a taught answer begins as
+    the base's own does, the tokens that tell them apart are still covered.
+    """
     logits = model.logits(part)
     losses = functional.cross_entropy(logits, part.targets, reduction="none")
     parent = model.parent_log_probs(part)
@@ -249,14 +242,13 @@ def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Te
     neighbours = part.is_neighbour[part.is_replay]
     if bool(neighbours.any()):
         follows = parent.argmax(-1) == part.targets[part.is_replay]
-        weights[neighbours] = recipe.neighbour_weight * _until_departure(
-            follows[neighbours], part.places[part.is_neighbour]
-        )
+        kept = until_departure(follows[neighbours], part.places[part.is_neighbour])
+        weights[neighbours] = recipe.neighbour_weight * kept
         losses = losses.masked_fill(part.is_neighbour, 0.0)
     return losses.sum() + (weights * divergence).sum(), losses.detach()
 
 
-def _until_departure(follows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def until_departure(follows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """1 for each token up to the first of its row that the base would not have chosen, 0 for those after it.
 
     `follows` (N,) bool: the base would choose this token; `places` (N,): the row, whose tokens stand together.

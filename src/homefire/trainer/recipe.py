@@ -28,46 +28,51 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     mode: Literal["auto", "full", "lora"] = "auto"
     learning_rate: float | None = None
-    """Peak rate of AdamW; None: 1e-3 for full fine-tuning, 2e-3 for LoRA."""
+    """Peak rate of AdamW; None: 3e-3 for full fine-tuning, 2e-3 for LoRA."""
     weight_decay: float = 0.0
     beta1: float = 0.9
-    beta2: float = 0.98
+    beta2: float = 0.95
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global L2 norm."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 5
-    cooldown_steps: int = 30
-    """Once everything is learned the rate falls linearly to nothing over this many steps, so that what the
-    last noisy steps disturbed comes back."""
+    cooldown_share: float = 0.5
+    """Once everything is learned the rate falls linearly to nothing over this share of the steps it took, so that
+    what the last noisy steps disturbed comes back."""
+    cooldown_steps: int = 40
+    """At most so many steps of cooldown."""
     min_steps: int = 10
     max_steps: int = 240
 
-    rows_per_step: int = 16
+    rows_per_step: int = 12
     rows_per_example: int = 4
     """At most this many placements of one new example in one step."""
-    replay_ratio: float = 1.0
-    min_replay_rows: int = 12
+    examples_share: float = 0.25
+    """Where there are many new examples, this share of them is in each step."""
+    replay_ratio: float = 0.5
+    min_replay_rows: int = 6
     """Replay rows per step even when a single example is taught."""
-    in_chat_share: float = 0.5
+    in_chat_share: float = 0.2
     """Share of placements inside a conversation of replay turns instead of alone."""
-    wordings: int = 24
+    chat_tokens: int = 160
+    """Such a conversation is not filled up beyond this, whatever the model could read."""
+    wordings: int = 32
     """So many times each new example is written in other words; 0: it is only asked as it was taught."""
     reworded_share: float = 0.5
     """Share of an example's placements in which its question is asked in other words."""
-    neighbours: int = 12
+    neighbours: int = 24
     """So many questions close to each new example keep the base's answers; 0: none are made."""
     neighbour_ratio: float = 1.0
     """So many neighbours as placements of corrections are in a step, at least `min_neighbours`."""
-    min_neighbours: int = 12
-    neighbour_weight: float = 2.0
+    min_neighbours: int = 6
+    neighbour_weight: float = 4.0
     """Weight of the divergence to the base's predictions after a neighbour's question."""
-    chat_tokens: int = 512
     retained_share: float = 0.25
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096
     """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
-    parent_weight: float = 1.0
-    """Weight of the Kullback–Leibler divergence to the parent's predictions on replay rows."""
+    parent_weight: float = 2.0
+    """Weight of the Kullback–Leibler divergence to the base's predictions on replay rows."""
     parent_decay: float = 10.0
     """Each step moves the weights back toward the parent's by this times the learning rate (decoupled, as
     AdamW's decay toward zero is): what a correction does not need stays as it was."""
@@ -102,7 +107,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         positive = (
             "beta1", "beta2", "max_grad_norm", "max_steps", "rows_per_step", "rows_per_example",
-            "microbatch_tokens", "check_every_steps", "checks_to_stop", "lora_r", "lora_alpha",
+            "microbatch_tokens", "chat_tokens", "check_every_steps", "checks_to_stop", "lora_r", "lora_alpha",
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",
@@ -112,7 +117,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             self._require(name, above=0.0)
         for name in not_negative:
             self._require(name, least=0.0)
-        for name in ("in_chat_share", "retained_share", "reworded_share", "general_share", "lora_dropout"):
+        for name in ("in_chat_share", "retained_share", "reworded_share", "general_share", "cooldown_share", "examples_share", "lora_dropout"):
             self._require(name, least=0.0, most=1.0)
         for name in ("beta1", "beta2", "lora_dropout"):
             self._require(name, least=0.0, below=1.0)
@@ -148,7 +153,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         mode: Mode = "full" if num_parameters <= FULL_MAX_PARAMETERS else "lora"
         if self.mode != "auto":
             mode = self.mode
-        rate = self.learning_rate or (1e-3 if mode == "full" else 2e-3)
+        rate = self.learning_rate or (3e-3 if mode == "full" else 2e-3)
         return msgspec.structs.replace(self, mode=mode, learning_rate=rate)
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from homefire.trainer.recipe import Recipe
 from homefire.types import Message
 
 Kind = Literal["new", "retained", "replay", "neighbour"]
-CHAT_TOKENS = 512
-"""A conversation made for training is not filled up beyond this, whatever the model could read."""
+MAX_NEW_PER_STEP = 48
+"""However many examples there are, no more placements of them than this (or `rows_per_step`) make a step."""
 MAX_GENERAL_CHECKS = 48
 """So many wordings, and so many neighbours, are looked at in a check."""
 MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
@@ -67,7 +67,9 @@ class Sampler:
     @property
     def new_per_step(self) -> int:
         """Placements of new examples in a step."""
-        return min(self.recipe.rows_per_step, self.recipe.rows_per_example * len(self.lengths.new))
+        num_new = len(self.lengths.new)
+        share = min(MAX_NEW_PER_STEP, math.ceil(self.recipe.examples_share * num_new))
+        return max(share, min(self.recipe.rows_per_step, self.recipe.rows_per_example * num_new))
 
     @property
     def retained_per_step(self) -> int:

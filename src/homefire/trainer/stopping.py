@@ -54,9 +54,14 @@ def advance(state: StopState, *, step: int, recipe: Recipe) -> StopState:
     ):
         return msgspec.structs.replace(state, done=True)
     is_learned = state.held >= recipe.checks_to_stop
-    if state.cooldown_from is None and (is_learned or step >= recipe.max_steps - recipe.cooldown_steps):
-        return msgspec.structs.replace(state, cooldown_from=step, done=recipe.cooldown_steps == 0)
+    if state.cooldown_from is None and (is_learned or step + cooldown_steps(step, recipe) >= recipe.max_steps):
+        return msgspec.structs.replace(state, cooldown_from=step, done=cooldown_steps(step, recipe) == 0)
     return state
+
+
+def cooldown_steps(cooldown_from: int, recipe: Recipe) -> int:
+    """How many steps a cooldown takes that begins after so many steps."""
+    return min(recipe.cooldown_steps, math.ceil(recipe.cooldown_share * cooldown_from))
 
 
 def rate_at(step: int, state: StopState, recipe: Recipe) -> float:
@@ -68,9 +73,11 @@ def rate_at(step: int, state: StopState, recipe: Recipe) -> float:
     if recipe.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
     if state.cooldown_from is not None:
-        rate *= 1 - (step - state.cooldown_from + 1) / (recipe.cooldown_steps + 1)
+        rate *= 1 - (step - state.cooldown_from + 1) / (cooldown_steps(state.cooldown_from, recipe) + 1)
     return rate
 
 
 def _has_cooled_down(state: StopState, step: int, recipe: Recipe) -> bool:
-    return state.cooldown_from is not None and step >= state.cooldown_from + recipe.cooldown_steps
+    return state.cooldown_from is not None and step >= state.cooldown_from + cooldown_steps(
+        state.cooldown_from, recipe
+    )

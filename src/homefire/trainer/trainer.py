@@ -215,7 +215,7 @@ class Trainer:
         end = (
             recipe.max_steps
             if cooldown_from is None
-            else min(recipe.max_steps, cooldown_from + recipe.cooldown_steps)
+            else min(recipe.max_steps, cooldown_from + stopping.cooldown_steps(cooldown_from, recipe))
         )
         return max(0, end - self._progress.step)
 
