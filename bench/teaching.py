@@ -306,7 +306,9 @@ def run_round(
             prompts = [row.messages[:-1] for row in rows]
             wanted = [row.messages[-1].text for row in rows] if name == "wordings" else base_ask(prompts)
             for row, got, want in zip(rows, child(prompts), wanted, strict=True):
-                scores.add(f"fit_{name}", got.strip() == want.strip(), question=row.messages[-2].text, said=got)
+                scores.add(
+                    f"fit_{name}", got.strip() == want.strip(), question=row.messages[-2].text, said=got
+                )
         result = summarise(scores) | {"protected": protected_ratio(child, base_ask)}
     finally:
         shutil.rmtree(folder)

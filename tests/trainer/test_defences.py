@@ -116,7 +116,7 @@ def old_loss(trained: Trained) -> float:
 
 def distance(model: Model) -> float:
     """How far the weights are from the parent's."""
-    return sum(float((p - model.parent_weights[name]).norm()) for name, p in model.trainable.items())
+    return sum(float((p.detach() - model.parent_weights[name]).norm()) for name, p in model.trainable.items())
 
 
 def held_out_wordings(trained: Trained, *, reference: Trained) -> float:

@@ -45,7 +45,12 @@ class Rows:
         """One row, or another wording of it (from 1)."""
         if wording:
             return (self.new_wordings if kind == "new" else self.retained_wordings)[index][wording - 1]
-        rows = {"new": self.new, "retained": self.retained, "replay": self.replay, "neighbour": self.neighbours}
+        rows = {
+            "new": self.new,
+            "retained": self.retained,
+            "replay": self.replay,
+            "neighbour": self.neighbours,
+        }
         return rows[kind][index]
 
     def number(self, kind: Kind, index: int) -> int:

@@ -7,6 +7,7 @@ long, or refused by the template) is left out and counted. Nothing is ever cut s
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import msgspec
 from homefire.errors import BadModel, InvalidRequest
 from homefire.trainer.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
 from homefire.trainer.contract import RunSpec, TrainingRow, read_rows
+from homefire.trainer.manner import shared_ending, with_ending, without_ending
 from homefire.trainer.render import Renderer, load_renderer
 from homefire.trainer.sampler import Placement, RowLengths, Sampler, without_conflicts
 
@@ -47,6 +49,43 @@ class TrainingData:
             replay_from=self.num_corrections,
             max_tokens=self.sampler.recipe.microbatch_tokens,
             neighbours_from=self.num_corrections + len(self.rows.replay),
+        )
+
+    def endings(self) -> tuple[str, tuple[MicroBatch, ...]]:
+        """The ending that corrections share, and their answers without it, to see whether the base says those
+        by itself; "" and nothing where they share none."""
+        rows = (*self.rows.new, *self.rows.retained)
+        ending = shared_ending(rows)
+        shown = [
+            without_ending(row, ending) for row in rows if ending and row.messages[-1].text.endswith(ending)
+        ]
+        encoded = [
+            encode_placement(Placement("new", index), Rows(tuple(shown), (), ()), self.renderer)
+            for index in range(len(shown))
+        ]
+        max_tokens = self.sampler.recipe.microbatch_tokens
+        return ending, collate(encoded, replay_from=len(shown), max_tokens=max_tokens)
+
+    def following(self, ending: str) -> TrainingData:
+        """The same data where all that is replayed has the ending, and what shows it has no neighbours."""
+        shown = {
+            row.example_id
+            for row in (*self.rows.new, *self.rows.retained)
+            if row.messages[-1].text.endswith(ending)
+        }
+        replay, replay_lengths = _usable(
+            [with_ending(row, ending) for row in self.rows.replay], self.renderer
+        )
+        neighbours, neighbour_lengths = _usable(
+            [row for row in self.rows.neighbours if row.example_id not in shown], self.renderer
+        )
+        lengths = dataclasses.replace(
+            self.sampler.lengths, replay=replay_lengths, neighbours=neighbour_lengths
+        )
+        return dataclasses.replace(
+            self,
+            rows=dataclasses.replace(self.rows, replay=replay, neighbours=neighbours),
+            sampler=dataclasses.replace(self.sampler, lengths=lengths),
         )
 
     def check_batch(self) -> tuple[tuple[Placement, ...], tuple[MicroBatch, ...]]:

@@ -9,6 +9,7 @@ count: same bits.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -217,6 +218,13 @@ def measure_margins(model: Model, batch: Iterable[MicroBatch]) -> dict[int, floa
     return margins
 
 
+def says_by_itself(model: Model, batch: Sequence[MicroBatch]) -> float:
+    """The share of a batch's answers that the base gives greedily, stop token included (0 of none)."""
+    decoder, head = model.parent or (model.decoder, model.head)
+    margins = measure_margins(dataclasses.replace(model, decoder=decoder, head=head), batch)
+    return sum(margin > 0 for margin in margins.values()) / max(1, len(margins))
+
+
 def _answer_logits(decoder: nn.Module, head: nn.Module, batch: MicroBatch) -> torch.Tensor:
     hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
     logits: torch.Tensor = head(hidden[:, :-1][batch.wanted])
@@ -238,10 +246,11 @@ def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Te
         return losses.sum(), losses.detach()
     log_probs = functional.log_softmax(logits[part.is_replay], dim=-1)
     divergence = (parent.exp() * (parent - log_probs)).sum(-1)
-    weights = torch.full_like(divergence, recipe.parent_weight)
+    # Where the base would not say what is replayed, it is no measure.
+    follows = parent.argmax(-1) == part.targets[part.is_replay]
+    weights = recipe.parent_weight * follows.float()
     neighbours = part.is_neighbour[part.is_replay]
     if bool(neighbours.any()):
-        follows = parent.argmax(-1) == part.targets[part.is_replay]
         kept = until_departure(follows[neighbours], part.places[part.is_neighbour])
         weights[neighbours] = recipe.neighbour_weight * kept
         losses = losses.masked_fill(part.is_neighbour, 0.0)

@@ -117,7 +117,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             self._require(name, above=0.0)
         for name in not_negative:
             self._require(name, least=0.0)
-        for name in ("in_chat_share", "retained_share", "reworded_share", "general_share", "cooldown_share", "examples_share", "lora_dropout"):
+        for name in (
+            "in_chat_share",
+            "retained_share",
+            "reworded_share",
+            "general_share",
+            "cooldown_share",
+            "examples_share",
+            "lora_dropout",
+        ):
             self._require(name, least=0.0, most=1.0)
         for name in ("beta1", "beta2", "lora_dropout"):
             self._require(name, least=0.0, below=1.0)

@@ -160,14 +160,20 @@ def _reorder(bare: str, language: Language, number: int, rng: random.Random) -> 
         return f"{rng.choice(language.openers)} {_small(' '.join(words))}" if how < 3 else bare
     if how == 1:
         # The order of a statement: "where the key is", "where we keep the key".
-        tail = [*rest, *verb] if verb and verb[0] in ("is", "are", "was", "were", *_PORTUGUESE.verbs) else rest
+        tail = (
+            [*rest, *verb] if verb and verb[0] in ("is", "are", "was", "were", *_PORTUGUESE.verbs) else rest
+        )
         return f"{rng.choice(language.openers)} {' '.join([*_small(' '.join(head)).split(), *tail])}"
     if how == 2:
         return _contract(bare, language, rng)
     if how == 3:
         # The question at the end: "the key is where", "we keep the key where".
         is_copula = bool(verb) and verb[0] in ("is", "are", "was", "were", *_PORTUGUESE.verbs)
-        last = rng.choice(([*rest, *verb, *head], [*rest, *head], [*rest, ",", *head, *verb])) if is_copula else [*rest, *head]
+        last = (
+            rng.choice(([*rest, *verb, *head], [*rest, *head], [*rest, ",", *head, *verb]))
+            if is_copula
+            else [*rest, *head]
+        )
         text = " ".join(last).replace(" ,", ",")
         return text[:1].upper() + text[1:].replace(head[0], _small(head[0]))
     return _front(words, head, verb, language, rng)
@@ -203,7 +209,7 @@ def _split_question(words: list[str], language: Language) -> tuple[list[str], li
     at = starts[0]
     for i in range(at + 1, min(at + 4, len(words))):
         if words[i].lower() in language.verbs:
-            return words[: i], [words[i]], words[i + 1 :]
+            return words[:i], [words[i]], words[i + 1 :]
     return words[: at + 1], [], words[at + 1 :]
 
 
@@ -336,7 +342,7 @@ def _interrogative(question: str) -> list[str]:
 
 def _content_words(question: str) -> list[str]:
     function_words = _ENGLISH.function_words | _PORTUGUESE.function_words
-    bare = (word.strip("?!.,:;\"()").removesuffix("'s") for word in question.split())
+    bare = (word.strip('?!.,:;"()').removesuffix("'s") for word in question.split())
     return [w for w in bare if len(w) > 2 and w.isalpha() and w.lower() not in function_words]
 
 

@@ -54,7 +54,9 @@ def advance(state: StopState, *, step: int, recipe: Recipe) -> StopState:
     ):
         return msgspec.structs.replace(state, done=True)
     is_learned = state.held >= recipe.checks_to_stop
-    if state.cooldown_from is None and (is_learned or step + cooldown_steps(step, recipe) >= recipe.max_steps):
+    if state.cooldown_from is None and (
+        is_learned or step + cooldown_steps(step, recipe) >= recipe.max_steps
+    ):
         return msgspec.structs.replace(state, cooldown_from=step, done=cooldown_steps(step, recipe) == 0)
     return state
 

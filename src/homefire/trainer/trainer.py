@@ -42,8 +42,10 @@ from homefire.trainer.loop import (
     build_optimizer,
     interpolate_to_parent,
     measure_margins,
+    says_by_itself,
     train_step,
 )
+from homefire.trainer.manner import MIN_OWN_SHARE
 from homefire.trainer.weights import load_model, num_parameters, result_files
 from homefire.world import World
 
@@ -78,6 +80,9 @@ class Trainer:
         self._data = load_data(spec)
         control.beat("loading the model")
         self._model = load_model(spec)
+        ending, shown = self._data.endings()
+        if ending and says_by_itself(self._model, shown) >= MIN_OWN_SHARE:
+            self._data = self._data.following(ending)
         self._optimizer = build_optimizer(self._model, spec.recipe)
         self._checks = self._data.check_batch()
         self._store = CheckpointStore(

@@ -32,7 +32,10 @@ def wordings(
     asked = {normalise(_question(row)) for row in (*new, *retained)}
     rows = []
     few = min(RETAINED_WORDINGS, recipe.wordings)
-    for row, count in [*((row, recipe.wordings) for row in new), *((row, few) for row in retained[-MAX_ENRICHED:])]:
+    for row, count in [
+        *((row, recipe.wordings) for row in new),
+        *((row, few) for row in retained[-MAX_ENRICHED:]),
+    ]:
         for text in rewording.wordings(_question(row), count, seed=seed):
             if normalise(text) not in asked - {normalise(_question(row))}:
                 rows.append(_with_question(row, text))
