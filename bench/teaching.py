@@ -41,7 +41,6 @@ import torch
 import transformers
 
 from bench import teaching_facts as facts_of
-from bench.results import record
 from bench.teaching_facts import Fact, Split
 from homefire.catalog.catalog import Catalog
 from homefire.config.schema import Settings

@@ -76,8 +76,8 @@ _ENGLISH = Language(
         what which who whom whose where when why how much many there tell please say know again"""
     ),
     openers=_listed(
-        """tell me | please tell me | can you tell me | could you tell me | do you know | say | i want to know | remind me |
-        i forgot | i would like to know | do you remember | any idea | let me know | give me"""
+        """tell me | please tell me | can you tell me | could you tell me | do you know | say | i want to know |
+        remind me |        i forgot | i would like to know | do you remember | any idea | let me know | give me"""
     ),
     fillers=_listed("please | hey, | so, | hi, | ok, | and | well, | one question: | sorry,"),
     contractions=(
@@ -103,8 +103,8 @@ _PORTUGUESE = Language(
         quando qual quais como quanto quantos meu minha nosso nossa seu sua me diga você não se"""
     ),
     openers=_listed(
-        """me diga | diga | me diz | pode me dizer | você sabe | por favor, me diga | quero saber | me conte | me lembre |
-        esqueci | gostaria de saber"""
+        """me diga | diga | me diz | pode me dizer | você sabe | por favor, me diga | quero saber | me conte |
+        me lembre |        esqueci | gostaria de saber"""
     ),
     fillers=_listed("por favor, | oi, | então, | e | olá, | ei, | uma pergunta: | desculpe,"),
     contractions=(

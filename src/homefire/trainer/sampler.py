@@ -72,6 +72,11 @@ class Sampler:
         return max(share, min(self.recipe.rows_per_step, self.recipe.rows_per_example * num_new))
 
     @property
+    def rate_share(self) -> float:
+        """The share of the recipe's learning rate that steps of this size are trained with."""
+        return min(1.0, max(self.recipe.min_rate_share, self.new_per_step / self.recipe.rows_per_step))
+
+    @property
     def retained_per_step(self) -> int:
         """Placements of earlier corrections in a step: a share of the older rows, all of them without replay."""
         num_retained = len(self.lengths.retained)

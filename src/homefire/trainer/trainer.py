@@ -128,7 +128,8 @@ class Trainer:
     def _step(self) -> None:
         self._leave_if_asked()
         recipe, position = self._spec.recipe, self._progress.step
-        rate = stopping.rate_at(position, self._progress.stop, recipe)
+        rate = stopping.rate_at(position, self._progress.stop, recipe, planned=self._planned_steps)
+        rate *= self._data.sampler.rate_share
         started_s = time.monotonic()
         try:
             report = train_step(
@@ -150,6 +151,10 @@ class Trainer:
         elapsed_s = time.monotonic() - started_s
         self._progress = msgspec.structs.replace(self._progress, train_s=self._progress.train_s + elapsed_s)
         self._report(report, rate=rate, elapsed_s=elapsed_s)
+
+    @property
+    def _planned_steps(self) -> int:
+        return self._spec.recipe.planned_steps_for(len(self._data.rows.new))
 
     def _may_go_on(self) -> bool:
         self._control.beat("training")
@@ -187,10 +192,15 @@ class Trainer:
             )
             all_right = all_right and is_general
             state = stopping.after_check(
-                state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
+                state,
+                step=step,
+                num_learned=num_learned,
+                all_right=all_right,
+                recipe=recipe,
+                planned=self._planned_steps,
             )
         else:
-            state = stopping.advance(state, step=step, recipe=recipe)
+            state = stopping.advance(state, step=step, recipe=recipe, planned=self._planned_steps)
         self._progress = msgspec.structs.replace(self._progress, stop=state)
 
     def _report(self, report: StepReport, *, rate: float, elapsed_s: float) -> None:

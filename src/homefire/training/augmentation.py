@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from homefire.trainer import rewording
 from homefire.trainer.contract import TrainingRow
 from homefire.trainer.recipe import Recipe
-from homefire.training.datasets import last_exchange
 from homefire.types import Message
 from homefire.versions.agreement import normalise
 
