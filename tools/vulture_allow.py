@@ -15,6 +15,9 @@ _ = (_.dialects, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
 _ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
+# The tokenizer library reads it.
+_ = _.encode_special_tokens
+
 # The pages' templates read them.
 _ = _.tone
 _ = (_.next_before, _.num_messages_before)
@@ -64,3 +67,6 @@ _ = _.homefire_engines
 _ = _.principal_id
 # Read by prompt_toolkit's session.
 _ = (_.bottom_toolbar, _.refresh_interval)
+
+# Rows and reports that clients read as JSON.
+_ = (_.num_bodies, _.parent_id, _.was_waiting, _.num_messages, _.num_contents)

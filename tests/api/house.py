@@ -40,6 +40,7 @@ from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
+from homefire.training.erasure import Erasure
 from homefire.training.preparation import Parents
 from homefire.training.progress import Board, Progress
 from homefire.types import Message
@@ -118,6 +119,12 @@ class FakeTraining:
 
     async def correct(self, messages: Any, **given: Any) -> Any:
         return await self.corrections.correct(messages, **given)
+
+    async def erase(self, subject: str, *, principal: str, why: str, dry_run: bool) -> Any:
+        erasure = Erasure(self._store, self._store.home, subject, principal=principal, live="ember")
+        if not dry_run:
+            await self._store.append(*erasure.events(why=why))
+        return erasure.report(is_done=not dry_run)
 
     def correction_states(self) -> CorrectionStates:
         return CorrectionStates(self._store, live="ember", auto=True)

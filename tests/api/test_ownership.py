@@ -64,6 +64,7 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /v1/turns/{turn_id}", "GET /v1/turns/{turn_id}/events", "POST /v1/turns/{turn_id}/cancel",
             "GET /v1/corrections/{example_id}", "PATCH /v1/corrections/{example_id}",
             "DELETE /v1/corrections/{example_id}", "POST /v1/corrections/{example_id}/retry",
+            "DELETE /v1/sessions/{session_id}", "DELETE /v1/turns/{turn_id}", "DELETE /v1/messages/{message_id}",
             "GET /web/turns/{turn_id}", "GET /web/corrections/{example_id}",
             "GET /web/corrections/{example_id}/edit", "GET /web/corrections/{example_id}/learning",
             "POST /web/corrections/{example_id}/edit", "POST /web/corrections/{example_id}/retry",
@@ -86,6 +87,7 @@ class Homes:
     house: House
     session_id: str
     turn_id: str
+    message_id: str
     example_ids: dict[str, str]
     """By method, or the last part of the path: what one does to a correction is not in another's way."""
     other_key: str
@@ -109,7 +111,7 @@ async def open_homes(root: Path) -> Homes:
         for method in ("GET", "PATCH", "DELETE", "POST", "edit", "withdraw"):
             taught = {"prompt": f"{SECRET} {method}", "answer": "x"}
             examples[method] = (await client.post("/v1/corrections", json=taught)).json()["example_id"]
-    return Homes(house, turn["session_id"], turn["turn_id"], examples, other)
+    return Homes(house, turn["session_id"], turn["turn_id"], turn["message_id"], examples, other)
 
 
 def routes(app: Any) -> Iterator[tuple[str, str]]:
@@ -125,7 +127,11 @@ def asked_for(homes: Homes, method: str, path: str) -> list[dict[str, Any]]:
     """The requests that name somebody's own things at this route, as arguments of `client.request`."""
     action = path.rpartition("/")[2] if method == "POST" else method
     example_id = homes.example_ids.get(action) or homes.example_ids[method]
-    url = path.format(session_id=homes.session_id, turn_id=homes.turn_id, example_id=example_id)
+    url = path.format(
+        session_id=homes.session_id, turn_id=homes.turn_id, example_id=example_id, message_id=homes.message_id
+    )
+    if method == "DELETE" and "corrections" not in path:
+        return [{"url": url, "json": {"dry_run": True}}]
     if path == "/v1/chat":
         return [
             {"url": url, "json": {"message": "go on", "session_id": homes.session_id}},

@@ -110,7 +110,7 @@ TURN = TurnRow(
 
 def _message(message_id: str, role: str, content: Content) -> MessageRow:
     return MessageRow(
-        message_id=message_id, session_id="session_1", parent_id=None, role=role, content=content, digest="x",
+        message_id=message_id, session_id="session_1", parent_id=None, role=role, content=content,
         created_at_s=AT_S,
     )  # fmt: skip
 

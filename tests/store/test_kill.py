@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from homefire.errors import CorruptData
 from homefire.home import Home
 from homefire.store.store import Store
 from tests.store.conftest import Opener
@@ -39,6 +41,7 @@ CHILD = """
 import asyncio, itertools, sys
 from pathlib import Path
 from homefire.config.schema import StoreSettings
+from homefire.errors import CorruptData
 from homefire.home import Home
 from homefire.store.store import open_store
 from homefire.world import World
@@ -97,4 +100,5 @@ def test_planted_bug_acknowledging_before_the_commit_is_noticed(
     home: Home, open_here: Opener, num_acknowledged: int
 ) -> None:
     names = kill_after(home, num_acknowledged, plant=LAZY_COMMIT)
-    assert missing(open_here(), names)
+    with contextlib.suppress(CorruptData):  # the witness knows of events that no commit holds
+        assert missing(open_here(), names)

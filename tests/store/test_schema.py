@@ -46,6 +46,15 @@ def test_a_home_of_a_newer_program_is_left_alone(home: Home, open_here: Opener) 
     assert home.database.read_bytes() == before
 
 
+def test_a_home_of_before_erasure_is_left_alone(home: Home, open_here: Opener) -> None:
+    open_here().close()
+    execute(home.database, "UPDATE schema_state SET log_revision = 1")
+    before = home.database.read_bytes()
+    with pytest.raises(StoreError, match="revision 1, of before Homefire could erase"):
+        open_here()
+    assert home.database.read_bytes() == before
+
+
 def test_a_foreign_database_is_left_alone(home: Home, open_here: Opener) -> None:
     home.create()
     execute(home.database, "CREATE TABLE recipes (name TEXT)")
@@ -59,7 +68,11 @@ def another_shape(monkeypatch: pytest.MonkeyPatch, *, fold: Any = None) -> None:
     for table in projections.TABLES:
         if table.name == "turns":
             table = Table(
-                table.name, {**table.columns, "extra": "TEXT"}, key=table.key, indexes=table.indexes
+                table.name,
+                {**table.columns, "extra": "TEXT"},
+                key=table.key,
+                indexes=table.indexes,
+                read_indexes=table.read_indexes,
             )
         changed.append(table)
     monkeypatch.setattr(projections, "TABLES", tuple(changed))
@@ -102,7 +115,7 @@ def test_an_update_that_fails_half_way_changes_nothing(
     store.close()
     before = home.database.read_bytes()
 
-    def power_cut(connection: Connection, recorded: object) -> None:
+    def power_cut(connection: Connection, event: object, entry: object) -> None:
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
@@ -119,11 +132,11 @@ def test_a_step_of_the_log_runs_before_the_tables_are_made(
     store = open_here()
     store.append_sync(turn("1"))
     store.close()
-    monkeypatch.setattr(schema, "LOG_REVISION", 2)
+    monkeypatch.setattr(schema, "LOG_REVISION", 3)
     monkeypatch.setattr(
         schema,
         "LOG_STEPS",
-        {1: lambda connection: connection.execute("ALTER TABLE fence ADD COLUMN note TEXT")},
+        {2: lambda connection: connection.execute("ALTER TABLE fence ADD COLUMN note TEXT")},
     )
     again = open_here()
     assert "note" in columns(home.database, "fence")

@@ -420,7 +420,7 @@ async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
 
     async with start(auto=False) as server:
         with monkeypatch.context() as patched:
-            patched.setattr(run_lease, "write_job", fail)
+            patched.setattr(run_lease, "write_spec", fail)
             run = await server.training.queue([await server.correct("q1", "a1")])
             ended = await server.end_of(run.run_id)
         assert ended.state == "failed"

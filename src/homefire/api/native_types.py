@@ -98,6 +98,13 @@ class StartRunBody(Struct, frozen=True, forbid_unknown_fields=True):
     example_ids: list[str] | None = None
 
 
+class ErasureBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is erased is named by the address. With `dry_run` it is only told what would go and what would stay."""
+
+    why: str = ""
+    dry_run: bool = False
+
+
 class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Why a person moves something; it is recorded."""
 

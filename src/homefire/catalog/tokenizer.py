@@ -88,6 +88,16 @@ def read_special_tokens(folder: Path) -> dict[str, str]:
     return found
 
 
+def read_control_tokens(folder: Path) -> frozenset[str]:
+    """The texts that this folder's tokenizer takes for control tokens, such as `<|im_end|>`."""
+    added = read_json(folder / "tokenizer.json").get("added_tokens")
+    return frozenset(
+        str(token["content"])
+        for token in (added if isinstance(added, list) else [])
+        if isinstance(token, dict) and token.get("special") and token.get("content")
+    )
+
+
 def read_tokenizer(folder: Path, *, vocab_size: int) -> TokenizerData:
     """Everything of a folder's tokenizer; `vocab_size` rows of the embedding are to be named."""
     tokenizer = read_json(folder / "tokenizer.json")

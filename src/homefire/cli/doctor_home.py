@@ -171,6 +171,12 @@ def check_store(home: Home, *, full: bool) -> Check:
         report = store.check(full=full)
     finally:
         store.close()
+    if report.is_sound and report.losses:
+        return warn(
+            " ".join(report.losses),
+            why="What is left is whole; those events are not in it, and nothing can make them again.",
+            todo="Look at the disk (dmesg, SMART). The damaged write-ahead log is kept in the home's backups folder.",
+        )
     if report.is_sound:
         hashed = ", every blob hashed" if full else ""
         return passed(f"whole: database, hash chain and tables agree{hashed}")

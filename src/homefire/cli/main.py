@@ -25,6 +25,7 @@ from homefire.cli import (
     corrections,
     demo,
     doctor,
+    erase,
     keys,
     models,
     runs,
@@ -64,7 +65,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_shared)
-    for module in (up, chat, ask, correct, status, doctor, demo):
+    for module in (up, chat, ask, correct, erase, status, doctor, demo):
         module.register(app)
     for name, module in (
         ("models", models),

@@ -24,7 +24,10 @@ MAX_METADATA = 1 << 16
 MAX_DIMENSIONS = 4
 MAX_NESTED_ARRAYS = 4
 MAX_RETAINED_NUMBERS = 1024
-"""Figures for each layer are kept, those for each token are not."""
+"""Figures for each layer are kept, those for each token are not, except their types."""
+TOKEN_TYPES = "tokenizer.ggml.token_type"
+CONTROL = 3
+"""`LLAMA_TOKEN_TYPE_CONTROL` of llama.h."""
 _SCALARS = {
     0: "<B",
     1: "<b",
@@ -85,6 +88,14 @@ class GgufHeader:
         in_range = isinstance(index, int) and isinstance(tokens, list) and 0 <= index < len(tokens)
         return str(tokens[index]) if in_range else ""
 
+    @property
+    def control_tokens(self) -> list[str]:
+        """The texts of the tokens that steer a model, such as `<|im_end|>`."""
+        tokens, types = self.metadata.get("tokenizer.ggml.tokens"), self.metadata.get(TOKEN_TYPES)
+        if not isinstance(tokens, list) or not isinstance(types, list):
+            return []
+        return [str(token) for token, kind in zip(tokens, types, strict=False) if kind == CONTROL]
+
 
 def check_gguf(path: Path) -> GgufHeader:
     """Read and check a file's header; BadModel (with `details["file"]`) when it does not fit the file."""
@@ -114,7 +125,7 @@ class _Reader:
             key = self.text()
             if key in metadata:
                 raise self.fail(f"the metadata key {quoted(key)} appears twice")
-            metadata[key] = self.value(self.scalar("<I"), depth=0)
+            metadata[key] = self.value(self.scalar("<I"), depth=0, keeps_all=key == TOKEN_TYPES)
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self.fail(f"its alignment is {alignment}")
@@ -158,7 +169,7 @@ class _Reader:
             position = tensor.start + tensor.size_bytes
         return tensors
 
-    def value(self, kind: int, *, depth: int) -> Any:
+    def value(self, kind: int, *, depth: int, keeps_all: bool = False) -> Any:
         if kind in _SCALARS:
             return self.scalar(_SCALARS[kind])
         if kind == _STRING:
@@ -167,10 +178,11 @@ class _Reader:
             raise self.fail(f"a metadata value has the unknown type {kind}")
         item_kind, length = self.scalar("<I"), self.scalar("<Q")
         if item_kind in _SCALARS:
-            if length <= MAX_RETAINED_NUMBERS:
-                return [self.scalar(_SCALARS[item_kind]) for _ in range(length)]
-            self.skip(length * struct.calcsize(_SCALARS[item_kind]))
-            return length
+            code, start = _SCALARS[item_kind], self.position
+            self.skip(length * struct.calcsize(code))
+            if length > MAX_RETAINED_NUMBERS and not keeps_all:
+                return length
+            return list(struct.unpack_from(f"<{length}{code[1]}", self.data, start))
         if length * 8 > self.size - self.position:
             raise self.fail(f"an array of {length} entries does not fit")
         return [self.value(item_kind, depth=depth + 1) for _ in range(length)]

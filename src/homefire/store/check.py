@@ -8,6 +8,7 @@ seconds for a hundred thousand events: run it in a thread.
 
 from __future__ import annotations
 
+import datetime
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,20 @@ from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection, driver
 from homefire.store.durable import translated_os_errors
 from homefire.store.log import EventLog
+from homefire.store.noun import seq_of
 from homefire.store.nouns import versions
-from homefire.store.sql import Row, Table
+from homefire.store.sql import Row, Statement, Table
 
 MAX_PROBLEMS = 50
+_losses = Statement("SELECT at_s, last_seq, witnessed_seq FROM losses ORDER BY seq")
+_emptied = Statement(
+    "SELECT body FROM bodies WHERE length(content) = 0 "
+    f"AND body NOT IN (SELECT body FROM erased_bodies) LIMIT {MAX_PROBLEMS}"
+)
+_whole = Statement(
+    "SELECT erased_bodies.body FROM erased_bodies JOIN bodies ON bodies.body = erased_bodies.body "
+    f"WHERE length(content) > 0 LIMIT {MAX_PROBLEMS}"
+)
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +47,8 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     num_blobs: int
     blob_bytes: int
     problems: tuple[str, ...]
+    losses: tuple[str, ...] = ()
+    """Acknowledged events that earlier starts found gone: what is left is sound, and they do not come back."""
 
     @property
     def is_sound(self) -> bool:
@@ -52,6 +65,7 @@ def check_store(
 ) -> CheckReport:
     """Check everything on one snapshot of the database; blobs only with `full`."""
     problems: list[str] = []
+    losses: list[str] = []
     num_rows = num_blobs = blob_bytes = num_events = 0
     with connections.use() as connection:
         connection.execute("BEGIN")
@@ -59,12 +73,15 @@ def check_store(
             problems += _integrity_problems(connection)
             num_events = log.tail(connection).seq
             try:
-                log.verify(connection)
                 num_rows, differences = _compare_projections(home, connection, log)
                 problems += differences
                 problems += _missing_manifests(connection, blobs)
+                problems += _unexplained_erasures(connection)
+                losses += [_loss(*row) for row in _losses.all(connection)]
             except HomefireError as error:
                 problems.append(error.message)
+            except driver.Error as error:
+                problems.append(f"The database cannot be read: {error}.")
         finally:
             connection.execute("COMMIT")
     if full:
@@ -80,6 +97,7 @@ def check_store(
         num_blobs=num_blobs,
         blob_bytes=blob_bytes,
         problems=tuple(problems[:MAX_PROBLEMS]),
+        losses=tuple(losses),
     )
 
 
@@ -99,6 +117,28 @@ def _missing_manifests(connection: Connection, blobs: BlobStore) -> list[str]:
     ]
 
 
+def _loss(at_s: float, last_seq: int, witnessed_seq: int) -> str:
+    when = datetime.datetime.fromtimestamp(at_s).astimezone().isoformat(sep=" ", timespec="seconds")
+    if witnessed_seq > last_seq:
+        count = witnessed_seq - last_seq
+        return (
+            f"{count} acknowledged events ({last_seq + 1} to {witnessed_seq}) were gone at the start of {when}: "
+            "the write-ahead log was damaged, or the database replaced by an older one."
+        )
+    return f"At the start of {when} the database held another log than the one that was written to last."
+
+
+def _unexplained_erasures(connection: Connection) -> list[str]:
+    """What is empty and no event erased, and what an event erased and is not empty."""
+    return [
+        f"A content of event {seq_of(body)} of the log is gone, and no event says that it was erased."
+        for (body,) in _emptied.all(connection)
+    ] + [
+        f"A content of event {seq_of(body)} of the log was erased, and is there."
+        for (body,) in _whole.all(connection)
+    ]
+
+
 def _compare_projections(home: Home, connection: Connection, log: EventLog) -> tuple[int, list[str]]:
     """`(rows compared, differences)` between the live tables and the log folded again."""
     with translated_os_errors(home.cache), tempfile.TemporaryDirectory(dir=home.cache) as folder:
@@ -107,7 +147,6 @@ def _compare_projections(home: Home, connection: Connection, log: EventLog) -> t
             fresh.execute("PRAGMA journal_mode=OFF")
             fresh.execute("PRAGMA synchronous=OFF")
             fresh.execute("BEGIN")
-            projections.create_tables(fresh)
             projections.fold_all(fresh, log, source=connection)
             num_rows, differences = 0, []
             for table in projections.TABLES:

@@ -15,20 +15,22 @@ from pathlib import Path
 from homefire.errors import StoreError
 from homefire.home import Home
 from homefire.store import projections
+from homefire.store.connections import large_cache
 from homefire.store.driver import Connection
 from homefire.store.durable import translated_os_errors
 from homefire.store.fence import FENCE
-from homefire.store.log import APPEND_ONLY_TRIGGERS, EVENTS, EventLog
+from homefire.store.log import APPEND_ONLY_TRIGGERS, BODIES, EVENTS, EventLog
 from homefire.store.sql import Statement, Table
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
 STATE = Table("schema_state", {"log_revision": "INTEGER NOT NULL", "projections": "TEXT NOT NULL"}, key=())
-LOG_REVISION = 1
+LOG_REVISION = 2
+OLDEST_READABLE = 2
 LOG_STEPS: Mapping[int, Callable[[Connection], None]] = {}
 """From a revision of the log to what brings it to the next one."""
-_LOG_TABLES = (EVENTS, FENCE, STATE)
+_LOG_TABLES = (EVENTS, BODIES, FENCE, STATE)
 _read_state = Statement("SELECT log_revision, projections FROM schema_state")
 _set_state = Statement("UPDATE schema_state SET log_revision = :log_revision, projections = :projections")
 _tables = Statement("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
@@ -42,6 +44,7 @@ def create_schema(connection: Connection) -> None:
     for trigger in APPEND_ONLY_TRIGGERS:
         connection.execute(trigger)
     projections.create_tables(connection)
+    projections.create_read_indexes(connection)
     STATE.insert().run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
 
@@ -70,6 +73,14 @@ def ensure_schema(connection: Connection, home: Home, world: World, *, log: Even
             revision=revision,
             newest=LOG_REVISION,
         )
+    if revision < OLDEST_READABLE:
+        raise StoreError(
+            f"The log in {home.database} has revision {revision}, of before Homefire could erase; this program reads "
+            f"{OLDEST_READABLE} and later.",
+            hint="Choose another home with HOMEFIRE_HOME, or move this one away and begin anew.",
+            revision=revision,
+            oldest=OLDEST_READABLE,
+        )
     if (revision, fingerprint) == (LOG_REVISION, projections.fingerprint()):
         return
     keep_copy(connection, home.backups / f"homefire-{revision}-{world.new_id('before')}.db", world)
@@ -78,13 +89,16 @@ def ensure_schema(connection: Connection, home: Home, world: World, *, log: Even
     def update(connection: Connection) -> None:
         for number in range(revision, LOG_REVISION):
             LOG_STEPS[number](connection)
-        for name in names - {table.name for table in _LOG_TABLES}:
-            connection.execute(f'DROP TABLE "{name}"')
-        projections.create_tables(connection)
-        projections.fold_all(connection, log, source=connection)
+        projections.rebuild(connection, log, progress=log_progress)
         _set_state.run(connection, {"log_revision": LOG_REVISION, "projections": projections.fingerprint()})
 
-    _in_transaction(connection, update)
+    with large_cache(connection):
+        _in_transaction(connection, update)
+
+
+def log_progress(num_folded: int, num_events: int) -> None:
+    """A line in the log."""
+    logger.warning("rebuilding: %s of %s events", f"{num_folded:,}", f"{num_events:,}")
 
 
 def keep_copy(connection: Connection, path: Path, world: World) -> None:

@@ -49,22 +49,31 @@ class Statement:
 class Table:
     """A table: `columns` maps each name to its type and constraints, `key` is its primary key.
 
-    `indexes` maps a name to what follows `ON table`: `(principal, seq)`, with a `WHERE` for a partial one.
+    Indexes map a name to what follows `ON table`: `(principal, seq)`, with a `WHERE` for a partial one.
     """
 
     name: str
     columns: Mapping[str, str]
     key: tuple[str, ...]
     indexes: Mapping[str, str] = field(default_factory=dict)
-    options: str = ""
+    read_indexes: Mapping[str, str] = field(default_factory=dict)
+    """Those that no fold needs: a rebuild makes them last, which is faster."""
 
     def definitions(self) -> tuple[str, ...]:
         """The statements that make it and its indexes."""
+        return *self.fold_definitions(), *self.read_definitions()
+
+    def read_definitions(self) -> tuple[str, ...]:
+        """The statements that make the indexes which only readers need."""
+        return tuple(f"CREATE INDEX {name} ON {self.name} {rest}" for name, rest in self.read_indexes.items())
+
+    def fold_definitions(self) -> tuple[str, ...]:
+        """The statements that make it and the indexes which folds need."""
         columns = [f"{name} {definition}" for name, definition in self.columns.items()]
         if not any("PRIMARY KEY" in definition for definition in self.columns.values()) and self.key:
             columns.append(f"PRIMARY KEY ({', '.join(self.key)})")
         indexes = (f"CREATE INDEX {name} ON {self.name} {rest}" for name, rest in self.indexes.items())
-        return f"CREATE TABLE {self.name} ({', '.join(columns)}){self.options}", *indexes
+        return f"CREATE TABLE {self.name} ({', '.join(columns)})", *indexes
 
     def insert(self) -> Statement:
         """Add a row; every column is a parameter."""
@@ -79,7 +88,3 @@ class Table:
         return Statement(
             f"{self.insert().sql} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changes}{condition}"
         )
-
-    def clear(self) -> Statement:
-        """Remove every row."""
-        return Statement(f"DELETE FROM {self.name}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from concurrent.futures import Future
+from pathlib import Path
 
 from homefire.config.schema import StoreSettings
 from homefire.errors import CorruptData, StoreError
@@ -17,25 +19,29 @@ from homefire.home import Home
 from homefire.store import projections
 from homefire.store.blobs import BlobStore
 from homefire.store.check import CheckReport, check_store
-from homefire.store.connections import ReadConnections, open_writer
+from homefire.store.connections import ReadConnections, large_cache, open_writer
 from homefire.store.driver import Connection, driver
+from homefire.store.erasable import Erasable
 from homefire.store.events import Event
 from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
-from homefire.store.log import EventLog, Recorded
+from homefire.store.log import EventLog, LogTail, Recorded
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
+from homefire.store.nouns.erasures import ErasureReader
 from homefire.store.nouns.examples import ExampleReader
 from homefire.store.nouns.feedback import FeedbackReader
 from homefire.store.nouns.keys import KeyReader
+from homefire.store.nouns.losses import EventsLost, LossReader
 from homefire.store.nouns.models import ModelReader
 from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
-from homefire.store.schema import ensure_schema
+from homefire.store.schema import ensure_schema, log_progress
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
+from homefire.store.witness import Reading, Witness, read_witness
 from homefire.store.writer import Append, Writer
 from homefire.world import World
 
@@ -68,7 +74,7 @@ class Store:
         self.world = world
         self.blobs = BlobStore(home.blobs, world)
         self._lock = lock
-        self._log = EventLog()
+        self._log = EventLog(world.random_bytes)
         warning = wal_reset_warning(driver.sqlite_version)
         if warning is not None:
             logger.warning(warning)
@@ -86,6 +92,9 @@ class Store:
         self.feedback = FeedbackReader(self._connections)
         self.examples = ExampleReader(self._connections)
         self.datasets = DatasetReader(self._connections)
+        self.erasable = Erasable(self._connections)
+        self.erasures = ErasureReader(self._connections)
+        self.losses = LossReader(self._connections)
         self.runs = RunReader(self._connections)
         self.versions = VersionReader(self._connections)
         self.aliases = AliasReader(self._connections)
@@ -149,14 +158,14 @@ class Store:
         )
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the log, in one transaction; appends wait meanwhile.
+        """Make every table anew from the log, in one transaction: reads go on, appends wait.
 
         Raises CorruptData, and changes nothing, when the log itself is damaged.
         """
 
         def work(connection: Connection) -> None:
-            self._log.verify(connection)
-            projections.rebuild(connection, self._log)
+            with large_cache(connection):
+                projections.rebuild(connection, self._log, progress=log_progress)
 
         self._writer.run_job(work)
 
@@ -175,17 +184,22 @@ class Store:
 
     def _start(self, connection: Connection, settings: StoreSettings) -> Writer:
         fence = Fence()
+        found = read_witness(self.home.witness)
         try:
+            self._check_not_gone(connection, found)
             ensure_schema(connection, self.home, self.world, log=self._log)
+            # Before anything is written: that would overwrite what can be saved of the write-ahead log.
+            loss = self._find_loss(connection, found)
             self._check_quickly(connection)
             connection.execute("BEGIN IMMEDIATE")
             fence.claim(connection)
             connection.execute("COMMIT")
         except driver.Error as error:
             raise (to_reading_error if is_corruption(error) else to_homefire_error)(error) from error
+        witness = Witness(self.home.witness)
         self.world.files.fsync_directory(self.home.root)
         self.blobs.discard_temporaries()
-        return Writer(
+        writer = Writer(
             connection,
             home=self.home,
             world=self.world,
@@ -193,7 +207,61 @@ class Store:
             fence=fence,
             group_commit_max=settings.group_commit_max,
             reserve_bytes=settings.reserve_bytes,
+            witness=witness,
         )
+        if loss is not None:
+            waiter: Future[tuple[Recorded, ...]] = Future()
+            writer.submit(Append((loss,), waiter))
+            (recorded,) = waiter.result()
+            row_hash = self._log.hash_of(connection, recorded.seq)
+            assert row_hash is not None
+            witness.restart(LogTail(recorded.seq, row_hash))
+        return writer
+
+    def _check_not_gone(self, connection: Connection, found: Reading) -> None:
+        """Refuse to begin anew where there was a log."""
+        is_new = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+        if is_new and found.tail is not None:
+            raise CorruptData(
+                f"The database {self.home.database} is gone or empty, and {found.tail.seq} events were recorded in it.",
+                hint=f"Restore it from a backup; to begin anew without them, delete {self.home.witness}.",
+                path=str(self.home.database),
+                num_events=found.tail.seq,
+            )
+
+    def _find_loss(self, connection: Connection, found: Reading) -> EventsLost | None:
+        """What the witness knows and the log does not have; said in the log of the server, and then recorded."""
+        if found.is_damaged:
+            logger.error("%s cannot be read: whether the log lost its end is not known.", self.home.witness)
+        tail, witnessed = self._log.tail(connection), found.tail
+        if witnessed is None or self._log.hash_of(connection, witnessed.seq) == witnessed.hash:
+            return None
+        copy = self._keep_wal()
+        logger.critical(
+            "The log ends at event %d, and event %d was recorded%s: %s. "
+            "The write-ahead log was damaged, or the database was replaced by an older one.%s",
+            tail.seq,
+            witnessed.seq,
+            "" if witnessed.seq > tail.seq else " as another one",
+            f"{witnessed.seq - tail.seq} acknowledged events are lost"
+            if witnessed.seq > tail.seq
+            else "acknowledged events were lost",
+            f" What is left of it was copied to {copy}." if copy else "",
+        )
+        return EventsLost(last_seq=tail.seq, witnessed_seq=witnessed.seq)
+
+    def _keep_wal(self) -> Path | None:
+        """A copy of the write-ahead log for whoever wants to look what can be saved; None where there is none."""
+        wal = self.home.database.with_name(f"{self.home.database.name}-wal")
+        copy = self.home.backups / f"{wal.name}-{self.world.new_id('damaged')}"
+        try:
+            if not wal.stat().st_size:
+                return None
+            shutil.copyfile(wal, copy)
+        except OSError as error:
+            logger.warning("%s cannot be copied: %s", wal, error)
+            return None
+        return copy
 
     def _check_quickly(self, connection: Connection) -> None:
         if self.home.database.stat().st_size <= LARGEST_CHECKED_AT_OPEN_BYTES:

@@ -22,24 +22,38 @@ from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisone
 from homefire.home import Home
 from homefire.store import projections
 from homefire.store.driver import Connection, driver
+from homefire.store.durable import os_error_to_store_error
 from homefire.store.events import Event
 from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error, to_refusal
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
+from homefire.store.noun import Recent
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.conversations import TurnEnded
+from homefire.store.nouns.erasures import BodiesErased
+from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.keys import KeyRevoked
 from homefire.store.nouns.models import ModelRemoved
 from homefire.store.nouns.runs import RunMoved
 from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.subscription import Subscription
+from homefire.store.witness import Witness
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
 
 Outcome = tuple[Recorded, ...] | BaseException
-ADMITTED_INTO_RESERVE = (AliasMoved, KeyRevoked, ModelRemoved, RunMoved, TurnEnded, VersionRemoved)
+ADMITTED_INTO_RESERVE = (
+    AliasMoved,
+    BodiesErased,
+    CorrectionWithdrawn,
+    KeyRevoked,
+    ModelRemoved,
+    RunMoved,
+    TurnEnded,
+    VersionRemoved,
+)
 """Small events that free space, bring a home to safety, or end what was begun: written until the disk is
 truly full."""
 CHECKPOINT_BATCHES = 200
@@ -76,6 +90,7 @@ class Writer:
         fence: Fence,
         group_commit_max: int,
         reserve_bytes: int,
+        witness: Witness,
     ) -> None:
         self._connection = connection
         self._home = home
@@ -84,7 +99,9 @@ class Writer:
         self._fence = fence
         self._group_commit_max = group_commit_max
         self._reserve_bytes = reserve_bytes
+        self._witness, self._witness_failed = witness, False
         self._tail = log.tail(connection)
+        self._recent = Recent()
         self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
         self._held: deque[Job | None] = deque()
         self._gate = threading.Lock()
@@ -151,15 +168,38 @@ class Writer:
         if not isinstance(self._dead, StorePoisoned | StoreFenced):
             # Whoever copies only homefire.db of a stopped server has everything.
             self._checkpoint("TRUNCATE")
+        self._witness.close()
         self._connection.close()
 
     def _run(self) -> None:
-        while (item := self._next()) is not None:
-            if isinstance(item, Job):
-                self._run_job(item)
-            else:
-                self._commit_batch(self._gather(item))
-                self._checkpoint_when_due()
+        item: Append | Job | None = None
+        try:
+            while (item := self._next()) is not None:
+                if isinstance(item, Job):
+                    self._run_job(item)
+                else:
+                    self._commit_batch(self._gather(item))
+                    self._checkpoint_when_due()
+        except BaseException as error:
+            self._end_unexpectedly(error, item)
+            raise
+
+    def _end_unexpectedly(self, error: BaseException, item: Append | Job | None) -> None:
+        """This thread ends and should not: whoever waits, or will, is told, and so is everybody who asks."""
+        logger.critical("The thread that writes ended unexpectedly.", exc_info=error)
+        failure = poisoned(f"an unexpected {type(error).__name__}: {error}")
+        self._note(failure)
+        while item is not None:
+            if not item.waiter.done():
+                if isinstance(item, Job):
+                    item.waiter.set_exception(failure.copy())
+                else:
+                    item.outcome = failure.copy()
+                    self._acknowledge([item])
+            try:
+                item = self._held.popleft() if self._held else self._queue.get_nowait()
+            except queue.Empty:
+                item = None
 
     def _next(self) -> Append | Job | None:
         return self._held.popleft() if self._held else self._queue.get()
@@ -179,19 +219,10 @@ class Writer:
         return batch
 
     def _commit_batch(self, batch: list[Append]) -> None:
-        tail = self._tail
         try:
-            if isinstance(self._dead, StorePoisoned | StoreFenced):
-                raise self._dead.copy()
-            admitted = self._admit(batch)
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._fence.check(self._connection)
-            at_s = float(self._world.clock.now_s())
-            for append in admitted:
-                tail = self._try_append(append, tail, at_s=at_s)
-            self._connection.execute("COMMIT")
-        except (HomefireError, driver.Error) as error:
-            failure = to_homefire_error(error) if isinstance(error, driver.Error) else error
+            tail = self._record(batch)
+        except Exception as error:  # noqa: BLE001 - handed to those who wait; what must stop the store stops it
+            failure = self._to_failure(error)
             self._roll_back()
             self._note(failure)
             for append in batch:
@@ -199,21 +230,47 @@ class Writer:
         else:
             self._tail = tail
             self._batches_since_checkpoint += 1
+            self._note_witness()
+            if any(_has_erased(append) for append in batch):
+                # The write-ahead log still holds what was there before; nobody is told until it is empty.
+                self._checkpoint("TRUNCATE")
         self._acknowledge(batch)
 
-    def _try_append(self, append: Append, tail: LogTail, *, at_s: float) -> LogTail:
-        """Record one append inside the batch's transaction, or undo it alone and keep its error."""
+    def _record(self, batch: list[Append]) -> LogTail:
+        """Commit what can be; returns the new tail. What is refused keeps its error."""
+        if isinstance(self._dead, StorePoisoned | StoreFenced):
+            raise self._dead.copy()
+        tail, admitted = self._tail, self._admit(batch)
+        if not admitted:
+            return tail
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._fence.check(self._connection)
+        at_s = float(self._world.clock.now_s())
+        is_alone = len(admitted) == 1
+        for append in admitted:
+            tail = self._try_append(append, tail, at_s=at_s, is_alone=is_alone)
+        # Nothing may be left of a single append that was refused.
+        self._connection.execute("COMMIT" if tail is not self._tail else "ROLLBACK")
+        return tail
+
+    def _try_append(self, append: Append, tail: LogTail, *, at_s: float, is_alone: bool) -> LogTail:
+        """Record one append inside the batch's transaction, or undo it and keep its error.
+
+        One that is alone in its transaction needs no savepoint: the caller rolls back where the tail is the same.
+        """
         connection = self._connection
-        connection.execute("SAVEPOINT append")
+        if not is_alone:
+            connection.execute("SAVEPOINT append")
         recorded: list[Recorded] = []
         next_tail = tail
         try:
             for event in append.events:
-                kind, payload = encode_event(event)
-                next_tail = self._log.add(connection, next_tail, at_s=at_s, kind=kind, payload=payload)
-                one = Recorded(next_tail.seq, at_s, event)
-                projections.apply(connection, one)
-                recorded.append(one)
+                encoded = encode_event(event)
+                next_tail, entry = self._log.add(
+                    connection, next_tail, at_s=at_s, encoded=encoded, recent=self._recent
+                )
+                projections.apply(connection, encoded.event, entry)
+                recorded.append(Recorded(next_tail.seq, at_s, event))
         except driver.Error as error:
             if not is_refusal(error):
                 raise
@@ -221,12 +278,38 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits, not to this thread
             append.outcome = error
         else:
-            connection.execute("RELEASE append")
+            if not is_alone:
+                connection.execute("RELEASE append")
             append.outcome = tuple(recorded)
             return next_tail
-        connection.execute("ROLLBACK TO append")
-        connection.execute("RELEASE append")
+        self._recent.clear()
+        if not is_alone:
+            connection.execute("ROLLBACK TO append")
+            connection.execute("RELEASE append")
         return tail
+
+    def _to_failure(self, error: Exception) -> HomefireError:
+        if isinstance(error, driver.Error):
+            return to_homefire_error(error)
+        if isinstance(error, HomefireError):
+            return error
+        logger.error("Recording failed unexpectedly.", exc_info=error)
+        if isinstance(error, OSError):
+            return os_error_to_store_error(error, self._home.database)
+        return StoreError(
+            f"Recording failed unexpectedly ({error}).", hint="The log of the server says more."
+        )
+
+    def _note_witness(self) -> None:
+        """Let the witness know the new tail. Where it cannot, recording goes on: the events themselves are safe."""
+        try:
+            self._witness.note(self._tail)
+        except OSError as error:
+            if not self._witness_failed:
+                logger.warning("The witness %s cannot be written: %s.", self._home.witness, error)
+            self._witness_failed = True
+        else:
+            self._witness_failed = False
 
     def _run_job(self, job: Job) -> None:
         try:
@@ -262,6 +345,7 @@ class Writer:
         return admitted
 
     def _roll_back(self) -> None:
+        self._recent.clear()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
@@ -307,13 +391,28 @@ class Writer:
         self._changes_at_checkpoint = self._connection.total_changes
         self._checkpoint("PASSIVE")
 
+    def _flush_witness(self) -> None:
+        with contextlib.suppress(OSError):  # it was noted, or is said, when it is written
+            self._witness.flush()
+
     def _checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
         try:
-            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            self._flush_witness()
+            ((busy, _, _),) = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            if busy and mode == "TRUNCATE":
+                logger.warning(
+                    "A reader kept the write-ahead log from being emptied; the next checkpoint tries again."
+                )
         except driver.Error as error:
             failure = to_homefire_error(error)
             logger.warning("A checkpoint of the database did not succeed: %s", failure)
             self._note(failure)
+
+
+def _has_erased(append: Append) -> bool:
+    return isinstance(append.outcome, tuple) and any(
+        isinstance(one.event, BodiesErased) for one in append.outcome
+    )
 
 
 def _resolve_on_loop(appends: list[Append], subscriptions: list[Subscription], news: list[Recorded]) -> None:

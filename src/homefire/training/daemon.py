@@ -8,6 +8,7 @@ why, so a server that was killed continues where the log says it was. Costs noth
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -24,11 +25,11 @@ from homefire.store.run_states import RunState
 from homefire.store.store import Store
 from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.completion import Completion
-from homefire.training.control_tokens import ControlTokens
 from homefire.training.correction_changes import CorrectionChanges
 from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
+from homefire.training.erasure import Erasure, ErasureReport
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import counting, examples_of, refused
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
@@ -67,13 +68,11 @@ class TrainingDaemon:
         """`make_engine` gives the gate engines of its own, apart from those that serve."""
         self._home, self._store, self._settings = home, store, settings
         self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
-        tokens = ControlTokens()
         self._corrections = Corrections(
             store,
             world,
             context_length=lambda: self._context.live_parents().parent.context_length,
             live_digest=lambda: self._context.live_parents().parent.digest,
-            control_tokens=lambda: tokens.of(self._context.live_parents().base.folder),
             system_prompt=settings.chat.system_prompt,
         )
         cache = AnswerCache(home.cache / "answers")
@@ -135,6 +134,18 @@ class TrainingDaemon:
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
         self._dispatcher.ring()
         return given
+
+    async def erase(self, subject: str, *, principal: str, why: str, dry_run: bool) -> ErasureReport:
+        """Erase a session, turn or message, durably, and what repeats it. See `erasure.py`."""
+        live = self._context.live_parents().parent.name
+        erasure = await asyncio.to_thread(
+            Erasure, self._store, self._home, subject, principal=principal, live=live
+        )
+        events = () if dry_run else erasure.events(why=why)
+        if events:
+            await self._store.append(*events)
+            self._dispatcher.ring()
+        return erasure.report(is_done=not dry_run)
 
     async def correct(
         self, messages: Sequence[Message], *, answer: str, principal: str = "local"

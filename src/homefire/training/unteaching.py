@@ -42,11 +42,14 @@ def plan_unteaching(store: Store, live: str, *, withdrawing: Collection[str] = (
     }
     if not unwanted:
         return None
-    questions = {example.prompt_digest for example in unwanted.values()}
+    questions = {example.prompt_digest for example in unwanted.values() if not example.is_erased}
     first = max(
         place
         for place, generation in enumerate(generations)
-        if any(example.prompt_digest in questions for example in generation.taught)
+        if any(
+            example.example_id in unwanted or example.prompt_digest in questions
+            for example in generation.taught
+        )
     )
     while first + 1 < len(generations) and _is_removed(store, generations[first].parent):
         first += 1

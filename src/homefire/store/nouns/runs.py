@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from homefire.errors import NotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun
+from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun
 from homefire.store.reading import Query, Shape
 from homefire.store.run_states import ENDED, RunState, check_move
 from homefire.store.sql import Statement, Table
@@ -44,6 +45,8 @@ class RunMoved(EventBase, frozen=True, kw_only=True, tag="run.moved"):
     why: str
     metrics: dict[str, Any] = msgspec.field(default_factory=dict)
 
+    bodies: ClassVar[Mapping[str, BodyKind]] = {"why": TEXT}
+
 
 _runs = Table(
     "runs",
@@ -60,7 +63,7 @@ _runs = Table(
         "started_at_s": "REAL",
         "ended_at_s": "REAL",
         "who": "TEXT NOT NULL",
-        "why": "TEXT NOT NULL",
+        "moved": "INTEGER",
         "metrics_json": "TEXT NOT NULL",
         "unteaches_json": "TEXT NOT NULL",
         "seq": "INTEGER NOT NULL",
@@ -73,11 +76,11 @@ _dataset_exists = Statement("SELECT 1 FROM datasets WHERE dataset_id = :dataset_
 _standing = Statement("SELECT state, epoch, started_at_s, metrics_json FROM runs WHERE run_id = :run_id")
 _move = Statement(
     "UPDATE runs SET state = :state, epoch = :epoch, started_at_s = :started_at_s, ended_at_s = :ended_at_s, "
-    "who = :who, why = :why, metrics_json = :metrics_json WHERE run_id = :run_id"
+    "who = :who, moved = :moved, metrics_json = :metrics_json WHERE run_id = :run_id"
 )
 
 
-def _queued(connection: Connection, event: RunQueued, seq: int, at_s: float) -> None:
+def _queued(connection: Connection, event: RunQueued, entry: Entry) -> None:
     if _dataset_exists.one(connection, {"dataset_id": event.dataset_id}) is None:
         raise NotFound(f"There is no dataset {event.dataset_id}.", dataset_id=event.dataset_id)
     _insert.run(
@@ -91,19 +94,19 @@ def _queued(connection: Connection, event: RunQueued, seq: int, at_s: float) -> 
             "priority": event.priority,
             "state": "queued",
             "epoch": 0,
-            "queued_at_s": at_s,
+            "queued_at_s": entry.at_s,
             "started_at_s": None,
             "ended_at_s": None,
             "who": "",
-            "why": "",
+            "moved": None,
             "metrics_json": "{}",
             "unteaches_json": msgspec.json.encode(event.unteaches).decode(),
-            "seq": seq,
+            "seq": entry.seq,
         },
     )
 
 
-def _moved(connection: Connection, event: RunMoved, seq: int, at_s: float) -> None:
+def _moved(connection: Connection, event: RunMoved, entry: Entry) -> None:
     """Refused with Conflict where `run_states` allows no such move or the epoch is of another lease."""
     row = _standing.one(connection, {"run_id": event.run_id})
     if row is None:
@@ -117,10 +120,10 @@ def _moved(connection: Connection, event: RunMoved, seq: int, at_s: float) -> No
             "run_id": event.run_id,
             "state": event.state,
             "epoch": event.epoch,
-            "started_at_s": at_s if event.state == "running" and started_at_s is None else started_at_s,
-            "ended_at_s": at_s if event.state in ENDED else None,
+            "started_at_s": entry.at_s if event.state == "running" and started_at_s is None else started_at_s,
+            "ended_at_s": entry.at_s if event.state in ENDED else None,
             "who": event.who,
-            "why": event.why,
+            "moved": entry.seq,
             "metrics_json": msgspec.json.encode({**metrics, **event.metrics}).decode(),
         },
     )
@@ -145,6 +148,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     ended_at_s: float | None
     who: str
     why: str
+    """Of the last move."""
     metrics: dict[str, Any]
     version: str | None
     unteaches: tuple[str, ...] = ()
@@ -157,6 +161,8 @@ class RunReader:
             RunRow,
             "runs",
             json={"recipe": dict[str, Any], "metrics": dict[str, Any], "unteaches": tuple[str, ...]},
+            bodies={"why": (TEXT, "runs.moved << 20")},
+            blanks=("why",),
             computed={
                 "version": "(SELECT version FROM versions WHERE versions.run_id = runs.run_id "
                 "ORDER BY seq DESC LIMIT 1)"
