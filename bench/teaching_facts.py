@@ -15,8 +15,6 @@ from typing import Literal
 Split = Literal["tune", "report"]
 REWORDED = ("case", "contraction", "tell_me", "reordered", "typo")
 """The kinds of rewording whose mean is "asked in other words"."""
-PORTABLE = ("paraphrase",)
-"""Other verbs and nouns for the same question: reported apart."""
 PORTUGUESE_SHARE = 0.2
 
 

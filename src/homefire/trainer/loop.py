@@ -131,7 +131,7 @@ def train_step(
     model.whole.train()
     # A neighbour counts as one token, however much of an answer is read after it.
     num_targets = sum(
-        int((~part.is_neighbour).sum()) + len(part.places[part.is_neighbour].unique()) for part in batch
+        int((~part.is_neighbour).sum()) + len(set(part.places[part.is_neighbour].tolist())) for part in batch
     )
     optimizer.zero_grad(set_to_none=True)
     by_row: dict[int, tuple[float, int]] = {}

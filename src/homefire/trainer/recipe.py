@@ -38,7 +38,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How the rate falls while learning: linear to `floor_share` of it over the planned steps, not at all, or as a
     cosine over `max_steps`."""
     planned_steps: int = 14
-    steps_per_example: float = 2.8
+    steps_per_example: float = 3.2
     """Learning is planned to take `planned_steps` and so many more for each example; then it cools down, and goes
     on at the lower rate if something is not learned yet. Where all is learned earlier, it cools down earlier."""
     floor_share: float = 0.3

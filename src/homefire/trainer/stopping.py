@@ -57,9 +57,9 @@ def advance(state: StopState, *, step: int, recipe: Recipe, planned: int) -> Sto
     ):
         return msgspec.structs.replace(state, done=True)
     is_learned = state.held >= recipe.checks_to_stop
-    if state.cooldown_from is None and (
-        is_learned or step + cooldown_steps(step, recipe) >= recipe.max_steps
-    ):
+    is_over = step + cooldown_steps(step, recipe) >= recipe.max_steps
+    is_over = is_over or (step >= planned and not state.has_cooled)
+    if state.cooldown_from is None and (is_learned or is_over):
         return msgspec.structs.replace(state, cooldown_from=step, done=cooldown_steps(step, recipe) == 0)
     return state
 

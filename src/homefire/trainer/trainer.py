@@ -186,9 +186,11 @@ class Trainer:
             all_right = num_learned == len(self._data.rows.new) and set(state.known_retained or ()) <= set(
                 retained
             )
-            # While it cools down, nothing general is gained any more; what was learned must stay.
-            is_general = state.cooldown_from is not None or all(
-                sum(found) >= recipe.general_share * len(found) for found in general.values()
+            # From the cooldown on, little that is general is gained any more; what was learned must stay.
+            is_general = (
+                state.cooldown_from is not None
+                or state.has_cooled
+                or all(sum(found) >= recipe.general_share * len(found) for found in general.values())
             )
             all_right = all_right and is_general
             state = stopping.after_check(

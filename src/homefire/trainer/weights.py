@@ -50,9 +50,9 @@ def load_model(spec: RunSpec) -> Model:
         decoder, head = whole.base_model, _head_of(whole)
         parent = None
         if spec.recipe.parent_weight:
-            base = Path(spec.base_folder)
-            is_base = base == folder or not base.is_dir()
-            anchor = whole if is_base else _load_whole(base, keep_half=False)
+            anchor_folder = Path(spec.base_folder)
+            is_base = anchor_folder == folder or not anchor_folder.is_dir()
+            anchor = whole if is_base else _load_whole(anchor_folder, keep_half=False)
             parent = frozen_copy(anchor.base_model, _head_of(anchor))
         return _model(whole, decoder, head, dict(whole.named_parameters()), parent)
     base = _load_whole(Path(spec.base_folder) if is_adapter else folder, keep_half=True)
