@@ -29,8 +29,10 @@ from homefire.trainer.contract import (
     WorkerEvent,
     decode_event,
     encode_rows,
+    read_rows,
 )
 from homefire.trainer.recipe import Recipe
+from homefire.training.augmentation import neighbours, wordings
 from homefire.types import Message
 
 EMBER = Path(worker.__file__).parents[1] / "bundled" / "ember"
@@ -69,8 +71,9 @@ def make_run(
     model_folder: Path = EMBER,
     checkpoint_every_steps: int = 3,
     seed: int = 0,
+    is_augmented: bool = False,
 ) -> RunSpec:
-    """A run directory ready for a worker."""
+    """A run directory ready for a worker; with wordings and neighbours, as the server adds them, if asked."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "examples.jsonl").write_bytes(encode_rows(rows))
     (run_dir / "retained.jsonl").write_bytes(encode_rows(retained))
@@ -91,6 +94,15 @@ def make_run(
         checkpoint_every_steps=checkpoint_every_steps,
         nice=0,
     )
+    if is_augmented:
+        old = read_rows(EMBER / "replay.jsonl")
+        for name, extra in (
+            ("wordings", wordings(rows, retained, recipe=recipe, seed=seed)),
+            ("neighbours", neighbours(rows, retained, old, recipe=recipe, seed=seed)),
+        ):
+            (run_dir / f"{name}.jsonl").write_bytes(encode_rows(extra))
+            if extra:
+                spec = msgspec.structs.replace(spec, **{name: str(run_dir / f"{name}.jsonl")})
     write_spec(run_dir, spec)
     return spec
 

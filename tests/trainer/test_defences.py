@@ -21,16 +21,15 @@ from torch.nn import functional
 
 from homefire.trainer import data as trainer_data
 from homefire.trainer.batch import MicroBatch, collate, encode_placement
-from homefire.trainer.contract import RunSpec, encode_rows, read_rows
+from homefire.trainer.contract import RunSpec
 from homefire.trainer.data import TrainingData, load_data
 from homefire.trainer.loop import Model, build_optimizer, measure_margins, train_step, until_departure
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.sampler import Placement
 from homefire.trainer.weights import load_model
-from homefire.training.augmentation import neighbours, wordings
 from tests.support.trainer import EMBER, FACTS, make_run, row
 
-NUM_STEPS = 24
+NUM_STEPS = 18
 RECIPE = Recipe(rows_per_step=6, min_replay_rows=4, min_neighbours=6, learning_rate=2e-3, warmup_steps=2)
 TAUGHT = (*FACTS[:1], ("Who waters the roses?", "Our neighbour Ines does."))
 
@@ -46,16 +45,7 @@ class Trained:
 def prepare(run_dir: Path, recipe: Recipe) -> RunSpec:
     """A run with wordings and neighbours, as the server prepares it."""
     rows = [row(question, answer, f"ex-{number}") for number, (question, answer) in enumerate(TAUGHT)]
-    spec = make_run(run_dir, recipe=recipe, rows=rows)
-    old = read_rows(EMBER / "replay.jsonl")
-    for name, extra in (
-        ("wordings", wordings(rows, [], recipe=recipe, seed=0)),
-        ("neighbours", neighbours(rows, [], old, recipe=recipe, seed=0)),
-    ):
-        (run_dir / name).write_bytes(encode_rows(extra))
-        if extra:
-            spec = msgspec.structs.replace(spec, **{name: str(run_dir / name)})
-    return spec
+    return make_run(run_dir, recipe=recipe, rows=rows, is_augmented=True)
 
 
 @functools.lru_cache(maxsize=8)

@@ -68,7 +68,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Such a conversation is not filled up beyond this, whatever the model could read."""
     wordings: int = 32
     """So many times each new example is written in other words; 0: it is only asked as it was taught."""
-    reworded_share: float = 0.5
+    reworded_share: float = 0.6
     """Share of an example's placements in which its question is asked in other words."""
     neighbours: int = 24
     """So many questions close to each new example keep the base's answers; 0: none are made."""
