@@ -46,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cooldown_share: float = 0.5
     """Once everything is learned the rate falls linearly to nothing over this share of the steps it took, so that
     what the last noisy steps disturbed comes back."""
-    cooldown_steps: int = 80
+    cooldown_steps: int = 40
     """At most so many steps of cooldown."""
     min_steps: int = 10
     max_steps: int = 320
