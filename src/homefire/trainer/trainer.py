@@ -189,7 +189,7 @@ class Trainer:
             # From the cooldown on, little that is general is gained any more; what was learned must stay.
             is_general = (
                 state.cooldown_from is not None
-                or state.has_cooled
+                or state.resumed_from is not None
                 or all(sum(found) >= recipe.general_share * len(found) for found in general.values())
             )
             all_right = all_right and is_general
@@ -228,12 +228,10 @@ class Trainer:
 
     def _steps_left(self) -> int:
         """At most so many steps are left."""
-        cooldown_from, recipe = self._progress.stop.cooldown_from, self._spec.recipe
-        end = (
-            recipe.max_steps
-            if cooldown_from is None
-            else min(recipe.max_steps, cooldown_from + stopping.cooldown_steps(cooldown_from, recipe))
-        )
+        state, recipe = self._progress.stop, self._spec.recipe
+        end = recipe.max_steps
+        if state.cooldown_from is not None:
+            end = min(end, state.cooldown_from + stopping.cooldown_steps(state.cooldown_from, state, recipe))
         return max(0, end - self._progress.step)
 
     def _write_losses_header(self) -> None:
