@@ -260,7 +260,7 @@ def _objective(model: Model, part: MicroBatch, recipe: Recipe) -> tuple[torch.Te
 def until_departure(follows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """1 for each token up to the first of its row that the base would not have chosen, 0 for those after it.
 
-    `follows` (N,) bool: the base would choose this token; `places` (N,): the row, whose tokens stand together.
+    `follows` (N,) bool: the base would choose this token; `places` (N,): the row, whose tokens are adjacent.
     """
     kept = torch.zeros(len(follows))
     row, alive = None, True
