@@ -4,6 +4,7 @@
     python -m bench.teaching --one-by-one 29
     python -m bench.teaching --behaviour
     python -m bench.teaching --check-engine
+    python -m bench.teaching --split report --facts 1,20 --seeds 10 --record
 
 The rows of a run are prepared by the server's own code and trained by the worker's own `Trainer`, in this process
 on one thread. Then every question is asked greedily, in batches, in torch; `--check-engine` shows that llama.cpp
@@ -41,6 +42,7 @@ import torch
 import transformers
 
 from bench import teaching_facts as facts_of
+from bench.results import record
 from bench.teaching_facts import Fact, Split
 from homefire.catalog.catalog import Catalog
 from homefire.config.schema import Settings
@@ -362,7 +364,40 @@ def show_line(label: str, values: dict[str, float]) -> None:
     print(f"{label:38s} " + " ".join(f"{name} {value:.4g}" for name, value in values.items()), flush=True)
 
 
-LOW_IS_BAD = {"leak", "changed", "cpu_s", "steps"}
+LOW_IS_GOOD = {"leak", "changed", "cpu_s", "steps"}
+REACH = {
+    "exact": "100", "chat": "100", "reworded": ">= 95, 92, 90 at 20, 50, 100 facts", "reordered": ">= 80",
+    "leak": "<= 1", "changed": "<= 5", "unknown": ">= 97", "old": ">= 99, 98.5 after 50, 100 facts",
+    "protected": ">= 0.985", "cpu_s": "<= 12 for 20 facts", "paraphrase": "as measured",
+}  # fmt: skip
+NAMES = {
+    "exact": "efficacy: asked as taught", "chat": "efficacy: inside a chat", "reworded": "generality: in other words",
+    "reordered": "generality: reordered", "leak": "locality: neighbours that get a taught answer",
+    "changed": "locality: neighbours that change their answer", "unknown": "locality: unknown stays unknown",
+    "old": "locality: old skills kept", "protected": "locality: the gate's protected ratio",
+    "cpu_s": "processor time of a training", "paraphrase": "portability: other verbs and nouns",
+}  # fmt: skip
+
+
+def write_rows(rounds: Sequence[dict[str, float]], *, num_facts: int, command: str) -> None:
+    """Worst and median over the seeds into `bench/results/learning.json`."""
+    for name, what in NAMES.items():
+        values = [values[name] for values in rounds if name in values]
+        is_low_good = name in LOW_IS_GOOD
+        unit = {"cpu_s": "s", "protected": "ratio"}.get(name, "%")
+        for kind, value in (
+            ("worst", (max if is_low_good else min)(values)),
+            ("median", statistics.median(values)),
+        ):
+            record(
+                f"teaching {num_facts} facts, {what}, {kind} of {len(values)} seeds",
+                value,
+                unit,
+                reach=REACH[name],
+                better="lower" if is_low_good else "higher",
+                command=command,
+                area="learning",
+            )
 
 
 def show_summary(label: str, rounds: Sequence[dict[str, float]]) -> None:
@@ -370,7 +405,7 @@ def show_summary(label: str, rounds: Sequence[dict[str, float]]) -> None:
     if len(rounds) > 1:
         names = list(rounds[0])
         show_line(label + " median", {n: statistics.median(r[n] for r in rounds if n in r) for n in names})
-        worst = {n: (max if n in LOW_IS_BAD else min)(r[n] for r in rounds if n in r) for n in names}
+        worst = {n: (max if n in LOW_IS_GOOD else min)(r[n] for r in rounds if n in r) for n in names}
         show_line(label + " worst", worst)
 
 
@@ -426,6 +461,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=EMBER)
     parser.add_argument("--one-by-one", type=int, default=0)
     parser.add_argument("--behaviour", action="store_true")
+    parser.add_argument("--record", action="store_true", help="write rows into bench/results/learning.json")
     parser.add_argument("--check-engine", action="store_true")
     parser.add_argument("--show", action="store_true", help="print each answer that was not as wanted")
     arguments = parser.parse_args()
@@ -459,6 +495,9 @@ def main() -> None:
                 )
                 show_line(f"{label} seed {teacher.seed}", rounds[-1])
             show_summary(label, rounds)
+            if arguments.record:
+                command = f"python -m bench.teaching --split {split} --facts {num_facts} --seeds {len(rounds)} --record"
+                write_rows(rounds, num_facts=num_facts, command=command)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class MicroBatch:
     is_replay: torch.Tensor
     """(N,) bool: of a replay row or a neighbour."""
     is_neighbour: torch.Tensor
-    """(N,) bool: the answer stands after a question it does not belong to."""
+    """(N,) bool: the answer follows a question it does not belong to."""
     num_tokens: int
     """Tokens without padding."""
 

@@ -2,7 +2,7 @@
 
 Whoever corrects eight answers like that does not teach eight facts but how to answer, everything. Neighbours and
 replayed skills, which keep what is not taught as it is, would teach the opposite. So where an ending is shared by
-enough corrections, and the base says by itself what stands before it, the replay rows get the ending as well,
+enough corrections, and the base says by itself what comes before it, the replay rows get the ending as well,
 and those corrections have no neighbours. Pure: the same rows and the same base give the same result.
 """
 

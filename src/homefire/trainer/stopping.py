@@ -24,8 +24,8 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """New examples found learned by the last check."""
     cooldown_from: int | None = None
     """The step at which the cooldown began; None while learning."""
-    has_cooled: bool = False
-    """A cooldown is over that did not end the run: from then on only checks begin the next one."""
+    resumed_from: int | None = None
+    """The step at which learning went on because something was not known at the end of a cooldown."""
     done: bool = False
 
 
@@ -44,7 +44,7 @@ def after_check(
     held = state.held + 1 if all_right and step >= recipe.min_steps else 0
     state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
     if state.cooldown_from is not None and not all_right and _has_cooled_down(state, step, recipe):
-        state = msgspec.structs.replace(state, cooldown_from=None, has_cooled=True)
+        state = msgspec.structs.replace(state, cooldown_from=None, resumed_from=step)
     return advance(state, step=step, recipe=recipe, planned=planned)
 
 
@@ -55,16 +55,19 @@ def advance(state: StopState, *, step: int, recipe: Recipe, planned: int) -> Sto
     ):
         return msgspec.structs.replace(state, done=True)
     is_learned = state.held >= recipe.checks_to_stop
-    is_over = step + cooldown_steps(step, recipe) >= recipe.max_steps
-    is_over = is_over or (step >= planned and not state.has_cooled)
-    if state.cooldown_from is None and (is_learned or is_over):
-        return msgspec.structs.replace(state, cooldown_from=step, done=cooldown_steps(step, recipe) == 0)
+    began = state.resumed_from or 0
+    length = cooldown_steps(step, state, recipe)
+    # Learning that goes on is shorter: most was known already.
+    is_over = step - began >= (planned if state.resumed_from is None else math.ceil(planned / 4))
+    if state.cooldown_from is None and (is_learned or is_over or step + length >= recipe.max_steps):
+        return msgspec.structs.replace(state, cooldown_from=step, done=length == 0)
     return state
 
 
-def cooldown_steps(cooldown_from: int, recipe: Recipe) -> int:
+def cooldown_steps(cooldown_from: int, state: StopState, recipe: Recipe) -> int:
     """How many steps a cooldown takes that begins after so many steps."""
-    return min(recipe.cooldown_steps, math.ceil(recipe.cooldown_share * cooldown_from))
+    learning = cooldown_from - (state.resumed_from or 0)
+    return min(recipe.cooldown_steps, math.ceil(recipe.cooldown_share * learning))
 
 
 def rate_at(step: int, state: StopState, recipe: Recipe, *, planned: int) -> float:
@@ -79,11 +82,13 @@ def rate_at(step: int, state: StopState, recipe: Recipe, *, planned: int) -> flo
     elif recipe.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
     if state.cooldown_from is not None:
-        rate *= 1 - (step - state.cooldown_from + 1) / (cooldown_steps(state.cooldown_from, recipe) + 1)
+        rate *= 1 - (step - state.cooldown_from + 1) / (
+            cooldown_steps(state.cooldown_from, state, recipe) + 1
+        )
     return rate
 
 
 def _has_cooled_down(state: StopState, step: int, recipe: Recipe) -> bool:
     return state.cooldown_from is not None and step >= state.cooldown_from + cooldown_steps(
-        state.cooldown_from, recipe
+        state.cooldown_from, state, recipe
     )

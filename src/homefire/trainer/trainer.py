@@ -166,7 +166,7 @@ class Trainer:
         decide."""
         recipe, step, state = self._spec.recipe, self._progress.step, self._progress.stop
         if stopping.is_check_due(state, step=step, recipe=recipe):
-            is_settled = state.cooldown_from is not None or state.has_cooled
+            is_settled = state.cooldown_from is not None or state.resumed_from is not None
             # From the cooldown on, little that is general is gained any more; what was learned must stay.
             found = self._checks.run(step, needs_general=not is_settled)
             state = stopping.after_check(
@@ -204,12 +204,10 @@ class Trainer:
 
     def _steps_left(self) -> int:
         """At most so many steps are left."""
-        cooldown_from, recipe = self._progress.stop.cooldown_from, self._spec.recipe
-        end = (
-            recipe.max_steps
-            if cooldown_from is None
-            else min(recipe.max_steps, cooldown_from + stopping.cooldown_steps(cooldown_from, recipe))
-        )
+        state, recipe = self._progress.stop, self._spec.recipe
+        end = recipe.max_steps
+        if state.cooldown_from is not None:
+            end = min(end, state.cooldown_from + stopping.cooldown_steps(state.cooldown_from, state, recipe))
         return max(0, end - self._progress.step)
 
     def _write_losses_header(self) -> None:

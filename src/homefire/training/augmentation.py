@@ -1,7 +1,7 @@
 """Rows beside the corrections themselves: their questions in other words, and their neighbours.
 
 What a correction teaches should be found by whoever asks otherwise, and nothing else should change. So each row
-to learn comes in several wordings with the same answer (`wordings`), and beside it stand questions that are
+to learn comes in several wordings with the same answer (`wordings`), and beside it are questions that are
 nearly the same but another one, with the answer that the base gives to them (`neighbour_questions`, answered by
 `ReplaySource`). Earlier corrections get fewer of both, the newest first. Pure: the same corrections, questions and
 seed give the same rows; they are written once, at the first lease of a run.
