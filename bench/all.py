@@ -14,6 +14,7 @@ PROGRAMS = (
     "bench.stream_reloads",
     "bench.pages",
     "bench.rebuild",
+    "bench.store_databases",
     "bench.circle",
     "bench.beside_training",
     "bench.exact_resume",

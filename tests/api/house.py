@@ -28,6 +28,7 @@ from homefire.config.schema import Settings, TrainingSettings
 from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.machine.supervision import Supervision
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key, keep_api_key
@@ -91,7 +92,7 @@ class FakeCatalog:
         self.resolve(name)
         self.removed.append(name)
 
-    def chat_template(self, model: ModelInfo) -> Any:
+    async def chat_template(self, model: ModelInfo) -> Any:
         return SimpleNamespace(source="{{ messages }}")
 
 
@@ -276,6 +277,11 @@ async def open_house(
         corrections=training.corrections,
         training=training,
         scrub=SimpleNamespace(status=lambda: ScrubStatus(report=None, is_running=False, failure=None)),
+        supervision=(supervision := Supervision()),
+        failures=lambda: {
+            **supervision.reasons(),
+            **({"store": str(store.failure)} if store.failure is not None else {}),
+        },
         redactor=Redactor(key),
         started_at_s=world.clock.now_s(),
     )

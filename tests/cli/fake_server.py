@@ -350,6 +350,7 @@ class _Handler(BaseHTTPRequestHandler):
             resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
             scrub=ScrubStatus(report=None, is_running=False, failure=None),
+            failures={},
             unlearned=self.state.unlearned,
         )  # fmt: skip
 

@@ -150,7 +150,7 @@ class JudgedModels:
     def _info(self, name: str, folder: Path) -> ModelInfo:
         return model_info(name, folder=folder, digest=f"sha256:{name}", num_parameters=8)
 
-    def chat_template(self, model: ModelInfo) -> Format:
+    async def chat_template(self, model: ModelInfo) -> Format:
         return Format()
 
     async def spec(self, model: ModelInfo, *, nice: int) -> ModelSpec:

@@ -159,7 +159,7 @@ class SmallCatalog:
             if digest != f"sha256:{hashlib.sha256((Path(row.path) / path).read_bytes()).hexdigest()}"
         ]
 
-    def chat_template(self, model: ModelInfo) -> SmallFormat:
+    async def chat_template(self, model: ModelInfo) -> SmallFormat:
         return SmallFormat((model.folder / TEMPLATE).read_text())
 
     async def spec(self, model: ModelInfo, *, nice: int = 0) -> ModelSpec:

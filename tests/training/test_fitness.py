@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from homefire.catalog import inspection
 from homefire.engines.base import EngineRequest, ModelSpec
-from homefire.engines.template import ChatTemplate
 from homefire.errors import BadModel
 from homefire.training import fitness
 from homefire.training.answers import AnswerCollector
@@ -26,11 +26,13 @@ RIGHT = {known.prompt: known.accepts[0] for known in GENERAL_PROMPTS if known.ac
 class OneModel:
     """A catalog of one model."""
 
-    def __init__(self, template: str) -> None:
-        self._template = template
+    def __init__(self, folder: Path, template: str) -> None:
+        self._folder = folder / "model"
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / "chat_template.jinja").write_text(template)
 
-    def chat_template(self, _model: Any) -> ChatTemplate:
-        return ChatTemplate(self._template)
+    async def why_not_teachable(self, _model: Any) -> str | None:
+        return await inspection.why_not_teachable([self._folder])
 
     async def spec(self, _model: Any, *, nice: int) -> ModelSpec:
         return scripted_spec()
@@ -39,7 +41,7 @@ class OneModel:
 async def look_at(
     folder: Path, answer: str | Callable[[EngineRequest], str], *, template: str = GOOD_TEMPLATE, **model: Any
 ) -> Fitness:
-    catalog: Any = OneModel(template)
+    catalog: Any = OneModel(folder, template)
     engine = ScriptedEngine(answer=answer)
     answers = AnswerCollector(catalog=catalog, make_engine=lambda _: engine, cache=AnswerCache(folder))
     return await FitnessCheck(catalog=catalog, answers=answers).look_at(model_info("m", **model))

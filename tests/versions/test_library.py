@@ -236,8 +236,7 @@ async def test_recovery_may_be_killed_and_done_again(
 ) -> None:
     await publish(library, write_model(tmp_path / "one", {"a": "b"}))
     shutil.rmtree(library.folder("v001"))
-    (home.versions / ".v002-x.new").mkdir()
-    (home.versions / "v009-20260101-000000").mkdir()
+    (home.versions / ".v002-20260101-000000.0123456789ab.new").mkdir()
 
     def killed(*_args: object, **_kwargs: object) -> None:
         raise Killed

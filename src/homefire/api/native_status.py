@@ -60,11 +60,13 @@ def create_status_router(context: Context) -> APIRouter:
         for it before it sends anything else.
         """
         failure, token = homefire.store.failure, getattr(request.app.state, "server_token", None)
+        failed = sorted(homefire.failures())
         return JsonDocument(
             Health(
-                "ok" if failure is None else "degraded",
+                "degraded" if failed else "ok",
                 "ok" if failure is None else failure.code,
                 proof_of_home(token, challenge) if token and challenge else UNSET,
+                failed or UNSET,
             )
         )
 
@@ -127,9 +129,12 @@ def read_status(context: Context, principal: Principal) -> Status:
         rss_bytes=rss_bytes(),
         home=str(homefire.home.root),
         disk=DiskView(disk.free, disk.total),
+        database=f"{homefire.store.database.name}, {homefire.store.database.where}",
+        database_failure=None if homefire.store.failure is None else str(homefire.store.failure),
         live=live_model(context),
         queue=QueueView(queue.num_active, queue.num_waiting, queue.waiting),
         scrub=homefire.scrub.status(),
+        failures=homefire.failures(),
         resident=[_resident(model) for model in homefire.serving.status()],
         num_pending_examples=len(homefire.store.examples.pending()),
         waiting_reason=homefire.training.waiting_reason(),

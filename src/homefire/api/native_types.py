@@ -274,6 +274,8 @@ class Health(Struct, frozen=True):
     state: Literal["ok", "degraded"]
     store: str
     proof: str | UnsetType = UNSET
+    failed: list[str] | UnsetType = UNSET
+    """The parts that do not work now; why is in the status and in the log."""
 
 
 class Info(Struct, frozen=True):
@@ -334,10 +336,16 @@ class Status(Struct, frozen=True, kw_only=True):
     rss_bytes: int
     home: str
     disk: DiskView
+    database: str
+    """Which database it is; never with a password."""
+    database_failure: str | None
+    """Why nothing can be recorded now; None while all is well."""
     live: str
     queue: QueueView
     scrub: ScrubStatus
     """The slow reading of all files; `report.damaged` names what is not as it was written."""
+    failures: dict[str, str]
+    """The parts that do not work now, by name, each with why."""
     resident: list[ResidentView]
     num_pending_examples: int
     waiting_reason: str | None

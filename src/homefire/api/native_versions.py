@@ -78,9 +78,10 @@ def create_version_router(context: Context) -> APIRouter:
         return JsonDocument(moved(row))
 
     @router.post("/v1/versions/{version}/verify", **describe(answer=Report))
-    async def verify(version: VersionName) -> JsonDocument:
-        """Read every byte again and compare its hash."""
-        report = await homefire.library.verify(version)
+    async def verify(version: VersionName, repair: bool = False) -> JsonDocument:
+        """Read every byte again and compare its hash; with `repair`, make whole what an undamaged copy is of."""
+        work = homefire.library.repair if repair else homefire.library.verify
+        report = await work(version)
         problems = [str(problem) for problem in report.problems]
         return JsonDocument(Report(report.ok, problems, report.num_files, report.size_bytes))
 

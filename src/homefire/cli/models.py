@@ -128,15 +128,15 @@ def verify(call: Call, model: AnyModelName = None) -> Any:
         call,
         "/v1/homefire/models",
         [name for name in names if name is not None],
-        hint="Remove the model and add it again from a good copy.",
+        hint="Add the model again under its name, from a good copy.",
     )
 
 
-def verify_each(call: Call, path: str, names: list[str], *, hint: str) -> Any:
+def verify_each(call: Call, path: str, names: list[str], *, hint: str, **query: str) -> Any:
     """Have each of these hashed again and say what was found. PromiseBroken, with all reports, for a difference."""
     from homefire.errors import PromiseBroken
 
-    reports = [call.client.post(path_of(path, name, "verify")) for name in names]
+    reports = [call.client.post(path_of(path, name, "verify"), **query) for name in names]
     broken = [name for name, report in zip(names, reports, strict=True) if not report["ok"]]
     for name, report in zip(names, reports, strict=True):
         problems = "; ".join(str(problem) for problem in report.get("problems", ()))

@@ -137,7 +137,13 @@ def rollback(
     return found
 
 
-def verify(call: Call, version: AnyVersionName = None) -> Any:
+def verify(
+    call: Call,
+    version: AnyVersionName = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged files and blobs whole from each other first.")
+    ] = False,
+) -> Any:
     """Read every byte again and compare its hash. Exit code 20 when one differs."""
     from homefire.cli.models import verify_each
 
@@ -149,7 +155,10 @@ def verify(call: Call, version: AnyVersionName = None) -> Any:
         call,
         "/v1/versions",
         names,
-        hint="Go back to a whole one with `homefire versions rollback`, then restore a backup.",
+        hint="Go back to a whole one with `homefire versions rollback`, then restore a backup."
+        if repair
+        else "Run `homefire versions verify --repair`: a blob can be made whole from the folder, and back.",
+        **({"repair": "true"} if repair else {}),
     )
 
 

@@ -163,8 +163,19 @@ class GateSettings(_Section):
 class StoreSettings(_Section):
     """The database."""
 
+    url: str | None = Field(
+        default=None,
+        description="A PostgreSQL database (`postgresql://user@host/database`) to keep the log and the tables "
+        "in; unset: SQLite in the home. Its password is a secret and does not stand here "
+        "(`HOMEFIRE_DATABASE_PASSWORD`, `credentials/database_password`).",
+    )
     busy_timeout_ms: Annotated[int, Field(ge=0)] = Field(
-        default=5000, description="How long to wait for another program that holds the database."
+        default=5000,
+        description="How long to wait for another program that holds the database, or for a database server "
+        "that does not answer.",
+    )
+    read_timeout_ms: PositiveInt = Field(
+        default=2000, description="Longest time one read may wait for the PostgreSQL server."
     )
     group_commit_max: PositiveInt = Field(default=256, description="Most appends that share one flush.")
     reserve_bytes: Annotated[int, Field(ge=0)] = Field(

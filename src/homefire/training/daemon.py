@@ -211,6 +211,11 @@ class TrainingDaemon:
 
     # What people see
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is trained until the next start; None while all is well."""
+        return self._dispatcher.ended_because
+
     def waiting_reason(self) -> str | None:
         """Why corrections or runs that wait are not trained now; None when nothing holds them up.
 

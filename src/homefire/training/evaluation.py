@@ -123,8 +123,8 @@ class GateEvaluator:
         """What is wrong before anything is asked: weights that are not numbers, another chat format."""
         try:
             broken = await asyncio.to_thread(_non_finite, candidate.folder)
-            now = self._catalog.chat_template(candidate).fingerprint
-            before = self._catalog.chat_template(parent).fingerprint
+            now = (await self._catalog.chat_template(candidate)).fingerprint
+            before = (await self._catalog.chat_template(parent)).fingerprint
         except HomefireError as problem:
             return GateInput(probes=(), candidate={}, parent={}, obstacle=problem.message)
         if not broken and now == before:

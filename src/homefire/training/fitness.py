@@ -20,7 +20,6 @@ from homefire.errors import HomefireError
 from homefire.machine.memory import available_bytes
 from homefire.trainer.recipe import FULL_MAX_PARAMETERS
 from homefire.training.answers import AnswerCollector
-from homefire.types import Message
 from homefire.versions.degenerate import has_collapsed, is_degenerate
 from homefire.versions.evidence import Probe, ProbeAnswer
 from homefire.versions.probes import general_probes
@@ -38,7 +37,6 @@ ADAPTER_SHARE = 1.2
 """An adapter's training holds the weights as they are stored, and a fifth for what it computes."""
 FIXED_BYTES = 600 << 20
 """The libraries and the rows."""
-SPOKEN = (Message("user", "Say a word."), Message("assistant", "Tomato."))
 
 
 class Fitness(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +63,7 @@ class FitnessCheck:
         warnings: list[str] = []
         if why_not is None:
             warnings += _memory(model)
-            why_not = self._template(model)
+            why_not = await self._template(model)
         found: Sequence[tuple[Probe, ProbeAnswer]] = ()
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -92,15 +90,12 @@ class FitnessCheck:
         answers = await self._answers.answers(model, probes, max_tokens=MAX_TOKENS)
         return [(probe, answers[probe.probe_id]) for probe in probes]
 
-    def _template(self, model: ModelInfo) -> str | None:
+    async def _template(self, model: ModelInfo) -> str | None:
         """Why nothing could be learned through the model's chat template; None where it can."""
         try:
-            rendered = self._catalog.chat_template(model).render_with_spans(SPOKEN)
+            return await self._catalog.why_not_teachable(model)
         except HomefireError as problem:
             return problem.message
-        if any(SPOKEN[-1].text in rendered.text[start:end] for start, end in rendered.spans):
-            return None
-        return "its chat template gives an answer no text of its own, so nothing could be learned"
 
 
 def judge_answers(answers: Sequence[ProbeAnswer]) -> list[str]:
