@@ -34,7 +34,8 @@ from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key, keep_api_key, key_sha256
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import Store, open_store
-from homefire.training.daemon import TrainingDaemon
+from homefire.training.daemon import WORKER, TrainingDaemon
+from homefire.training.memory import TrainingMemory
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE, Promotion
 from homefire.world import World
@@ -42,6 +43,8 @@ from homefire.world import World
 logger = logging.getLogger(__name__)
 BUILT_IN = MappingProxyType({"llama.cpp": process})
 """Plugins that come with Homefire."""
+PERSONAL = frozenset({"native", "web", "cli"})
+"""Channels whose questions come from people who can correct the answers."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,9 @@ def build(
             repair=library.repair,
             verifier=verifier,
         )
-        serving = Serving(catalog, settings, make_engine=make_engine, world=world)
+        memory = TrainingMemory()
+        serving = Serving(catalog, settings, make_engine=make_engine, world=world, training=memory)
+        memory.announce_to(serving.training_holds)
         router = Router(catalog)
         promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=serving.swap_to, world=world)
         training = TrainingDaemon(
@@ -162,6 +167,8 @@ def build(
             make_engine=make_engine,
             settings=settings,
             world=world,
+            memory=memory,
+            warm_command=WORKER,
         )
         scrub = Scrub(
             catalog.scrub_targets,
@@ -171,7 +178,14 @@ def build(
             bytes_per_s=settings.store.scrub_mb_per_s * 1e6,
             world=world,
         )
-        turns = Turns(store, serving, router, settings, world=world)
+        turns = Turns(
+            store,
+            serving,
+            router,
+            settings,
+            world=world,
+            on_question=lambda asked: training.expect_corrections() if asked.channel in PERSONAL else None,
+        )
     except BaseException:
         store.close()
         raise

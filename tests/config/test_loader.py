@@ -151,7 +151,7 @@ def test_an_unknown_option_is_refused(home: Home) -> None:
         ("[server]\nhost = 1", "expected text."),
         ("[chat]\ntemperature = 3", "expected number or unset, at least 0, at most 2."),
         ("[chat]\noverflow = 'drop'", "expected one of trim, refuse."),
-        ("[training]\nquiet_s = nan", "expected number, at least 0."),
+        ("[training]\nquiet_s = nan", "expected number or unset, at least 0."),
         ("[training]\nlearning_rate = 0", "expected number or unset, more than 0."),
         ("[gate]\nmin_locality = 2", "expected number, at least 0, at most 1."),
         ("[chat]\ndefault_model = ''", "expected text, length at least 1."),

@@ -26,6 +26,7 @@ from tests.support.model_info import model_info
 from tests.support.scripted_engine import scripted_spec
 from tests.support.small_models import EngineRoom, write_model
 from tests.support.small_training import small_training
+from tests.support.stand_in import STAND_IN
 
 # training
 
@@ -104,6 +105,13 @@ async def a_correction_by_itself(bench: Bench) -> Any:
 @sees("training.quiet_s", ("0", "a run"), ("900", "not yet"))
 async def the_moment_after_a_correction(bench: Bench) -> Any:
     return await runs_after_a_correction(bench)
+
+
+@sees("training.warm_s", ("0", False), ("600", True))
+async def a_trainer_that_is_kept_ready(bench: Bench) -> Any:
+    async with small_training(bench.root, bench.settings, warm_command=STAND_IN) as training:
+        training.daemon.expect_corrections()
+        return training.daemon._context.warm._keeping is not None
 
 
 @sees("training.heartbeat_timeout_s", ("0.1", "queued"), ("60", "running"))

@@ -5,7 +5,7 @@ step shows in the result, and its `answers.json` learns the examples. How it beh
 variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of a start), crash_at / hang_at
 / kill_at (step) with `times` (how often, counted over restarts), fail (reason), forget (questions), template,
 learn (false: nothing), unlearnable (questions), spoil (question: a question whose answer it spoils when it learns the
-first), unusable (questions: reason).
+first), unusable (questions: reason). With --wait it takes its run from its input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from homefire.trainer.contract import ExitCode, read_rows, read_spec
+from homefire.trainer.contract import (
+    RESULT_MANIFEST,
+    ExitCode,
+    ResultFiles,
+    encode_checked,
+    read_rows,
+    read_spec,
+)
 
 
 def say(event: str, **fields: Any) -> None:
@@ -40,6 +47,14 @@ class StandIn:
         self.plan: dict[str, Any] = json.loads(os.environ.get("STAND_IN", "{}"))
         self.asked: str | None = None
         self.step, self.state = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
+
+    @classmethod
+    def started_ahead(cls) -> StandIn:
+        say("ready", load_s=0.0)
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(ExitCode.ORPHANED)
+        return cls(Path(json.loads(line)["run_dir"]))
 
     def listen(self) -> None:
         for line in sys.stdin:
@@ -80,6 +95,7 @@ class StandIn:
         sys.exit(ExitCode.STOPPED)
 
     def train(self) -> None:
+        (self.run_dir / "pids").open("a").write(f"{os.getpid()}\n")
         rows = read_rows(Path(self.spec.examples))
         saved = self.run_dir / "checkpoint"
         if saved.exists():
@@ -155,6 +171,8 @@ class StandIn:
         (final / "model.safetensors").write_bytes(
             weights[:-8] + bytes.fromhex(self.state[:16].replace("f", "1"))
         )
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in final.iterdir()}
+        (final / RESULT_MANIFEST).write_bytes(encode_checked(ResultFiles(hashes)))
         self.commit(lambda: final.replace(self.run_dir / "final"))
         say("done", step=self.step, folder=str(self.run_dir / "final"), files={}, num_learned=len(learned),
             num_examples=len(learned), loss=0.1, train_s=0.1)  # fmt: skip
@@ -162,6 +180,6 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    stand_in = StandIn(Path(sys.argv[1]))
+    stand_in = StandIn.started_ahead() if "--wait" in sys.argv else StandIn(Path(sys.argv[1]))
     threading.Thread(target=stand_in.listen, daemon=True).start()
     stand_in.train()

@@ -232,6 +232,8 @@ def unflushed(files: RecordingFiles, target: Path) -> set[str]:
         missing.add("the new directory")
     if ("fsync_directory", target.parent.name) not in after:
         missing.add("the name")
+    if ("fsync_directory", target.parent.parent.name) not in before:
+        missing.add("the folder of checkpoints")
     return missing
 
 
@@ -246,6 +248,15 @@ def test_the_check_notices_missing_flushes(tmp_path: Path, monkeypatch: pytest.M
     files = RecordingFiles()
     path = Trained(tmp_path, files=files).save(1)
     assert "weights.safetensors" in unflushed(files, path)
+
+
+def test_the_check_notices_a_folder_whose_name_is_not_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "ensure_directory", lambda folder, _: folder.mkdir(exist_ok=True))
+    files = RecordingFiles()
+    path = Trained(tmp_path, files=files).save(1)
+    assert unflushed(files, path) == {"the folder of checkpoints"}
 
 
 def test_a_flush_that_finds_no_room_is_a_failed_flush(tmp_path: Path) -> None:

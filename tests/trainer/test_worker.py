@@ -18,6 +18,7 @@ from homefire.trainer.contract import (
     Failed,
     Heartbeat,
     Paused,
+    Ready,
     Skipped,
     Started,
     Stepped,
@@ -69,6 +70,25 @@ def test_a_paused_run_goes_on_where_it_was_and_ends_like_one_that_was_not(tmp_pa
     started = next(event for event in second.events if isinstance(event, Started))
     assert started.step == paused.step
     assert final_digest(second) == final_digest(straight)
+
+
+def test_a_worker_that_was_started_ahead_makes_the_same_bits(tmp_path: Path) -> None:
+    make_run(tmp_path / "fresh")
+    fresh = Worker(tmp_path / "fresh")
+    assert fresh.finish() == ExitCode.DONE
+    make_run(tmp_path / "ahead")
+    ahead = Worker(tmp_path / "ahead", waits=True)
+    ahead.wait_for(Ready)
+    ahead.send(json.dumps({"do": "train", "run_dir": str(tmp_path / "ahead")}))
+    assert ahead.finish() == ExitCode.DONE
+    assert final_digest(ahead) == final_digest(fresh)
+
+
+def test_a_worker_that_waits_for_a_run_ends_with_its_server(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, waits=True)
+    worker.wait_for(Ready)
+    worker.hang_up()
+    assert worker.finish() == ExitCode.ORPHANED
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -389,60 +388,8 @@ async def test_a_run_that_goes_on_begins_anew_from_what_is_live(start: Start, ac
         again = "resume" if action == "resume" else "retry"
         await server.training.signal(run.run_id, again, who="me", why="x")  # type: ignore[arg-type]
         ended = await server.end_of(run.run_id)
-        assert (ended.state, ended.metrics["parent"], server.live) == ("done", "v001", "v002")
+        assert (ended.state, ended.parent, server.live) == ("done", "v001", "v002")
         assert (answers(server)["held"], answers(server)["other"]) == ("1", "2")
-
-
-# One bad run
-
-
-async def test_a_run_whose_files_are_damaged_fails_alone_and_the_next_one_is_taken(start: Start) -> None:
-    async with start(auto=False, plan={"steps": 30, "step_s": 0.02}) as server:
-        broken = await server.correct("broken", "1")
-        run = await server.training.queue([broken])
-        await server.until(run.run_id, lambda progress: progress.step > 2)
-        await server.training.signal(run.run_id, "pause", who="me", why="x")
-        (server.home.runs / run.run_id / "parent.json").write_bytes(b'{"parent": "sm\xff')
-        await server.training.signal(run.run_id, "resume", who="me", why="x")
-        ended = await server.end_of(run.run_id)
-        assert ended.state == "failed"
-        assert "could not continue" in ended.why
-        assert view(server, broken).state == "stranded"
-        other = await server.training.queue([await server.correct("other", "2")])
-        assert (await server.end_of(other.run_id)).state == "done"
-
-
-async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from homefire.training import run_lease
-
-    def fail(*_: Any, **__: Any) -> Any:
-        raise OSError(24, "Too many open files")
-
-    async with start(auto=False) as server:
-        with monkeypatch.context() as patched:
-            patched.setattr(run_lease, "write_spec", fail)
-            run = await server.training.queue([await server.correct("q1", "a1")])
-            ended = await server.end_of(run.run_id)
-        assert ended.state == "failed"
-        assert "Too many open files" in ended.why
-        other = await server.training.queue([await server.correct("q2", "a2")])
-        assert (await server.end_of(other.run_id)).state == "done"
-
-
-async def test_a_loop_that_ended_says_so(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    from homefire.training.dispatcher import Dispatcher
-
-    async def fail(self: Any, wait_s: float | None) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(Dispatcher, "_wait", fail)
-    async with start() as server:
-        loop = server.training._dispatcher._task
-        assert loop is not None
-        await asyncio.wait([loop])
-        assert "Training has ended (RuntimeError: a bug)" in (server.training.waiting_reason() or "")
 
 
 async def test_the_next_try_is_queued_in_the_transaction_that_ends_the_run(start: Start) -> None:

@@ -324,9 +324,7 @@ class Catalog:
             raise ModelNotFound(f"There is no base model named {quoted(name)}.", model=name)
         dependants = [alias.alias for alias in self._store.aliases.list() if alias.target == name]
         dependants += [version.version for version in self._store.versions.list() if version.base == name]
-        dependants += [
-            run.run_id for run in self._open_runs() if name in (run.base, run.metrics.get("parent"))
-        ]
+        dependants += [run.run_id for run in self._open_runs() if name in (run.base, run.parent)]
         if dependants:
             raise Conflict(
                 f"{name} cannot be removed: {', '.join(dependants[:5])} need it.",

@@ -37,13 +37,14 @@ class NotLearned(HomefireError):
 def position_of(progress: Progress) -> tuple[int, int]:
     """How far of how much, in the units of the present phase; (0, 0) where that is not known.
 
-    While training the end is an upper bound: it ends as soon as everything is learned.
+    Training ends as soon as everything is learned: its end is what runs took lately, or an upper bound.
     """
     if progress.phase == "gating":
         return progress.num_probed, progress.num_probes
     if progress.phase in ("publishing", "promoting", "done"):
         return progress.step, progress.step
-    return progress.step, progress.max_steps or 0
+    usual = progress.usual_steps if progress.max_steps else None
+    return progress.step, max(progress.step, usual) if usual is not None else progress.max_steps or 0
 
 
 def label_of(progress: Progress) -> str:

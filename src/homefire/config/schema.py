@@ -103,8 +103,10 @@ class TrainingSettings(_Section):
     """How corrections are learned. Unset numbers are the recipe's own, by the size of the model."""
 
     auto: bool = Field(default=True, description="Whether corrections are trained on their own.")
-    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=2.0, description="Wait this long after the last correction before a run is queued."
+    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="Wait this long after the last correction before a run is queued; unset: a single one starts at "
+        "once, a series waits for its end, 2 seconds at most.",
     )
     mode: Literal["auto", "full", "lora"] = Field(
         default="auto", description="Train all weights or an adapter; auto decides by the size of the model."
@@ -122,6 +124,11 @@ class TrainingSettings(_Section):
     )
     nice: Annotated[int, Field(ge=0, le=19)] = Field(
         default=19, description="How far the trainer steps back for others."
+    )
+    warm_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=600.0,
+        description="How long after a chat or a correction a trainer with its libraries loaded is kept ready "
+        "(about 350 MB), so that the next correction is learned at once; 0: none is.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Seed of the order of rows and of dropout."

@@ -30,7 +30,7 @@ from torch import nn
 
 from homefire.errors import CorruptData
 from homefire.machine.hashing import hash_file
-from homefire.trainer.commit import Lease, commit_directory, remove_directory, sweep
+from homefire.trainer.commit import Lease, commit_directory, ensure_directory, remove_directory, sweep
 from homefire.trainer.contract import CHECKPOINTS
 from homefire.trainer.stopping import StopState
 from homefire.world import World
@@ -145,7 +145,7 @@ class CheckpointStore:
         }
         manifest = msgspec.json.encode(_Manifest(entries), order="sorted")
         target = self.folder / f"step-{progress.step:08d}-{hashlib.sha256(manifest).hexdigest()[:16]}"
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        ensure_directory(self.folder, self.world)
         commit_directory(target, {**files, MANIFEST: manifest}, lease=self.lease, world=self.world)
         verify(target)
         self._delete_older(target)

@@ -8,7 +8,9 @@ One worker process trains one run in one directory:
     RUN_DIR/checkpoints/step-…/  what the run resumes from, newest verified first
     RUN_DIR/metrics.jsonl        one `Stepped` a line, no step twice
     RUN_DIR/example_losses.jsonl header, then per step the mean loss of each row that was in it
-    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA)
+    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA), and the hashes
+                                 of its files (`manifest.json`), named in one atomic move
+    RUN_DIR/worker.log           what the worker and its libraries print
 
 The worker reads commands as JSON lines from stdin and writes events as JSON lines to stdout. Importing this
 needs no torch.
@@ -17,9 +19,10 @@ needs no torch.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +30,7 @@ from homefire.errors import InvalidRequest
 from homefire.trainer.recipe import Mode, Recipe
 from homefire.types import Message
 
+T = TypeVar("T")
 SPEC_FILE = "spec.json"
 EPOCH_FILE = "epoch"
 LOCK_FILE = "lock"
@@ -36,6 +40,9 @@ LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
 ALONE_SUFFIX = "#alone"
 """Marks the row that teaches an example's last question without its context."""
+RESULT_MANIFEST = "manifest.json"
+LOG_FILE = "worker.log"
+_HASH_BYTES = 64
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +73,12 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nice: int = 19
 
 
+class ResultFiles(msgspec.Struct, frozen=True):
+    """The files of a result: SHA-256 by name."""
+
+    files: dict[str, str]
+
+
 class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """A conversation to train on. Of an example only the last message is learned, of replay every answer."""
 
@@ -73,10 +86,14 @@ class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
     example_id: str = ""
 
 
-class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once."""
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once.
 
-    do: Literal["pause", "stop", "skip"]
+    `train` gives a worker that was started ahead (`--wait`) its run; `run_dir` is there for it alone.
+    """
+
+    do: Literal["train", "pause", "stop", "skip"]
+    run_dir: str | None = None
 
 
 class ExitCode(enum.IntEnum):
@@ -93,6 +110,12 @@ class ExitCode(enum.IntEnum):
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     pass
+
+
+class Ready(_Event, frozen=True, kw_only=True, tag="ready"):
+    """A worker that was started ahead has its libraries loaded and waits for its run."""
+
+    load_s: float
 
 
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
@@ -207,7 +230,17 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
 
 
 WorkerEvent = (
-    Started | Heartbeat | Stepped | Checkpointed | DiskFull | Paused | Stopped | Skipped | Done | Failed
+    Ready
+    | Started
+    | Heartbeat
+    | Stepped
+    | Checkpointed
+    | DiskFull
+    | Paused
+    | Stopped
+    | Skipped
+    | Done
+    | Failed
 )
 
 
@@ -227,9 +260,34 @@ def decode_command(line: bytes) -> Command:
     return msgspec.json.decode(line, type=Command)
 
 
+def encode_checked(value: msgspec.Struct) -> bytes:
+    """A line of JSON after the SHA-256 of it, so that a flipped bit is noticed before use."""
+    body = msgspec.json.encode(value)
+    return hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n"
+
+
+def decode_checked(data: bytes, kind: type[T]) -> T:
+    """What `encode_checked` made; `msgspec.DecodeError` where a byte of it is another one."""
+    checksum, body = data[:_HASH_BYTES], data[_HASH_BYTES + 1 : -1]
+    if data != checksum + b" " + body + b"\n" or checksum != hashlib.sha256(body).hexdigest().encode():
+        raise msgspec.DecodeError("its checksum is that of other bytes")
+    return msgspec.json.decode(body, type=kind)
+
+
 def read_spec(run_dir: Path) -> RunSpec:
-    """The spec of a run directory; `msgspec.ValidationError` or `OSError` if there is none."""
-    return msgspec.json.decode((run_dir / SPEC_FILE).read_bytes(), type=RunSpec)
+    """The spec of a run directory; `msgspec.DecodeError` or `OSError` if there is none that is whole."""
+    return decode_checked((run_dir / SPEC_FILE).read_bytes(), RunSpec)
+
+
+def read_result(run_dir: Path) -> dict[str, str] | None:
+    """SHA-256 by name of the files a worker made, as it committed them; None where there is no result.
+
+    Raises `msgspec.DecodeError` or `OSError` where the list itself is damaged.
+    """
+    folder = run_dir / FINAL
+    if not folder.is_dir():
+        return None
+    return decode_checked((folder / RESULT_MANIFEST).read_bytes(), ResultFiles).files
 
 
 def encode_rows(rows: Iterable[TrainingRow]) -> bytes:

@@ -11,13 +11,15 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 import msgspec
 
-from homefire.trainer.contract import ExitCode, Heartbeat, WorkerEvent, decode_command, encode_line
+from homefire.trainer.contract import Command, ExitCode, Heartbeat, WorkerEvent, decode_command, encode_line
 
 Wanted = Literal["pause", "stop", "skip"]
+"""What may be wanted of a worker that has a run."""
 HEARTBEAT_EVERY_S = 1.0
 _READ_BYTES = 65536
 
@@ -30,6 +32,8 @@ class Control:
         self._commands = commands
         self._events = events
         self._wanted: Wanted | None = None
+        self._run_dir: Path | None = None
+        self._was_given = threading.Event()
         self._arrived = threading.Event()
         self._last_event_s = 0.0
 
@@ -42,6 +46,12 @@ class Control:
     def wanted(self) -> Wanted | None:
         """The last command."""
         return self._wanted
+
+    def wait_for_run(self) -> Path:
+        """The directory of the run this worker is to train, as soon as the server names one."""
+        self._was_given.wait()
+        assert self._run_dir is not None
+        return self._run_dir
 
     def wait(self, timeout_s: float) -> Wanted | None:
         """The command, as soon as there is one; None when the time is up."""
@@ -69,10 +79,17 @@ class Control:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 try:
-                    self._take(decode_command(line).do)
+                    self._obey(decode_command(line))
                 except msgspec.DecodeError as error:
                     print(f"Not a command, ignored: {line[:200]!r} ({error})", flush=True)
         os._exit(ExitCode.ORPHANED)
+
+    def _obey(self, command: Command) -> None:
+        if command.do != "train":
+            self._take(command.do)
+        elif command.run_dir is not None:
+            self._run_dir = Path(command.run_dir)
+            self._was_given.set()
 
     def _take(self, wanted: Wanted) -> None:
         self._wanted = wanted

@@ -17,7 +17,6 @@ import msgspec
 import torch
 
 from homefire.errors import StoreFull
-from homefire.machine.hashing import hash_file
 from homefire.trainer import stopping
 from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore
 from homefire.trainer.commit import Lease, commit_directory, sweep
@@ -28,9 +27,12 @@ from homefire.trainer.contract import (
     Checkpointed,
     DiskFull,
     Done,
+    ResultFiles,
     RunSpec,
     Started,
     Stepped,
+    encode_checked,
+    read_result,
 )
 from homefire.trainer.control import Control, Wanted
 from homefire.trainer.data import load_data
@@ -265,18 +267,24 @@ class Trainer:
         target = self._run_dir / FINAL
         files: Mapping[str, bytes | Path] = result_files(self._model, self._spec)
         self._until_there_is_room(
-            lambda: commit_directory(target, files, lease=self._lease, world=self._world)
+            lambda: commit_directory(
+                target, files, lease=self._lease, world=self._world, manifest=_result_manifest
+            )
         )
         return Done(
             step=self._progress.step,
             folder=str(target),
-            files={path.name: hash_file(path) for path in sorted(target.iterdir())},
+            files=read_result(self._run_dir) or {},
             num_learned=self._progress.stop.num_learned,
             num_examples=len(self._data.rows.new),
             change_kept=change_kept,
             loss=self._progress.loss,
             train_s=round(self._progress.train_s, 3),
         )
+
+
+def _result_manifest(hashes: dict[str, str]) -> bytes:
+    return encode_checked(ResultFiles(hashes))
 
 
 def _losses_line(step: int, losses: Losses) -> bytes:

@@ -11,23 +11,26 @@ what is live.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 import homefire
 from homefire.config.schema import Settings
-from homefire.errors import EngineError
+from homefire.errors import CorruptData, EngineError, HomefireError
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
-from homefire.trainer.contract import FINAL, read_rows, read_spec
+from homefire.trainer.contract import FINAL, RunSpec, read_result, read_rows, read_spec
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.ledger import CORRECTIONS, LOST_EARLIER, UNLEARNED, learned_by, results_in
-from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
+from homefire.training.memory import TrainingMemory
+from homefire.training.preparation import EXAMPLES_FILE, Origin, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
 from homefire.versions.blame import as_scores
 from homefire.versions.library import Library
@@ -37,6 +40,7 @@ from homefire.versions.promotion import LIVE, Promotion
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
+logger = logging.getLogger(__name__)
 WHO = "training"
 Again = Literal["retry", "rest", "unlearned"]
 """What becomes of a run's corrections: tried again after a refusal, what still counts of them taught from what is live
@@ -73,10 +77,11 @@ class Completion:
         evaluator: GateEvaluator,
         settings: Settings,
         board: Board,
+        memory: TrainingMemory,
     ) -> None:
         self._home, self._store, self._catalog = home, store, catalog
         self._library, self._promotion, self._evaluator = library, promotion, evaluator
-        self._settings, self._board = settings, board
+        self._settings, self._board, self._memory = settings, board, memory
 
     async def complete(self, run: RunRow) -> Completed:
         """Do what is missing of the phases. Raises HomefireError when one cannot be done now."""
@@ -103,11 +108,26 @@ class Completion:
             },
         )
 
+    async def ask_ahead(self, run: RunRow) -> None:
+        """While the trainer works, ask the parent what the gate will want to know. What fails is asked again."""
+        origin = read_origin(self._home.runs / run.run_id)
+        try:
+            await self._evaluator.ask_parents(
+                self.parents(run),
+                targets=self.trained_examples(run),
+                earlier=learned_by(self._store, origin.parent),
+                seed=run.run_id,
+            )
+        except HomefireError as problem:
+            logger.info("The gate asks the parent of run %s later: %s", run.run_id, problem)
+
     def trained_examples(self, run: RunRow) -> list[ExampleRow]:
         """The examples this run really learned from (fixed at its first lease)."""
+        version = self._library.of_run(run.run_id)
+        if version is not None:
+            return self._examples(self._library.manifest(version.version).lineage.example_ids)
         rows = read_rows(self._home.runs / run.run_id / EXAMPLES_FILE)
-        found = (self._store.examples.get(row.example_id) for row in rows if "#" not in row.example_id)
-        return [example for example in found if example is not None]
+        return self._examples([row.example_id for row in rows if "#" not in row.example_id])
 
     def _training_metrics(self, run: RunRow) -> dict[str, Any]:
         steps = read_steps(self._home.runs / run.run_id)
@@ -127,7 +147,7 @@ class Completion:
             return known
         self._board.change(run.run_id, phase="publishing")
         run_dir = self._home.runs / run.run_id
-        spec, origin = read_spec(run_dir), read_origin(run_dir)
+        spec, origin, files = await asyncio.to_thread(_read_run, run_dir)
         examples = self.trained_examples(run)
         return await self._library.publish(
             run_dir / FINAL,
@@ -143,6 +163,7 @@ class Completion:
             ),
             description=describe(examples, without=self._examples(run.unteaches)),
             metrics=metrics,
+            files=files,
         )
 
     async def _judge(self, run: RunRow, version: VersionRow) -> VersionRow:
@@ -158,8 +179,9 @@ class Completion:
             self._catalog.resolve(version.version).model,
             self.parents(run),
             targets=self.trained_examples(run),
-            earlier=learned_by(self._store, read_origin(self._home.runs / run.run_id).parent),
+            earlier=learned_by(self._store, version.parent),
             num_steps=steps[-1].step if steps else None,
+            seed=run.run_id,
             on_answer=show,
         )
         await self._store.append(
@@ -193,13 +215,14 @@ class Completion:
                 why=f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."
             )
         live = self._catalog.resolve(LIVE).model.name
-        origin = read_origin(self._home.runs / run.run_id)
-        if live != origin.live_then:
+        live_then = self._live_then(run, version)
+        if live != live_then:
             return _Decision(
-                why=f"{name} passed its gate, but live moved from {origin.live_then} to {live} meanwhile.",
+                why=f"{name} passed its gate, but live moved from {live_then} to {live} meanwhile.",
                 again="rest",
             )
         self._board.change(run.run_id, phase="promoting")
+        self._memory.holds("run", 0)  # what promoting needs is serving's, which may wait for ours
         try:
             await self._promotion.promote(name, who=WHO, why=f"{version.description} (run {run.run_id})")
         except EngineError as problem:
@@ -209,14 +232,33 @@ class Completion:
 
     def parents(self, run: RunRow) -> Parents:
         """The models of the run's first lease."""
-        origin = read_origin(self._home.runs / run.run_id)
-        return Parents(
-            parent=self._catalog.resolve(origin.parent).model, base=self._catalog.resolve(origin.base).model
-        )
+        version = self._library.of_run(run.run_id)
+        if version is not None:
+            parent, base = version.parent, version.base
+        else:
+            origin = read_origin(self._home.runs / run.run_id)
+            parent, base = origin.parent, origin.base
+        return Parents(parent=self._catalog.resolve(parent).model, base=self._catalog.resolve(base).model)
+
+    def _live_then(self, run: RunRow, version: VersionRow) -> str:
+        """What was live when the run began; where its files cannot say so any more, its parent."""
+        try:
+            return read_origin(self._home.runs / run.run_id).live_then
+        except CorruptData:
+            return version.parent
 
     def _examples(self, example_ids: Sequence[str]) -> list[ExampleRow]:
         found = (self._store.examples.get(example_id) for example_id in example_ids)
         return [example for example in found if example is not None]
+
+
+def _read_run(run_dir: Path) -> tuple[RunSpec, Origin, dict[str, str]]:
+    """What is needed of a run's directory to publish its result. Raises CorruptData."""
+    try:
+        files = read_result(run_dir)
+        return read_spec(run_dir), read_origin(run_dir), files or {}
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise CorruptData(f"What run {run_dir.name} made cannot be trusted: {error}.") from error
 
 
 def describe(examples: Sequence[ExampleRow], *, without: Sequence[ExampleRow] = ()) -> str:

@@ -9,6 +9,7 @@ why, so a server that was killed continues where the log says it was. Costs noth
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -35,9 +36,11 @@ from homefire.training.erasure import Erasure, ErasureReport
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.fitness import FitnessCheck
 from homefire.training.ledger import counting, examples_of, known_to, refused, teachable
+from homefire.training.memory import PARKED, TrainingMemory
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
+from homefire.training.warm_trainer import WarmTrainer
 from homefire.types import Message
 from homefire.versions.asking import AnswerCache
 from homefire.versions.library import Library
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
 WORKER = (sys.executable, "-m", "homefire.trainer.worker")
+STALL_S = 600.0
+"""A run that shows no progress for so long is said to be stuck."""
 _FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("failed", "stopped", "skipped")}
 
 
@@ -66,11 +71,20 @@ class TrainingDaemon:
         make_engine: MakeEngine,
         settings: Settings,
         world: World,
+        memory: TrainingMemory | None = None,
         worker_command: Sequence[str] = WORKER,
+        warm_command: Sequence[str] = (),
     ) -> None:
-        """`make_engine` gives the gate engines of its own, apart from those that serve."""
+        """`make_engine` gives the gate engines of its own, apart from those that serve.
+
+        `worker_command` starts a trainer with the run's directory, `warm_command` one that is kept ready (empty:
+        none is). `memory` is how serving gets back what training holds.
+        """
+        memory = memory or TrainingMemory()
         self._home, self._store, self._settings = home, store, settings
-        self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
+        self._board = Board(
+            pace=lambda num: pace_of(store.runs.list(), num_examples=num), now_s=world.clock.monotonic_s
+        )
         self._corrections = Corrections(
             store,
             world,
@@ -95,6 +109,14 @@ class TrainingDaemon:
             evaluator=evaluator,
             settings=settings,
             board=self._board,
+            memory=memory,
+        )
+        warm = WarmTrainer(
+            settings.training,
+            command=warm_command,
+            log_folder=home.sockets,
+            clock=world.clock,
+            on_bytes=functools.partial(memory.holds, "warm"),
         )
         self._context = RunContext(
             home=home,
@@ -107,6 +129,8 @@ class TrainingDaemon:
             world=world,
             board=self._board,
             command=worker_command,
+            warm=warm,
+            memory=memory,
         )
         self._dispatcher = Dispatcher(
             self._context,
@@ -114,6 +138,7 @@ class TrainingDaemon:
             quiet_s=settings.training.quiet_s,
             max_tries=settings.gate.max_tries,
         )
+        memory.bind(make_way=self._dispatcher.make_way, go_on=self._dispatcher.go_on)
         self.changes = CorrectionChanges(
             corrections=self._corrections,
             dispatcher=self._dispatcher,
@@ -132,10 +157,17 @@ class TrainingDaemon:
 
     # What people give
 
+    def expect_corrections(self) -> None:
+        """A person is there: a trainer is got ready for what they may correct. Cheap, raises nothing."""
+        self._context.warm.expect()
+
     async def feedback(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
     ) -> FeedbackReceipt:
         """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
+        self.expect_corrections()
+        if verdict == "correction":
+            self._dispatcher.note_correction()
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
         self._dispatcher.ring()
         return given
@@ -156,6 +188,8 @@ class TrainingDaemon:
         self, messages: Sequence[Message], *, answer: str, principal: str = "local"
     ) -> FeedbackReceipt:
         """Record a correction without a turn, durably. See `Corrections.correct`."""
+        self.expect_corrections()
+        self._dispatcher.note_correction()
         given = await self._corrections.correct(messages, answer=answer, principal=principal)
         self._dispatcher.ring()
         return given
@@ -197,9 +231,7 @@ class TrainingDaemon:
                     run_id=run_id,
                     state=run.state,
                 )
-            await self._dispatcher.move(
-                run, Ending(state="queued", who=who, why=why, metrics={"attempts": 0})
-            )
+            await self._dispatcher.move(run, Ending(state="queued", who=who, why=why, attempts=0))
             return self._run(run_id)
         lease = self._dispatcher.lease
         if lease is not None and lease.run_id == run_id:
@@ -213,16 +245,27 @@ class TrainingDaemon:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing is trained until the next start; None while all is well."""
-        return self._dispatcher.ended_because
+        """What is wrong with training itself, as a sentence: its loop has ended, or a run shows no progress.
+
+        None while it works, also while it waits for something.
+        """
+        if self._dispatcher.ended_because is not None:
+            return self._dispatcher.ended_because
+        lease = self._dispatcher.lease
+        if lease is None:
+            return None
+        shown, quiet_s = self._board.get(lease.run_id), self._board.silent_s(lease.run_id)
+        if shown is None or quiet_s < STALL_S:
+            return None
+        return f"Run {lease.run_id} has shown no progress for {quiet_s:.0f} s ({shown.phase})."
 
     def waiting_reason(self) -> str | None:
         """Why corrections or runs that wait are not trained now; None when nothing holds them up.
 
         Where training has ended for good it says so, whether something waits or not.
         """
-        if self._dispatcher.ended_because is not None:
-            return self._dispatcher.ended_because
+        if (failure := self.failure) is not None:
+            return failure
         num_pending = len(self._store.examples.pending())
         if not num_pending and not self._store.runs.list("queued"):
             return None
@@ -230,6 +273,8 @@ class TrainingDaemon:
             self._context.live_parents().check_trainable()
         except HomefireError as problem:
             return str(problem)
+        if self._context.memory.is_parked:
+            return PARKED
         if self._dispatcher.blocked is not None:
             return self._dispatcher.blocked
         if num_pending and not self._settings.training.auto:

@@ -4,15 +4,18 @@ One run at a time, the most urgent first, the oldest among equals. Everything it
 restart it queues again what was running, and the run continues where its files say it was. What it cannot do
 now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
 
-A bad run never ends the loop: anything that goes wrong with a run makes that run `failed`, with the reason, and the
-next one is taken. What becomes of a run's corrections (another try, a new start from what is live) is queued in
-the same transaction as its end. Should the loop itself end, `ended_because` says why.
+A bad run never holds up the others: what goes wrong with a run makes that run `failed`, with the reason, and the
+next one is taken. What the machine lacks for everyone (room, memory, descriptors) fails nothing: the run waits and
+continues. What becomes of a run's corrections (another try, a new start from what is live) is queued in the same
+transaction as its end. Should the loop itself end, it is started again and `ended_because` says why, unless the
+store takes no more writes: then it stays ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -26,6 +29,7 @@ from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.trainer.recipe import Recipe
 from homefire.training.datasets import dataset_id_of
+from homefire.training.failures import as_store_error, is_shortage
 from homefire.training.ledger import (
     LOST_EARLIER,
     counting,
@@ -40,6 +44,7 @@ from homefire.training.ledger import (
 from homefire.training.next_runs import Plan, after_promotion, after_refusal
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
+from homefire.training.quiet import QuietTime
 from homefire.training.run_lease import Ending, RunContext, RunLease
 from homefire.training.unteaching import Unteaching, plan_unteaching
 
@@ -81,21 +86,22 @@ class FollowUp(msgspec.Struct, frozen=True):
 class Dispatcher:
     """Takes one run after the other. One for each server."""
 
-    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float, max_tries: int) -> None:
-        self._context, self._auto, self._quiet_s = context, auto, quiet_s
+    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float | None, max_tries: int) -> None:
+        self._context, self._auto = context, auto
         self._max_tries = max_tries
         self.lease: RunLease | None = None
         self.blocked: str | None = None
         """Why what waits is not trained now."""
         self.ended_because: str | None = None
-        """Why nothing will be trained any more until the server is restarted; None while the loop works."""
+        """Why nothing is trained, although it should be; None while the loop works."""
         self._left_because: dict[str, str] = {}
         self._num_troubles = 0
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._not_before: dict[str, float] = {}
-        self._seen: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._num_refusals: Counter[str] = Counter()
+        self._quiet = QuietTime(quiet_s)
         self._is_stopping = False
 
     def start(self) -> None:
@@ -116,6 +122,24 @@ class Dispatcher:
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
+        await self._context.warm.stop()
+
+    def note_correction(self) -> None:
+        """A correction comes: once it is durable, it waits a little for others. `ring` when it is."""
+        self._quiet.given(self._context.world.clock.monotonic_s())
+
+    async def make_way(self) -> None:
+        """Have what holds memory for training end; the run that is interrupted continues later."""
+        await self._context.warm.park()
+        if self.lease is not None:
+            await self.lease.make_way()
+
+    def go_on(self) -> bool:
+        """There is room again; whether anything waits for it."""
+        self._context.warm.unpark()
+        self.ring()
+        store = self._context.store
+        return bool(store.runs.list("queued") or (self._auto and store.examples.pending()))
 
     def ring(self) -> None:
         """There may be something to do."""
@@ -165,6 +189,8 @@ class Dispatcher:
                 epoch=run.epoch,
                 who=ending.who,
                 why=why,
+                attempts=ending.attempts,
+                step=ending.step,
                 metrics=ending.metrics,
             ),
             *follow_up.events,
@@ -310,19 +336,28 @@ class Dispatcher:
         return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, (run_id,))
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._is_stopping:
+        if self._is_stopping:
             return
-        problem = task.exception()
-        if problem is not None:
-            logger.error("Training has ended", exc_info=problem)
-            self.ended_because = f"Training has ended ({_told(problem)}): restart the server."
+        self.lease = None
+        if self._context.store.failure is not None:
+            return  # the loop said so itself
+        problem = None if task.cancelled() else task.exception()
+        why = _told(problem) if problem is not None else "its loop was left"
+        logger.error("Training ended unexpectedly and is started again: %s", why, exc_info=problem)
+        self.ended_because = f"Training ended unexpectedly ({why}); it is started again."
+        asyncio.get_running_loop().call_later(self._pause_s, self._start_again)
+        self._num_troubles = min(self._num_troubles + 1, 10)
+
+    def _start_again(self) -> None:
+        if not self._is_stopping:
+            self.start()
 
     async def _work(self) -> None:
         while not self._is_stopping:
             self._bell.clear()
             try:
                 wait_s = await self._step()
-                self._num_troubles = 0
+                self._num_troubles, self.ended_because = 0, None
             except Exception as problem:
                 failure = self._context.store.failure
                 if failure is not None:
@@ -357,6 +392,8 @@ class Dispatcher:
             why = self._left_because.pop(left.run_id, _RESTARTED)
             pause_s = self._not_before.get(left.run_id, 0.0) - self._context.world.clock.monotonic_s()
             await self.move(left, Ending(state="queued", why=why, pause_s=max(0.0, pause_s)))
+        if self._context.memory.is_parked:
+            return None
         quiet_s = await self._collect()
         now_s = self._context.world.clock.monotonic_s()
         queued = self._context.store.runs.list("queued")
@@ -364,6 +401,7 @@ class Dispatcher:
         if run is not None:
             await self._serve(run)
             return 0.0
+        self._context.memory.holds("run", 0)
         return min((wait_s for wait_s in (quiet_s, ready_s) if wait_s is not None), default=None)
 
     async def _collect(self) -> float | None:
@@ -371,10 +409,7 @@ class Dispatcher:
         pending = self._context.store.examples.pending() if self._auto else []
         if not pending:
             return None
-        ids, now_s = tuple(example.example_id for example in pending), self._context.world.clock.monotonic_s()
-        if self._seen[0] != ids:
-            self._seen = (ids, now_s)
-        left_s = self._seen[1] + self._quiet_s - now_s
+        left_s = self._quiet.left_s(self._context.world.clock.monotonic_s())
         if left_s > 0:
             return left_s
         try:
@@ -383,6 +418,7 @@ class Dispatcher:
             self.blocked = str(problem)
             return RETRY_S
         self.blocked = None
+        self._quiet.taken()
         return None
 
     async def _serve(self, run: RunRow) -> None:
@@ -398,11 +434,15 @@ class Dispatcher:
                 self.blocked = None
                 if ending is None:
                     ending = await lease.run()
-            except (NotTrainable, StoreError) as problem:
-                self._left_because[run.run_id] = f"{problem.message} The run continues."
-                # Whatever holds this run up, another one may be able to go on.
-                self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
+            except NotTrainable as problem:
+                self._wait_with(run, problem)
                 raise
+            except (StoreError, OSError) as problem:
+                error = as_store_error(problem) if isinstance(problem, OSError) else problem
+                ending = self._refused(run, error)
+                if ending is None:
+                    self._wait_with(run, error)
+                    raise error from problem
             except Exception as problem:
                 logger.exception("Run %s failed", run.run_id)
                 ending = Ending(state="failed", why=f"It could not continue: {_told(problem)}")
@@ -410,6 +450,21 @@ class Dispatcher:
         finally:
             self.lease = None
             lease.finished.set()
+            self._context.warm.returned()
+
+    def _wait_with(self, run: RunRow, problem: HomefireError) -> None:
+        """Let the run wait a while: whatever holds it up, another one may be able to go on."""
+        self._left_because[run.run_id] = f"{problem.message} The run continues."
+        self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
+
+    def _refused(self, run: RunRow, problem: StoreError) -> Ending | None:
+        """The end of a run that the disk refuses again and again, while it takes everything else."""
+        if self._context.store.failure is not None or is_shortage(problem):
+            return None
+        self._num_refusals[run.run_id] += 1
+        if self._num_refusals[run.run_id] < self._context.settings.max_attempts:
+            return None
+        return Ending(state="failed", why=f"It could not continue: {problem}")
 
     async def _start(self, lease: RunLease) -> Ending | None:
         try:

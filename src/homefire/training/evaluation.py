@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from homefire.config.schema import GateSettings
-from homefire.errors import HomefireError
+from homefire.errors import EngineError, HomefireError
+from homefire.machine.memory import available_bytes
 from homefire.store.nouns.examples import ExampleRow
 from homefire.training.answers import AnswerCollector, MakeEngine
 from homefire.training.preparation import Parents
@@ -30,6 +31,10 @@ from homefire.versions.weight_file import non_finite_tensors, read_weight_file
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
     from homefire.catalog.models import ModelInfo
+
+
+_ROOM_FACTOR = 4
+_ROOM_BYTES = 1 << 30
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +59,17 @@ class GateEvaluator:
         targets: Sequence[ExampleRow],
         earlier: Sequence[ExampleRow],
         num_steps: int | None = None,
+        seed: str = "",
         on_answer: OnAnswer | None = None,
     ) -> Judgement:
-        """The verdict on a version. A candidate that cannot be loaded or asked has failed, it raises nothing.
+        """The verdict on a version. A candidate that is not a model that can be loaded has failed.
 
-        `num_steps`: how long it was trained, for the sentences. Raises what loading or asking the parent raises: then
-        nothing is known about the candidate.
+        `num_steps`: how long it was trained, for the sentences. `seed` draws the sample that is asked; `ask_parents`
+        draws the same. Raises what loading or asking the parent raises, and EngineError where it is not the candidate's
+        files that keep it from being loaded: then nothing is known about it.
         """
-        given = await self._collect(candidate, parents, targets=targets, earlier=earlier, on_answer=on_answer)
+        probes = _probes(parents, targets=targets, earlier=earlier, seed=seed)
+        given = await self._collect(candidate, parents, probes, on_answer=on_answer)
         verdict = judge(given)
         return Judgement(verdict=verdict, results=results_of(given, verdict, num_steps=num_steps))
 
@@ -69,27 +77,18 @@ class GateEvaluator:
         self,
         candidate: ModelInfo,
         parents: Parents,
+        probes: tuple[Probe, ...],
         *,
-        targets: Sequence[ExampleRow],
-        earlier: Sequence[ExampleRow],
         on_answer: OnAnswer | None,
     ) -> GateInput:
-        probes = build_probes(
-            targets, earlier=earlier, protected=load_probes(parents.base.folder), seed=candidate.name
-        )
         given = GateInput(probes=probes, candidate={}, parent={}, limits=self._limits())
         broken = await self._look_at(candidate, parents.parent)
         if broken is not None:
             return msgspec.structs.replace(broken, probes=probes, limits=given.limits)
-        old = [probe for probe in probes if probe.group in ("protected", "earlier")]
-        beside = [probe for probe in probes if probe.group == "neighbour"]
+        old, beside = _of_parents(probes)
         has_base = parents.base.name != parents.parent.name
         count = _Counter(len(probes) + len(old) + len(beside) + (len(old) if has_base else 0), on_answer)
-        if has_base:
-            parent = await self._answers(parents.parent, old, count)
-            base = await self._answers(parents.base, [*old, *beside], count)
-        else:
-            parent, base = await self._answers(parents.parent, [*old, *beside], count), None
+        parent, base = await self._ask_parents(parents, probes, count)
         return await self._ask_candidate(
             candidate, msgspec.structs.replace(given, parent=parent, base=base), count
         )
@@ -107,6 +106,8 @@ class GateEvaluator:
                     )
                     if _is_settled(given):
                         break
+        except EngineError:
+            raise  # a killed converter, a lack of memory: nothing is known about the candidate
         except HomefireError as problem:
             return msgspec.structs.replace(given, obstacle=problem.message)
         count.finish()
@@ -118,6 +119,29 @@ class GateEvaluator:
             min_locality=self._settings.min_locality,
             min_protected_ratio=self._settings.min_protected_ratio,
         )
+
+    async def ask_parents(
+        self, parents: Parents, *, targets: Sequence[ExampleRow], earlier: Sequence[ExampleRow], seed: str
+    ) -> None:
+        """Have the answers of parent and base in the cache, so that `judge` asks the candidate alone.
+
+        Where memory is too short for another engine beside a trainer, nothing is asked.
+        """
+        sizes = {model.digest: model.size_bytes for model in (parents.parent, parents.base)}
+        if available_bytes() < _ROOM_FACTOR * max(sizes.values()) + _ROOM_BYTES:
+            return
+        probes = _probes(parents, targets=targets, earlier=earlier, seed=seed)
+        await self._ask_parents(parents, probes, _Counter(0, None))
+
+    async def _ask_parents(
+        self, parents: Parents, probes: Sequence[Probe], count: _Counter
+    ) -> tuple[dict[str, ProbeAnswer], dict[str, ProbeAnswer] | None]:
+        """The answers of the parent, and of its base where that is another model."""
+        old, beside = _of_parents(probes)
+        if parents.base.name == parents.parent.name:
+            return await self._answers(parents.parent, [*old, *beside], count), None
+        parent = await self._answers(parents.parent, old, count)
+        return parent, await self._answers(parents.base, [*old, *beside], count)
 
     async def _look_at(self, candidate: ModelInfo, parent: ModelInfo) -> GateInput | None:
         """What is wrong before anything is asked: weights that are not numbers, another chat format."""
@@ -138,6 +162,18 @@ class GateEvaluator:
     ) -> dict[str, ProbeAnswer]:
         max_tokens = self._settings.max_eval_tokens
         return await self._collector.answers(model, probes, max_tokens=max_tokens, on_answered=count.add)
+
+
+def _probes(
+    parents: Parents, *, targets: Sequence[ExampleRow], earlier: Sequence[ExampleRow], seed: str
+) -> tuple[Probe, ...]:
+    return build_probes(targets, earlier=earlier, protected=load_probes(parents.base.folder), seed=seed)
+
+
+def _of_parents(probes: Sequence[Probe]) -> tuple[list[Probe], list[Probe]]:
+    """What parent and base are asked: of old knowledge, and what is close to the new corrections."""
+    old = [probe for probe in probes if probe.group in ("protected", "earlier")]
+    return old, [probe for probe in probes if probe.group == "neighbour"]
 
 
 def _is_settled(given: GateInput) -> bool:

@@ -9,10 +9,12 @@ to blame, so it gets many more attempts.
 
 from __future__ import annotations
 
+import errno
 from typing import Literal
 
 import msgspec
 
+from homefire.errors import StoreError, StoreFull
 from homefire.trainer.contract import Failed
 
 Kind = Literal[
@@ -63,6 +65,34 @@ def decide(failure: Failure, *, attempts: int, max_attempts: int) -> Retry | Giv
         )
     first_s = FIRST_PAUSE_S.get(failure.kind, FIRST_PAUSE_OTHER_S)
     return Retry(min(first_s * 2 ** min(attempts - 1, 16), MAX_PAUSE_S))
+
+
+SHORTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""The machine lacks something for everyone: whoever waits may go on when it is there again."""
+
+
+def is_shortage(problem: BaseException) -> bool:
+    """Whether this says nothing about a run, but only that the machine is short of something now."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in SHORTAGES:
+            return True
+        cause = cause.__cause__
+    return isinstance(problem, StoreFull)
+
+
+def as_store_error(problem: OSError) -> StoreError:
+    """An operating system's refusal that nobody translated, as an error for people."""
+    what = problem.strerror or str(problem)
+    where = f" ({problem.filename})" if problem.filename else ""
+    hint = (
+        "Raise the limit of open files (ulimit -n)."
+        if problem.errno in (errno.EMFILE, errno.ENFILE)
+        else None
+    )
+    error = StoreError(f"The system refused an operation: {what}{where}.", hint=hint)
+    error.__cause__ = problem
+    return error
 
 
 def from_event(event: Failed) -> Failure:

@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import Conflict, CorruptData, ModelNotFound, NotFound, StoreError
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound, StoreError
 from homefire.home import Home
+from homefire.machine.hashing import hash_file
 from homefire.store.durable import is_leftover, move_aside, replace_directory, write_file
 from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store
@@ -29,6 +30,7 @@ from homefire.versions.assembly import (
     Problem,
     assemble,
     dismantle,
+    folder_files,
     inspect_blobs,
     inspect_folder,
     repair,
@@ -77,17 +79,19 @@ class Library:
         lineage: Lineage,
         description: str = "",
         metrics: Mapping[str, Any] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> VersionRow:
         """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
 
-        Raises BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
+        `files` are the SHA-256 that the folder's files must have, by name. Raises CorruptData where they have
+        others, BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
         version, and what was written so far is found again by content the next time.
         """
         async with self._lock:
             known = self.of_run(lineage.run_id) if lineage.run_id is not None else None
             if known is not None:
                 return known
-            parts = await asyncio.to_thread(dismantle, folder, self._store.blobs)
+            parts = await asyncio.to_thread(self._take, folder, files)
             manifest = Manifest(
                 version=self._store.versions.next_name(),
                 created_at=utc_stamp(self._world.clock.now_s()),
@@ -158,7 +162,7 @@ class Library:
         row = self.get(version)
         for state in ("queued", "running", "paused"):
             for run in self._store.runs.list(state):
-                if version in (run.parent, run.metrics.get("parent")):
+                if version == run.parent:
                     raise Conflict(
                         f"{version} cannot be removed: run {run.run_id} starts from it.",
                         hint="Wait for the run, or stop it.",
@@ -198,6 +202,18 @@ class Library:
         return gone + [
             f"blob {digest} is missing." for digest in blobs if not self._store.blobs.exists(digest)
         ]
+
+    def _take(self, folder: Path, files: Mapping[str, str] | None) -> Parts:
+        """The folder's content as blobs, where its files are what their maker hashed."""
+        try:
+            parts = dismantle(folder, self._store.blobs)
+        except BadModel:
+            if files is not None:  # a damaged file is no bad model
+                _check_files({name: hash_file(path) for name, path in folder_files(folder)}, files)
+            raise
+        if files is not None:
+            _check_files(parts.files, files)
+        return parts
 
     def _put_folder(self, manifest: Manifest, parts: Parts) -> None:
         """Assemble aside, hash all of it, rename. Nothing visible is left when this fails."""
@@ -324,6 +340,17 @@ class Library:
             return []
         write_file(folder / MANIFEST_NAME, encode_manifest(manifest), self._world)
         return [f"Put the manifest of {manifest.version} back into its folder."]
+
+
+def _check_files(found: Mapping[str, str], files: Mapping[str, str]) -> None:
+    names = sorted(name for name in {*found, *files} if found.get(name) != files.get(name))
+    if not names:
+        return
+    raise CorruptData(
+        f"{names[0]} is not what was trained: its hash is another one.",
+        hint="Look at the disk (dmesg, SMART). It is made again.",
+        name=names[0],
+    )
 
 
 def _tidy(manifest: Manifest, folder: Path) -> list[str]:

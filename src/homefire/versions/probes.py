@@ -6,7 +6,7 @@ than that, and inside a short conversation about something else), variants of th
 is replaced by it.
 
 How many there are is bounded whatever was ever taught: each new correction is asked once as it was given; of
-everything else a sample is taken, by a seed that names the version. They are in an order of informativeness (`stages`),
+everything else a sample is taken, by a seed that names the run. They are in an order of informativeness (`stages`),
 so that a refusal is known early. Pure, except that a base's questions are read from its folder.
 """
 
