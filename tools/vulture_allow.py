@@ -13,6 +13,7 @@ _: Any = None
 _ = (_.is_home, _.updated_at_s, _.database_failure)
 _ = (_.dialects, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
+_ = _.teaching_needs
 _ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
 
 # psycopg reads them.

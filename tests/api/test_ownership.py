@@ -47,6 +47,7 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "DELETE /v1/versions/{version}", "GET /v1/homefire/models", "POST /v1/homefire/models",
             "POST /v1/homefire/models/{name}/verify", "POST /v1/homefire/models/{name}/check",
             "DELETE /v1/homefire/models/{name}", "GET /v1/route",
+            "GET /v1/homefire/models/{name}",
             "GET /runs", "GET /runs/{run_id}", "GET /web/runs/{run_id}/progress",
             "POST /web/runs/{run_id}/{action}", "GET /versions",
             "POST /web/versions/rollback", "POST /web/versions/{name}/promote",

@@ -317,6 +317,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("GET", "/v1/homefire/models"): lambda: native.Models(state.models),
             ("POST", "/v1/homefire/models"): lambda: added_model(body.get("name") or "added"),
             ("POST", "/v1/homefire/models/ember/check"): lambda: FITNESS,
+            ("GET", "/v1/homefire/models/ember"): lambda: model_view("ember"),
             ("POST", "/v1/homefire/models/ember/verify"): lambda: state.report,
             ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
             ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),

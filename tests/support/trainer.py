@@ -68,6 +68,7 @@ def make_run(
     model_folder: Path = EMBER,
     checkpoint_every_steps: int = 3,
     seed: int = 0,
+    activation_checkpointing: bool = False,
 ) -> RunSpec:
     """A run directory ready for a worker."""
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,7 @@ def make_run(
         retained=str(run_dir / "retained.jsonl"),
         replay=str(EMBER / "replay.jsonl"),
         seed=seed,
+        activation_checkpointing=activation_checkpointing,
         checkpoint_every_steps=checkpoint_every_steps,
         nice=0,
     )

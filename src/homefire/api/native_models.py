@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from fastapi import Path as InPath
 from starlette.requests import Request
@@ -16,6 +18,8 @@ from homefire.api.native_types import AddedModel, AddModelBody, Models, ModelVie
 from homefire.catalog.models import ModelInfo
 from homefire.serving.router import RouteRequest
 from homefire.training.fitness import Fitness
+from homefire.training.memory_plan import describe_need
+from homefire.training.preparation import recipe_from_settings
 
 ModelName = Annotated[str, InPath(max_length=200)]
 
@@ -29,6 +33,18 @@ def create_model_router(context: Context) -> APIRouter:
     async def list_models() -> JsonDocument:
         """Bases, versions and aliases."""
         return JsonDocument(Models([model_view(model) for model in homefire.catalog.list()]))
+
+    @router.get("/v1/homefire/models/{name}", **describe(answer=ModelView))
+    async def show_model(name: ModelName) -> JsonDocument:
+        """One model, and what teaching it would take on this machine."""
+        model = homefire.catalog.resolve(name).model
+        view = model_view(model)
+        if model.trainable:
+            base = model if model.base is None else homefire.catalog.resolve(model.base).model
+            settings = homefire.loaded.settings.training
+            needs = await asyncio.to_thread(describe_need, base, recipe_from_settings(settings), settings)
+            view = msgspec.structs.replace(view, teaching_needs=needs)
+        return JsonDocument(view)
 
     @router.post("/v1/homefire/models", **describe(body=AddModelBody, answer=AddedModel))
     async def add_model(request: Request) -> JsonDocument:

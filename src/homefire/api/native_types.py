@@ -230,6 +230,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     context_length: int
     trainable: bool
     why_not_trainable: str | None
+    teaching_needs: str | None = None
+    """What teaching it would take on this machine; only where one model is asked for."""
     created_at_s: float
 
 

@@ -36,6 +36,7 @@ FIELDS = (
         "",
         lambda row: "yes" if row.get("trainable") else f"no: {row.get('why_not_trainable') or 'unknown'}",
     ),
+    Field("teaching takes", "teaching_needs", lambda needs: needs or "-"),
     Field("digest", "digest"),
     Field("folder", "folder"),
     Field("since", "created_at_s", moment),
@@ -67,7 +68,10 @@ def show_list(call: Call) -> Any:
 
 def show(call: Call, model: ModelName) -> Any:
     """Show one model, and what a request for it would be answered by."""
-    found = {**_find(call, model), "route": call.client.get("/v1/route", model=model)}
+    row = _find(call, model)
+    # An alias is shown as itself; what it takes to teach it is asked of what it means.
+    needs = call.client.get(path_of("/v1/homefire/models", model)).get("teaching_needs")
+    found = {**row, "teaching_needs": needs, "route": call.client.get("/v1/route", model=model)}
     call.out.fields(named(FIELDS, found))
     return found
 

@@ -111,6 +111,17 @@ class TrainingSettings(_Section):
     mode: Literal["auto", "full", "lora"] = Field(
         default="auto", description="Train all weights or an adapter; auto decides by the size of the model."
     )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        default="auto", description="Where a run computes; auto: a GPU where PyTorch finds one, else the CPU."
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Compute inner values again instead of holding them: less memory, slower. Auto: when needed.",
+    )
+    base_precision: Literal["stored", "int8", "nf4"] = Field(
+        default="stored",
+        description="How the weights below an adapter are held; int8 and nf4 need bitsandbytes and a GPU.",
+    )
     max_steps: PositiveInt | None = Field(default=None, description="Most optimizer steps of a run.")
     learning_rate: PositiveFloat | None = Field(default=None, description="Peak learning rate.")
     replay_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(

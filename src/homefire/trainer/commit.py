@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from homefire.errors import StoreFenced, StorePoisoned
 from homefire.machine.hashing import hash_file
@@ -24,7 +25,17 @@ from homefire.store.durable import flush_tree, translated_os_errors
 from homefire.trainer.contract import EPOCH_FILE, LOCK_FILE, RESULT_MANIFEST
 from homefire.world import World
 
-_CHUNK_BYTES = 1 << 20
+
+class Streamed(Protocol):
+    """A file's content that is not in memory as a whole."""
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """Its bytes in order; each time from the beginning."""
+        ...
+
+
+Content = bytes | Path | Streamed
+"""What a file is to hold: bytes, the bytes of another file, or a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +66,13 @@ class Lease:
 
 def commit_directory(
     target: Path,
-    files: Mapping[str, bytes | Path],
+    files: Mapping[str, Content],
     *,
     lease: Lease,
     world: World,
     manifest: Callable[[dict[str, str]], bytes] | None = None,
 ) -> None:
-    """Give `target` these files (contents, or files to copy), durably and all at once; an older one is
+    """Give `target` these files (contents, streams, or files to copy), durably and all at once; an older one is
     replaced.
 
     With `manifest`, what it makes of the files' SHA-256 is one more file of the directory (`RESULT_MANIFEST`).
@@ -76,10 +87,7 @@ def commit_directory(
         with translated_os_errors(target):
             temporary.mkdir(mode=0o700)
             for name, content in files.items():
-                if isinstance(content, Path):
-                    shutil.copyfile(content, temporary / name)
-                else:
-                    (temporary / name).write_bytes(content)
+                _write(temporary / name, content)
             if manifest is not None:
                 hashes = {name: _sha256(content, temporary / name) for name, content in files.items()}
                 (temporary / RESULT_MANIFEST).write_bytes(manifest(hashes))
@@ -99,6 +107,19 @@ def ensure_directory(folder: Path, world: World) -> None:
     with translated_os_errors(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
     _flush(lambda: world.files.fsync_directory(folder.parent), folder)
+
+
+def _write(path: Path, content: Content) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with path.open("xb", buffering=0) as file:
+            for piece in content.pieces():
+                view = memoryview(piece)
+                while view:
+                    view = view[file.write(view) :]
 
 
 def remove_directory(folder: Path, world: World) -> None:
@@ -124,9 +145,14 @@ def flush_failure(path: Path, error: OSError) -> StorePoisoned:
     )
 
 
-def _sha256(content: bytes | Path, written: Path) -> str:
+def _sha256(content: Content, written: Path) -> str:
     """Of what was to be written, where it is at hand: a disk that writes something else is found out."""
-    return hash_file(written) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+    if isinstance(content, Path):
+        return hash_file(written)
+    digest = hashlib.sha256()
+    for piece in (content,) if isinstance(content, bytes) else content.pieces():
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _flush(action: object, path: Path) -> None:

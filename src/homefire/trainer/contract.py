@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -43,6 +43,10 @@ ALONE_SUFFIX = "#alone"
 RESULT_MANIFEST = "manifest.json"
 LOG_FILE = "worker.log"
 _HASH_BYTES = 64
+
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+BasePrecision = Literal["stored", "int8", "nf4"]
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +72,13 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     began_at_s: float | None = None
     """When the run was first leased: the date that chat templates with one show; None: now."""
     num_threads: int = 1
+    device: Device = "auto"
+    activation_checkpointing: bool = False
+    """Compute the layers' inner values again on the way back instead of holding them: less memory, a third slower."""
+    base_precision: BasePrecision = "stored"
+    """Of the weights below an adapter: as they are stored, or held in 8 or 4 bits by bitsandbytes."""
+    memory_note: str = ""
+    """What was changed so that the run fits into memory, as a sentence."""
     checkpoint_every_steps: int = 20
     keep_checkpoints: int = 2
     nice: int = 19
@@ -137,9 +148,16 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
 
 
 class Heartbeat(_Event, frozen=True, kw_only=True, tag="heartbeat"):
-    """The worker lives and moves on; at least every few seconds between other events."""
+    """The worker's process exists; about every second between other events, from a thread of its own.
+
+    Whether it moves on is in the numbers: they stand still when its work hangs.
+    """
 
     phase: str
+    cpu_s: float = 0.0
+    """Processor time the process has used, the heartbeat's own not counted."""
+    num_marks: int = 0
+    """How many times the work said that it went on (each micro-batch, each phase)."""
 
 
 class Stepped(_Event, frozen=True, kw_only=True, tag="step"):
@@ -295,23 +313,28 @@ def encode_rows(rows: Iterable[TrainingRow]) -> bytes:
     return b"".join(encode_line(row) for row in rows)
 
 
-def read_rows(path: Path) -> tuple[TrainingRow, ...]:
-    """All rows of a JSONL file; blank lines are passed over, fields that are none of ours are ignored.
+def iter_rows(path: Path) -> Iterator[tuple[int, int, TrainingRow]]:
+    """Offset in bytes, size in bytes and content of each row of a JSONL file; blank lines are passed over.
 
     Raises:
         InvalidRequest: a line is not a row; the message names the file and the line.
     """
-    rows: list[TrainingRow] = []
+    offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(msgspec.json.decode(line, type=TrainingRow))
-            except msgspec.DecodeError as error:
-                raise InvalidRequest(
-                    f"Line {number} of {path.name} is not a training row: {error}.",
-                    hint="Each line is a JSON object with `messages`, a list of {role, content}.",
-                    line=number,
-                ) from error
-    return tuple(rows)
+            if line.strip():
+                try:
+                    row = msgspec.json.decode(line, type=TrainingRow)
+                except msgspec.DecodeError as error:
+                    raise InvalidRequest(
+                        f"Line {number} of {path.name} is not a training row: {error}.",
+                        hint="Each line is a JSON object with `messages`, a list of {role, content}.",
+                        line=number,
+                    ) from error
+                yield offset, len(line), row
+            offset += len(line)
+
+
+def read_rows(path: Path) -> tuple[TrainingRow, ...]:
+    """All rows of a JSONL file. Errors as `iter_rows`."""
+    return tuple(row for _, _, row in iter_rows(path))

@@ -1,6 +1,8 @@
 """What the server wants of a running worker, and how the worker answers: the two ends of its pipes.
 
-Commands arrive on a thread of their own and are looked at between micro-batches. The end of the input means
+Commands arrive on a thread of their own and are looked at between micro-batches. Another thread says about every
+second that the process lives and how much processor time it has used, so a long phase is not taken for a hang and a
+hang is not taken for a long phase. The end of the input means
 that the server is gone: then the process ends at once, because nobody is left to whom a result would matter
 and the last checkpoint is good.
 """
@@ -16,7 +18,19 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from homefire.trainer.contract import Command, ExitCode, Heartbeat, WorkerEvent, decode_command, encode_line
+from homefire.trainer.contract import (
+    Command,
+    Done,
+    ExitCode,
+    Failed,
+    Heartbeat,
+    Paused,
+    Skipped,
+    Stopped,
+    WorkerEvent,
+    decode_command,
+    encode_line,
+)
 
 Wanted = Literal["pause", "stop", "skip"]
 """What may be wanted of a worker that has a run."""
@@ -36,11 +50,15 @@ class Control:
         self._was_given = threading.Event()
         self._arrived = threading.Event()
         self._last_event_s = 0.0
+        self._phase, self._num_marks = "", 0
+        self._writing = threading.Lock()
+        self._has_ended = False
 
     def listen(self) -> None:
-        """Start to take commands; SIGTERM means pause."""
+        """Start to take commands and to give signs of life; SIGTERM means pause."""
         signal.signal(signal.SIGTERM, lambda *_: self._take("pause"))
         threading.Thread(target=self._read, name="commands", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     @property
     def wanted(self) -> Wanted | None:
@@ -59,18 +77,32 @@ class Control:
         return self._wanted
 
     def emit(self, event: WorkerEvent) -> None:
-        """Tell the server. If it does not listen any more, this process ends."""
-        self._last_event_s = time.monotonic()
-        try:
-            self._events.write(encode_line(event))
-            self._events.flush()
-        except BrokenPipeError:
-            os._exit(ExitCode.ORPHANED)
+        """Tell the server. If it does not listen any more, this process ends. Nothing follows a last event."""
+        with self._writing:
+            if self._has_ended:
+                return
+            self._has_ended = isinstance(event, Done | Failed | Paused | Stopped | Skipped)
+            self._last_event_s = time.monotonic()
+            try:
+                self._events.write(encode_line(event))
+                self._events.flush()
+            except BrokenPipeError:
+                os._exit(ExitCode.ORPHANED)
 
     def beat(self, phase: str) -> None:
-        """A sign of life, if the last event was some time ago."""
-        if time.monotonic() - self._last_event_s >= HEARTBEAT_EVERY_S:
-            self.emit(Heartbeat(phase=phase))
+        """The work went on, and this is what it does now."""
+        is_new, self._phase = phase != self._phase, phase
+        self._num_marks += 1
+        if is_new:
+            self.emit(Heartbeat(phase=phase, cpu_s=time.process_time(), num_marks=self._num_marks))
+
+    def _beat(self) -> None:
+        while not self._has_ended:
+            time.sleep(HEARTBEAT_EVERY_S)
+            if time.monotonic() - self._last_event_s >= HEARTBEAT_EVERY_S:
+                # What this thread uses is no sign that the work goes on.
+                cpu_s = time.process_time() - time.thread_time()
+                self.emit(Heartbeat(phase=self._phase, cpu_s=round(cpu_s, 3), num_marks=self._num_marks))
 
     def _read(self) -> None:
         # Read without Python's buffer: its lock would be held by this thread when the process ends.

@@ -106,7 +106,8 @@ def _train(spec: RunSpec, run_dir: Path, *, control: Control, started_s: float) 
     from homefire.trainer.trainer import LeaveRequested, Trainer
 
     torch.set_num_threads(spec.num_threads)
-    torch.use_deterministic_algorithms(True)
+    # On the CPU every operation used here has a form that gives the same bits; elsewhere some may not, and warn.
+    torch.use_deterministic_algorithms(True, warn_only=spec.device != "cpu" and torch.cuda.is_available())
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         trainer = Trainer(spec, run_dir, control=control, world=World(), started_s=started_s)

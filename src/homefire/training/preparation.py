@@ -47,6 +47,7 @@ from homefire.trainer.contract import (
 )
 from homefire.trainer.recipe import Mode, Recipe
 from homefire.training.datasets import rows_to_learn, rows_to_replay, rows_to_retain
+from homefire.training.memory_plan import fit_to_memory
 from homefire.world import World
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def write_spec(
     """The spec of one lease. What decides the weights stays as the first lease had it.
 
     `num_tries` runs of the same corrections came before: this one draws other rows, or it would end the same.
+    Raises NotTrainable where the run does not fit into the memory that is free.
     """
     recipe = Recipe.from_dict(run.recipe)
     if parents.parent.kind == "version":
@@ -225,7 +227,18 @@ def write_spec(
         # was trained as a whole is not a base that another adapter could be served on.
         is_adapter = (parents.parent.folder / ADAPTER_CONFIG).exists()
         recipe = msgspec.structs.replace(recipe, mode="lora" if is_adapter else "full")
+    may_adapt = recipe.mode == "auto"
     recipe = recipe.resolved(parents.parent.num_parameters)
+    first = read_spec(run_dir) if (run_dir / SPEC_FILE).exists() else None
+    again, note = False, ""
+    if first is None:
+        recipe, again, note = fit_to_memory(
+            recipe,
+            base=parents.base,
+            settings=settings,
+            longest_line_bytes=_longest_line(run_dir),
+            may_adapt=may_adapt,
+        )
     mode: Mode = "lora" if recipe.mode == "lora" else "full"
     spec = RunSpec(
         run_id=run.run_id,
@@ -240,12 +253,15 @@ def write_spec(
         seed=settings.seed + num_tries,
         began_at_s=world.clock.now_s(),
         num_threads=settings.num_threads,
+        device=settings.device,
+        activation_checkpointing=again,
+        base_precision=settings.base_precision,
+        memory_note=note,
         checkpoint_every_steps=settings.checkpoint_every_steps,
         keep_checkpoints=settings.keep_checkpoints,
         nice=settings.nice,
     )
-    if (run_dir / SPEC_FILE).exists():
-        first = read_spec(run_dir)
+    if first is not None:
         spec = msgspec.structs.replace(
             spec,
             mode=first.mode,
@@ -253,9 +269,22 @@ def write_spec(
             seed=first.seed,
             began_at_s=first.began_at_s,
             num_threads=first.num_threads,
+            device=first.device,
+            activation_checkpointing=first.activation_checkpointing,
+            base_precision=first.base_precision,
+            memory_note=first.memory_note,
         )
     write_file(run_dir / SPEC_FILE, encode_checked(spec), world)
     return spec
+
+
+def _longest_line(run_dir: Path) -> int:
+    """Of the rows to train on, in bytes."""
+    longest = 0
+    for name in (EXAMPLES_FILE, RETAINED_FILE, REPLAY_ROWS_FILE):
+        with (run_dir / name).open("rb") as lines:
+            longest = max(longest, max((len(line) for line in lines), default=0))
+    return longest
 
 
 def raise_fence(run_dir: Path, epoch: int, world: World) -> None:

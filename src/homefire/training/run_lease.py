@@ -287,6 +287,8 @@ class RunLease:
             world=context.world,
         )
         self._spec = await asyncio.to_thread(write, self._run_dir, run)
+        if self._spec.memory_note and run.epoch == 0:
+            self._why = f"{self._why}. {self._spec.memory_note}"
         return None
 
     def _dataset(self) -> list[ExampleRow]:

@@ -2,7 +2,8 @@
 
 The process is a child in a session of its own (a Ctrl-C in the terminal is not meant for it), niced, with
 its own thread count. It speaks JSON lines (`contract.py`); its standard error goes to `worker.log` of the run.
-Silence for longer than the heartbeat timeout ends it, by its own process id. When this process dies, the
+Silence for longer than the heartbeat timeout, or signs of life without progress (`liveness.py`), end it, by its
+own process id. When this process dies, the
 worker sees the end of its input and leaves.
 """
 
@@ -35,6 +36,7 @@ from homefire.trainer.contract import (
     encode_line,
 )
 from homefire.training.failures import Failure, from_event, from_exit
+from homefire.training.liveness import Liveness
 
 MAX_LINE_BYTES = 4 << 20
 MAX_WORDS_CHARS = 300
@@ -119,7 +121,7 @@ class TrainerProcess:
                 await asyncio.shield(self._process.wait())
         if hung:
             message = (
-                f"The trainer did not respond for {self._settings.heartbeat_timeout_s:g} s and was ended."
+                f"The trainer made no progress for {self._settings.heartbeat_timeout_s:g} s and was ended."
             )
             return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
         out_of_memory = num_oom_kills() > num_killed_before
@@ -165,6 +167,8 @@ class TrainerProcess:
     ) -> tuple[WorkerEvent | None, bool]:
         """The last event, and whether the worker fell silent."""
         last: WorkerEvent | None = None
+        loop = asyncio.get_running_loop()
+        liveness = Liveness(self._settings.heartbeat_timeout_s, now_s=loop.time())
         stdout = process.stdout
         assert stdout is not None
         while True:
@@ -180,6 +184,9 @@ class TrainerProcess:
                 log_line(line)  # something a library printed
                 continue
             on_event(last)
+            liveness.note(last, now_s=loop.time())
+            if liveness.has_hung(loop.time()):
+                return last, True
         try:
             await asyncio.wait_for(process.wait(), self._settings.heartbeat_timeout_s)
         except TimeoutError:
