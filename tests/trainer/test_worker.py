@@ -186,7 +186,9 @@ def test_an_adapter_is_small_portable_and_can_be_taught_further(tmp_path: Path) 
     make_run(tmp_path / "first", recipe=recipe)
     assert Worker(tmp_path / "first").finish() == ExitCode.DONE
     final = tmp_path / "first" / "final"
-    assert {path.name for path in final.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in final.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "manifest.json",
+    }  # fmt: skip
     config = json.loads((final / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "ember"
     make_run(tmp_path / "second", recipe=recipe, model_folder=final)
