@@ -11,6 +11,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,7 @@ def make_run(
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "examples.jsonl").write_bytes(encode_rows(rows))
     (run_dir / "retained.jsonl").write_bytes(encode_rows(retained))
+    shutil.copyfile(EMBER / "replay.jsonl", run_dir / "replay.jsonl")
     (run_dir / EPOCH_FILE).write_text("1\n")
     resolved = recipe.resolved(400_000)
     assert resolved.mode != "auto"
@@ -91,7 +93,7 @@ def make_run(
         recipe=resolved,
         examples=str(run_dir / "examples.jsonl"),
         retained=str(run_dir / "retained.jsonl"),
-        replay=str(EMBER / "replay.jsonl"),
+        replay=str(run_dir / "replay.jsonl"),
         seed=seed,
         activation_checkpointing=activation_checkpointing,
         checkpoint_every_steps=checkpoint_every_steps,

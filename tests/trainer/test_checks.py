@@ -60,27 +60,27 @@ def other(number: int) -> TrainingRow:
 
 def test_earlier_corrections_are_not_looked_at_while_a_new_one_is_unknown(watch) -> None:  # type: ignore[no-untyped-def]
     watched = watch([KNOWN, UNKNOWN], [other(1), other(2)])
-    found = watched.checks.run(step=10)
+    found = watched.checks.run(step=10, needs_general=True)
     assert (found.num_learned, found.all_right) == (1, False)
     assert set(watched.asked) == {0, 1}
 
 
 def test_nor_before_the_run_may_end(watch) -> None:  # type: ignore[no-untyped-def]
     watched = watch([KNOWN], [other(1)])
-    found = watched.checks.run(step=RECIPE.min_steps - 1)
+    found = watched.checks.run(step=RECIPE.min_steps - 1, needs_general=True)
     assert (found.num_learned, found.all_right) == (1, False)
     assert set(watched.asked) == {0}
 
 
 def test_a_check_costs_the_same_after_any_number_of_corrections(watch) -> None:  # type: ignore[no-untyped-def]
     watched = watch([KNOWN], [other(n) for n in range(60)])
-    assert watched.checks.run(step=10).all_right
+    assert watched.checks.run(step=10, needs_general=True).all_right
     # The parent knows none of them, so none is lost; each is asked of the model and of the parent.
     assert len(set(watched.asked) - {0}) == RECIPE.max_retained_checks
     seen: set[int] = set()
     for turn in range(15):
         watched.asked.clear()
-        watched.checks.run(step=10 + turn * RECIPE.check_every_steps)
+        watched.checks.run(step=10 + turn * RECIPE.check_every_steps, needs_general=True)
         seen |= set(watched.asked) - {0}
     assert len(seen) == 60
 
@@ -88,7 +88,7 @@ def test_a_check_costs_the_same_after_any_number_of_corrections(watch) -> None: 
 def test_an_earlier_correction_that_the_parent_knew_must_not_be_lost(watch) -> None:  # type: ignore[no-untyped-def]
     old = row("What day comes after Tuesday?", "Wednesday.", "old")
     watched = watch([KNOWN], [old, other(1)])
-    assert watched.checks.run(step=10).all_right
+    assert watched.checks.run(step=10, needs_general=True).all_right
     real = watched.checks._unsure
 
     def forgotten(placements, batch):  # type: ignore[no-untyped-def]
@@ -99,10 +99,10 @@ def test_an_earlier_correction_that_the_parent_knew_must_not_be_lost(watch) -> N
 
     own_norm = watched.model.trainable["model.norm.weight"].data_ptr()
     watched.checks._unsure = forgotten
-    assert not watched.checks.run(step=10).all_right
+    assert not watched.checks.run(step=10, needs_general=True).all_right
 
 
 def test_rows_that_cannot_be_used_are_not_looked_at(watch) -> None:  # type: ignore[no-untyped-def]
     watched = watch([KNOWN], [row("Long?", "very " * 3000, "long"), other(1)])
-    assert watched.checks.run(step=10).all_right
+    assert watched.checks.run(step=10, needs_general=True).all_right
     assert set(watched.asked) == {0, 2}
