@@ -15,6 +15,8 @@ from tests.store.samples import whole_turn
 from bench.results import record
 from homefire.config.schema import StoreSettings
 from homefire.home import Home
+from homefire.store.noun import body_id
+from homefire.store.nouns.conversations import message_id
 from homefire.store.store import Store, open_store
 from homefire.world import World
 
@@ -27,7 +29,8 @@ def fill(store: Store, num_turns: int) -> None:
     for start in range(0, num_turns, TURNS_PER_APPEND):
         events = []
         for number in range(start, min(start + TURNS_PER_APPEND, num_turns)):
-            place = {"parent_message_id": f"{number - 1}-a"} if number % TURNS_PER_SESSION else {}
+            previous = message_id(body_id(2 * number, 0))
+            place = {"parent_message_id": previous} if number % TURNS_PER_SESSION else {}
             events += whole_turn(str(number), session=f"s{number // TURNS_PER_SESSION}", **place)
         store.append_sync(*events)
 

@@ -28,6 +28,11 @@ class Home:
         return self.root / "homefire.db"
 
     @property
+    def witness(self) -> Path:
+        """What says up to which event the log must reach."""
+        return self.root / "homefire.tail"
+
+    @property
     def blobs(self) -> Path:
         return self.root / "blobs"
 

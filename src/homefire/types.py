@@ -59,7 +59,17 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type
         return "".join(part.text for part in self.content if isinstance(part, Text))
 
 
-Part = Text | Reasoning | ToolCall | ToolResult | Attachment
+class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="type"):
+    """Stands where a content was that somebody erased. Nothing can be said with it: no client may send it."""
+
+    @property
+    def text(self) -> str:
+        """What people and models read in its place."""
+        return ERASED_TEXT
+
+
+ERASED_TEXT = "[erased]"
+Part = Text | Reasoning | ToolCall | ToolResult | Attachment | Erased
 Content = str | tuple[Part, ...]
 """What a message holds: text alone, or several parts in their order. `canonical` makes it one or the other."""
 
@@ -84,10 +94,13 @@ def canonical(parts: Iterable[Part]) -> Content:
 
 
 def text_of(content: Content) -> str:
-    """What is said in a content: its text parts, joined; not its reasoning, calls, results or attachments."""
+    """What is said in a content: its text parts, joined (`[erased]` where it was erased).
+
+    Not its reasoning, calls, results or attachments.
+    """
     if isinstance(content, str):
         return content
-    return "".join(part.text for part in content if isinstance(part, Text))
+    return "".join(part.text for part in content if isinstance(part, Text | Erased))
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -45,7 +45,9 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /v1/versions/compare", "POST /v1/versions/rollback", "GET /v1/versions/{version}",
             "POST /v1/versions/{version}/promote", "POST /v1/versions/{version}/verify",
             "DELETE /v1/versions/{version}", "GET /v1/homefire/models", "POST /v1/homefire/models",
-            "POST /v1/homefire/models/{name}/verify", "DELETE /v1/homefire/models/{name}", "GET /v1/route",
+            "POST /v1/homefire/models/{name}/verify", "POST /v1/homefire/models/{name}/check",
+            "DELETE /v1/homefire/models/{name}", "GET /v1/route",
+            "GET /v1/homefire/models/{name}",
             "GET /runs", "GET /runs/{run_id}", "GET /web/runs/{run_id}/progress",
             "POST /web/runs/{run_id}/{action}", "GET /versions",
             "POST /web/versions/rollback", "POST /web/versions/{name}/promote",
@@ -64,6 +66,7 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /v1/turns/{turn_id}", "GET /v1/turns/{turn_id}/events", "POST /v1/turns/{turn_id}/cancel",
             "GET /v1/corrections/{example_id}", "PATCH /v1/corrections/{example_id}",
             "DELETE /v1/corrections/{example_id}", "POST /v1/corrections/{example_id}/retry",
+            "DELETE /v1/sessions/{session_id}", "DELETE /v1/turns/{turn_id}", "DELETE /v1/messages/{message_id}",
             "GET /web/turns/{turn_id}", "GET /web/corrections/{example_id}",
             "GET /web/corrections/{example_id}/edit", "GET /web/corrections/{example_id}/learning",
             "POST /web/corrections/{example_id}/edit", "POST /web/corrections/{example_id}/retry",
@@ -74,7 +77,12 @@ POLICIES: dict[str, dict[str, Kind]] = {
     # A list of one's own things.
     "list": dict.fromkeys(["GET /v1/sessions", "GET /v1/corrections", "GET /corrections"], "list"),
     # For the owner of the home alone.
-    "owner": dict.fromkeys(["GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}"], "owner"),
+    "owner": dict.fromkeys(
+        [
+            "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/corrections/{example_id}/settle",
+        ],
+        "owner",
+    ),
 }  # fmt: skip
 KIND_OF = {route: kind for routes in POLICIES.values() for route, kind in routes.items()}
 
@@ -86,6 +94,7 @@ class Homes:
     house: House
     session_id: str
     turn_id: str
+    message_id: str
     example_ids: dict[str, str]
     """By method, or the last part of the path: what one does to a correction is not in another's way."""
     other_key: str
@@ -109,7 +118,7 @@ async def open_homes(root: Path) -> Homes:
         for method in ("GET", "PATCH", "DELETE", "POST", "edit", "withdraw"):
             taught = {"prompt": f"{SECRET} {method}", "answer": "x"}
             examples[method] = (await client.post("/v1/corrections", json=taught)).json()["example_id"]
-    return Homes(house, turn["session_id"], turn["turn_id"], examples, other)
+    return Homes(house, turn["session_id"], turn["turn_id"], turn["message_id"], examples, other)
 
 
 def routes(app: Any) -> Iterator[tuple[str, str]]:
@@ -125,7 +134,11 @@ def asked_for(homes: Homes, method: str, path: str) -> list[dict[str, Any]]:
     """The requests that name somebody's own things at this route, as arguments of `client.request`."""
     action = path.rpartition("/")[2] if method == "POST" else method
     example_id = homes.example_ids.get(action) or homes.example_ids[method]
-    url = path.format(session_id=homes.session_id, turn_id=homes.turn_id, example_id=example_id)
+    url = path.format(
+        session_id=homes.session_id, turn_id=homes.turn_id, example_id=example_id, message_id=homes.message_id
+    )
+    if method == "DELETE" and "corrections" not in path:
+        return [{"url": url, "json": {"dry_run": True}}]
     if path == "/v1/chat":
         return [
             {"url": url, "json": {"message": "go on", "session_id": homes.session_id}},

@@ -28,7 +28,7 @@ async def test_a_named_session_is_continued_with_all_that_was_said(tmp_path: Pat
         session = talk.store.sessions.get(first.session_id)
         assert session is not None
         assert session.num_turns == 2
-        assert len(talk.store.messages.list(first.session_id)) == 4
+        assert len(talk.store.messages.path(talk.last_turn().answer_message_id or "")) == 4
 
 
 async def test_a_client_that_sends_the_whole_conversation_continues_it(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_control_a_place_in_somebody_elses_session_is_refused_by_the_store
 
         def leaky(store: object, asked: object) -> position.TurnPosition:
             return position.TurnPosition(
-                anns.session_id, anns.key, tip.message_id, tip.digest, (), (Message("user", "x"),)
+                anns.session_id, anns.key, tip.message_id, (), (Message("user", "x"),)
             )
 
         monkeypatch.setattr(position, "_continued_by_messages", leaky)
@@ -110,7 +110,7 @@ async def test_control_a_lookup_that_leaks_lets_nobody_into_a_session(
 ) -> None:
     async with talking(tmp_path) as talk:
         first, _, _ = await talk.say("Hi", principal=ANN)
-        monkeypatch.setattr(position.digest, "root", lambda principal: "0" * 64)
+        monkeypatch.setattr(position.digest, "root", lambda principal: bytes(16))
         found: list[MessageRow] = talk.store.messages.path(talk.last_turn().answer_message_id or "")
         monkeypatch.setattr(type(talk.store.messages), "by_digest", lambda self, principal, digest: found[-1])
         second, _, _ = await talk.say("Hi", ANSWER, "And?", principal=BOB)

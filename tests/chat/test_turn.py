@@ -346,7 +346,9 @@ async def test_a_conversation_that_does_not_fit_is_trimmed_and_says_so_everywher
         prompt = talk.prompts()[-1]
         assert prompt[0] == system("rules")
         assert len(prompt) == 6 - 2
-        assert len(talk.store.messages.list(session_id)) == 7, "what was trimmed is still on record"
+        assert len(talk.store.messages.path(talk.last_turn().answer_message_id or "")) == 7, (
+            "what was trimmed is still on record"
+        )
 
 
 async def test_a_model_that_is_not_loaded_yet_trims_by_the_engines_own_refusal(tmp_path: Path) -> None:
@@ -407,7 +409,8 @@ async def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(tmp_path: Pa
 async def test_settings_fill_in_what_the_client_leaves_open(tmp_path: Path) -> None:
     chat = {"system_prompt": "Be kind.", "max_tokens": 3, "temperature": 0.5}
     async with talking(tmp_path, chat=chat) as talk:
-        started, text, ended = await talk.say("Hi")
+        _, text, ended = await talk.say("Hi")
+        first_id = ended.message_id
         assert (text, ended.stop_reason) == ("Hello there, I", "length")
         own = Sampling(max_tokens=2, temperature=0.0, stop=("there",))
         _, _, ended = await talk.say(system("Mine."), "Hi", sampling=own)
@@ -421,7 +424,7 @@ async def test_settings_fill_in_what_the_client_leaves_open(tmp_path: Path) -> N
             (Message("system", "Be kind."), Message("user", "Hi")),
             (Message("system", "Mine."), Message("user", "Hi")),
         ]
-        assert [message.role for message in talk.store.messages.list(started.session_id)] == [
+        assert [row.role for row in talk.store.messages.path(first_id)] == [
             "user",
             "assistant",
         ]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from homefire.store.driver import Connection, driver
+from homefire.store.noun import body_id
 from homefire.store.nouns.aliases import AliasMoved
-from homefire.store.nouns.conversations import RecordedMessage, TurnAsked, TurnEnded
+from homefire.store.nouns.conversations import TurnAsked, TurnEnded, message_id
 from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.examples import ExampleCreated
 from homefire.store.nouns.models import ModelRegistered
@@ -29,7 +30,7 @@ def turn(name: str, *, session: str = "s1", principal: str = "local", **changes:
         "principal": principal,
         "channel": "api",
         "parent_message_id": None,
-        "messages": (RecordedMessage(f"{name}-q", "user", f"question {name}", f"digest-{name}-q"),),
+        "messages": (Message("user", f"question {name}"),),
         "requested_model": "default",
         "served_model": "ember",
         "served_digest": "sha256:0",
@@ -43,12 +44,17 @@ def ended(name: str, **changes: Any) -> TurnEnded:
     fields: dict[str, Any] = {
         "turn_id": f"turn-{name}",
         "outcome": "answered",
-        "answer": RecordedMessage(f"{name}-a", "assistant", f"answer {name}", f"digest-{name}-a"),
+        "answer": Message("assistant", f"answer {name}"),
         "stop_reason": "stop",
         "usage": Usage(prompt_tokens=10, completion_tokens=3, cached_tokens=2),
         "timings": Timings(queue_ms=0.5),
     }
     return TurnEnded(**{**fields, **changes})
+
+
+def msg(seq: int, place: int = 0) -> str:
+    """The identifier of a message of event `seq`."""
+    return message_id(body_id(seq, place))
 
 
 def whole_turn(name: str, **changes: Any) -> tuple[TurnAsked, TurnEnded]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from homefire.config.schema import StoreSettings
 from homefire.errors import Conflict, Forbidden, HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.store.digest import chain_all, root
 from homefire.store.events import Event
-from homefire.store.nouns.conversations import RecordedMessage
 from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.nouns.keys import KeyCreated, KeyRevoked
@@ -19,8 +19,21 @@ from homefire.store.nouns.versions import GateJudged, VersionRemoved
 from homefire.store.projections import FOLDS
 from homefire.store.run_states import ALLOWED_MOVES
 from homefire.store.store import Store, open_store
+from homefire.types import Message
 from homefire.world import World
-from tests.store.samples import alias, dataset, ended, example, model, moved, run, turn, version, whole_turn
+from tests.store.samples import (
+    alias,
+    dataset,
+    ended,
+    example,
+    model,
+    moved,
+    msg,
+    run,
+    turn,
+    version,
+    whole_turn,
+)
 
 
 def feedback(name: str, turn_id: str | None, verdict: str = "good") -> FeedbackGiven:
@@ -56,15 +69,15 @@ def test_a_turn_makes_session_messages_and_turn(store: Store) -> None:
     recorded, _ = store.append_sync(*whole_turn("1"))
     session = store.sessions.get("s1")
     assert session is not None
-    assert (session.tip_message_id, session.num_turns) == ("1-a", 1)
+    assert (session.tip_message_id, session.num_turns) == (msg(2), 1)
     assert (session.title, session.key, session.created_at_s) == ("question 1", "key-s1", recorded.at_s)
-    assert [(row.role, row.content) for row in store.messages.path("1-a")] == [
+    assert [(row.role, row.content) for row in store.messages.path(msg(2))] == [
         ("user", "question 1"),
         ("assistant", "answer 1"),
     ]
     row = store.turns.get("turn-1")
     assert row is not None
-    assert (row.seq, row.user_message_id, row.answer_message_id, row.verdict) == (1, "1-q", "1-a", None)
+    assert (row.seq, row.user_message_id, row.answer_message_id, row.verdict) == (1, msg(1), msg(2), None)
     for event in whole_turn("1"):
         for name in event.__struct_fields__:
             if name not in ("messages", "answer"):
@@ -75,27 +88,28 @@ def test_a_turn_makes_session_messages_and_turn(store: Store) -> None:
 
 def test_turns_continue_and_branch(store: Store) -> None:
     store.append_sync(*whole_turn("1"))
-    store.append_sync(*whole_turn("2", parent_message_id="1-a"))
-    store.append_sync(*whole_turn("3", parent_message_id="2-q", messages=()))
-    assert [row.message_id for row in store.messages.path("2-a")] == ["1-q", "1-a", "2-q", "2-a"]
-    assert [row.message_id for row in store.messages.path("3-a")] == ["1-q", "1-a", "2-q", "3-a"]
+    store.append_sync(*whole_turn("2", parent_message_id=msg(2)))
+    store.append_sync(*whole_turn("3", parent_message_id=msg(3), messages=()))
+    assert [row.message_id for row in store.messages.path(msg(4))] == [msg(1), msg(2), msg(3), msg(4)]
+    assert [row.message_id for row in store.messages.path(msg(6))] == [msg(1), msg(2), msg(3), msg(6)]
     regenerated = store.turns.get("turn-3")
     assert regenerated is not None
-    assert regenerated.user_message_id == "2-q"
+    assert regenerated.user_message_id == msg(3)
     session = store.sessions.get("s1")
     assert session is not None
-    assert (session.num_turns, session.tip_message_id, session.title) == (3, "3-a", "question 1")
-    assert len(store.messages.list("s1")) == 5
+    assert (session.num_turns, session.tip_message_id, session.title) == (3, msg(6), "question 1")
+
     assert store.messages.path("nothing") == []
-    found = store.messages.by_digest("local", "digest-2-a")
+    said = [row.message for row in store.messages.path(msg(4))]
+    found = store.messages.by_digest("local", chain_all(root("local"), said)[-1])
     assert found is not None
-    assert found.message_id == "2-a"
+    assert found.message_id == msg(4)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
 def test_a_turn_without_an_answer_leaves_the_conversation_where_it_was(store: Store, outcome: str) -> None:
     store.append_sync(*whole_turn("1"))
-    store.append_sync(turn("2", parent_message_id="1-a"))
+    store.append_sync(turn("2", parent_message_id=msg(2)))
     under_way = store.turns.get("turn-2")
     assert under_way is not None
     assert (under_way.outcome, store.turns.under_way()) == (None, [under_way])
@@ -107,22 +121,22 @@ def test_a_turn_without_an_answer_leaves_the_conversation_where_it_was(store: St
     row = store.turns.get("turn-2")
     assert session is not None
     assert row is not None
-    assert session.tip_message_id == "1-a"
+    assert session.tip_message_id == msg(2)
     assert (row.answer_message_id, row.usage, row.timings) == (None, None, None)
-    assert (row.user_message_id, row.outcome, row.error) == ("2-q", outcome, "why")
+    assert (row.user_message_id, row.outcome, row.error) == (msg(3), outcome, "why")
 
 
 def test_a_cancelled_answer_counts_and_a_failed_one_does_not(store: Store) -> None:
     store.append_sync(turn("1"), ended("1", outcome="cancelled"))
-    store.append_sync(turn("2", parent_message_id="1-a"), ended("2", outcome="failed"))
+    store.append_sync(turn("2", parent_message_id=msg(2)), ended("2", outcome="failed"))
     session = store.sessions.get("s1")
     assert session is not None
-    assert session.tip_message_id == "1-a"
+    assert session.tip_message_id == msg(2)
 
 
 def test_a_session_says_when_it_was_opened_and_when_it_was_last_used(store: Store) -> None:
     opened, _ = store.append_sync(*whole_turn("1"))
-    asked, _ = store.append_sync(*whole_turn("2", parent_message_id="1-a"))
+    asked, _ = store.append_sync(*whole_turn("2", parent_message_id=msg(2)))
     (session,) = store.sessions.list("local")
     assert (session.created_at_s, session.updated_at_s) == (opened.at_s, asked.at_s)
 
@@ -131,10 +145,12 @@ def test_sessions_are_found_by_digest_and_recency_within_their_principal(store: 
     for number in range(3):
         store.append_sync(*whole_turn(f"{number}", session=f"s{number}", session_key="web"))
     store.append_sync(*whole_turn("x", session="sx", principal="guest", session_key="web"))
-    found = store.messages.by_digest("local", "digest-1-a")
+    said = [row.message for row in store.messages.path(msg(4))]
+    of = {name: chain_all(root(name), said)[-1] for name in ("local", "guest")}
+    found = store.messages.by_digest("local", of["local"])
     assert found is not None
     assert found.session_id == "s1"
-    assert store.messages.by_digest("guest", "digest-1-a") is None
+    assert store.messages.by_digest("guest", of["guest"]) is None
     page = store.sessions.list("local", limit=2)
     assert [row.session_id for row in page] == ["s2", "s1"]
     assert [row.session_id for row in store.sessions.list("local", limit=2, before=page[-1].seq)] == ["s0"]
@@ -144,11 +160,10 @@ def test_sessions_are_found_by_digest_and_recency_within_their_principal(store: 
     ("event", "error"),
     [
         (turn("2", parent_message_id="nothing"), NotFound),
-        (turn("2", session="s2", parent_message_id="1-a"), Conflict),
+        (turn("2", session="s2", parent_message_id=msg(2)), Conflict),
         (turn("2", principal="guest"), Forbidden),
-        (turn("2", principal="guest", session="s2", parent_message_id="1-a"), Forbidden),
+        (turn("2", principal="guest", session="s2", parent_message_id=msg(2)), Forbidden),
         (turn("1"), Conflict),
-        (turn("2", messages=turn("1").messages), Conflict),
         (ended("2"), NotFound),
         (ended("1"), Conflict),
         (feedback("1", "nothing"), NotFound),
@@ -166,7 +181,7 @@ def test_an_impossible_event_is_refused_and_leaves_no_trace(
 
 
 def test_long_first_questions_are_cut_to_a_title(store: Store) -> None:
-    message = RecordedMessage("1-q", "user", "word\n" * 1000, "d")
+    message = Message("user", "word\n" * 1000)
     store.append_sync(turn("1", messages=(message,)))
     session = store.sessions.get("s1")
     assert session is not None
@@ -469,7 +484,7 @@ def test_the_latest_verdict_of_the_gate_counts(store: Store) -> None:
 
 _names = st.sampled_from("abc")
 _maybe: Callable[[st.SearchStrategy[str]], st.SearchStrategy[str | None]] = lambda s: st.none() | s  # noqa: E731
-_any_event = st.one_of(
+any_event = st.one_of(
     st.builds(
         lambda name, session, principal, parent: turn(
             name, session=session, principal=principal, parent_message_id=parent
@@ -477,7 +492,7 @@ _any_event = st.one_of(
         st.text("abcdef", min_size=1, max_size=2),
         st.sampled_from(["s1", "s2"]),
         st.sampled_from(["local", "guest"]),
-        _maybe(st.sampled_from(["a-a", "b-a", "c-q"])),
+        _maybe(st.sampled_from([msg(1), msg(2), msg(4)])),
     ),
     st.builds(
         lambda name, outcome: ended(name, outcome=outcome),
@@ -497,7 +512,7 @@ _any_event = st.one_of(
 )
 
 
-@given(calls=st.lists(st.lists(_any_event, min_size=1, max_size=3), max_size=25))
+@given(calls=st.lists(st.lists(any_event, min_size=1, max_size=3), max_size=25))
 @settings(max_examples=25, deadline=None)
 def test_folding_the_log_anew_gives_the_same_tables_whatever_happened(
     tmp_path_factory: pytest.TempPathFactory, calls: list[list[Event]]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +8,11 @@ import pytest
 from homefire.config.schema import StoreSettings
 from homefire.errors import InvalidRequest, NotFound
 from homefire.home import Home
-from homefire.store.nouns.conversations import RecordedMessage, TurnAsked, TurnEnded
+from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from homefire.store.nouns.datasets import DatasetCreated
 from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
-from homefire.training.control_tokens import read_control_tokens
 from homefire.training.corrections import Corrections, example_id_of, size_of, trimmed
 from homefire.types import Message
 from homefire.world import World
@@ -39,10 +37,7 @@ def user(text: str) -> Message:
 
 def record_turn(store: Store, *messages: tuple[str, str], number: int = 1, trimmed: int = 0) -> str:
     """A turn whose whole conversation is new."""
-    recorded = [
-        RecordedMessage(f"m{number}-{place}", role, content, f"digest{number}-{place}")
-        for place, (role, content) in enumerate(messages)
-    ]
+    recorded = [Message(role, content) for role, content in messages]
     answer = recorded.pop() if messages[-1][0] == "assistant" else None
     store.append_sync(
         TurnAsked(
@@ -188,36 +183,10 @@ async def test_the_answer_that_was_given_is_nothing_to_learn(store: Store) -> No
     assert (await moved_on.give(turn_id, verdict="correction", text="Hello there.")).is_new
 
 
-@pytest.mark.parametrize(
-    ("question", "answer", "param"),
-    [
-        ("q", "It ends with <|im_end|> here.", "text"),
-        ("What is <|im_end|>?", "A mark.", "messages"),
-    ],
-)
-async def test_text_that_the_model_takes_for_control_tokens_is_refused_at_the_door(
-    store: Store, question: str, answer: str, param: str
-) -> None:
-    async def tokens() -> frozenset[str]:
-        return frozenset({"<|im_end|>"})
-
-    corrections = Corrections(store, store.world, control_tokens=tokens)
-    with pytest.raises(InvalidRequest, match="control token") as caught:
-        await corrections.correct([user(question)], answer=answer)
-    assert (caught.value.details["param"], caught.value.details["tokens"]) == (param, ["<|im_end|>"])
-    assert store.examples.list() == []
-    assert (await corrections.correct([user("q")], answer="<| im_end |> is fine.")).is_new
-
-
-def test_control_tokens_are_those_that_the_tokenizer_calls_special(tmp_path: Path) -> None:
-    assert read_control_tokens(tmp_path) == frozenset()
-    added = [{"content": "<|im_end|>", "special": True, "id": 2}, {"content": "<think>", "special": False}]
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added, "model": {}}))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
-    assert read_control_tokens(tmp_path) == {"<|im_end|>", "<|endoftext|>"}
-    assert "<|im_start|>" in read_control_tokens(BUNDLED_MODEL)
-    (tmp_path / "tokenizer.json").write_bytes(b"{")
-    assert read_control_tokens(tmp_path) == frozenset()
+async def test_text_that_looks_like_a_control_token_is_text(store: Store) -> None:
+    corrections = Corrections(store, store.world)
+    await corrections.correct([user("What is <|im_end|>?")], answer="It ends with <|im_end|> here.")
+    assert store.examples.list()[0].messages[-1].text == "It ends with <|im_end|> here."
 
 
 async def test_text_with_a_thumb_is_an_error_that_says_what_to_do(

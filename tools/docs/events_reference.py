@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from homefire.store import events
-from homefire.store.nouns.conversations import RecordedMessage
-from homefire.types import Part
+from homefire.types import Message, Part
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "events.md"
 HEAD = """\
@@ -49,7 +48,7 @@ def make_page() -> str:
         parts += [f"\n## {tag(kind)}\n", meaning(kind) + "\n", COLUMNS]
         parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(kind)]
     message_parts = [(f"A part of a message: `{tag(kind)}`", kind) for kind in typing.get_args(Part)]
-    for title, kind in [("A recorded message", RecordedMessage), *message_parts]:
+    for title, kind in [("A message", Message), *message_parts]:
         parts += [f"\n## {title}\n", meaning(kind) + "\n", COLUMNS]
         parts += [f"| `{name}` | {of_type} | {default} |" for name, of_type, default in fields(kind)]
     return "\n".join(parts) + "\n"

@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument
-from homefire.api.native_types import Sessions, SessionView
+from homefire.api.documents import JsonDocument, read_document
+from homefire.api.native_types import ErasureBody, Sessions, SessionView
 from homefire.chat.request import Principal
-from homefire.sessions.ownership import session_of
+from homefire.sessions.ownership import session_of, turn_of
 from homefire.sessions.transcript import transcript
+from homefire.training.erasure import ErasureReport
 
 SessionId = Annotated[str, Path(max_length=100)]
 
@@ -62,6 +63,30 @@ def create_session_router(context: Context) -> APIRouter:
             pretty = msgspec.json.format(msgspec.json.encode(found), indent=2)
             return Response(pretty, media_type="application/json", headers=headers)
         return Response(markdown(found), media_type="text/markdown; charset=utf-8", headers=headers)
+
+    async def erase(request: Request, subject: str) -> JsonDocument:
+        wanted = await read_document(request, ErasureBody)
+        report = await context.homefire.training.erase(
+            subject, principal=principal_of(request).id, why=wanted.why, dry_run=wanted.dry_run
+        )
+        return JsonDocument(report)
+
+    @router.delete("/v1/sessions/{session_id}", **describe(body=ErasureBody, answer=ErasureReport))
+    async def erase_session(request: Request, session_id: SessionId) -> JsonDocument:
+        """Erase all that was said in a conversation; the answer says what still holds it. With `dry_run` only that."""
+        session_of(store, principal_of(request).id, session_id)
+        return await erase(request, session_id)
+
+    @router.delete("/v1/turns/{turn_id}", **describe(body=ErasureBody, answer=ErasureReport))
+    async def erase_turn(request: Request, turn_id: SessionId) -> JsonDocument:
+        """Erase a question and its answer, as a conversation is erased."""
+        turn_of(store, principal_of(request).id, turn_id)
+        return await erase(request, turn_id)
+
+    @router.delete("/v1/messages/{message_id}", **describe(body=ErasureBody, answer=ErasureReport))
+    async def erase_message(request: Request, message_id: SessionId) -> JsonDocument:
+        """Erase one message, as a conversation is erased."""
+        return await erase(request, message_id)
 
     return router
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from homefire.chat.request import ChatRequest, Principal
 from homefire.errors import Conflict, InvalidRequest
-from homefire.sessions import digest
 from homefire.sessions.keys import session_key
 from homefire.sessions.ownership import session_of, turn_of
+from homefire.store import digest
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
@@ -27,7 +27,6 @@ class TurnPosition:
     session_id: str
     session_key: str
     parent_message_id: str | None
-    parent_digest: str
     conversation: tuple[Message, ...]
     new: tuple[Message, ...]
 
@@ -57,7 +56,7 @@ def find_position(store: Store, world: World, request: ChatRequest) -> TurnPosit
 def _new_session(world: World, principal: Principal, messages: tuple[Message, ...]) -> TurnPosition:
     session_id = world.new_id("ses")
     key = session_key(principal=principal.id, conversation=session_id)
-    return TurnPosition(session_id, key, None, digest.root(principal.id), messages, messages)
+    return TurnPosition(session_id, key, None, messages, messages)
 
 
 def _continued(store: Store, request: ChatRequest, session_id: str) -> TurnPosition:
@@ -67,7 +66,6 @@ def _continued(store: Store, request: ChatRequest, session_id: str) -> TurnPosit
         session_id=session_id,
         session_key=session.key,
         parent_message_id=path[-1].message_id if path else None,
-        parent_digest=path[-1].digest if path else digest.root(request.principal.id),
         conversation=(*_said(path), *request.messages),
         new=request.messages,
     )
@@ -88,7 +86,6 @@ def _continued_by_messages(store: Store, request: ChatRequest) -> TurnPosition |
         session_id=session.session_id,
         session_key=session.key,
         parent_message_id=parent.message_id,
-        parent_digest=known_digest,
         conversation=messages,
         new=messages[num_known:],
     )
@@ -107,7 +104,6 @@ def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
         session_id=turn.session_id,
         session_key=turn.session_key,
         parent_message_id=turn.user_message_id,
-        parent_digest=path[-1].digest,
         conversation=_said(path),
         new=(),
     )

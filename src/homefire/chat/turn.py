@@ -36,7 +36,7 @@ from homefire.chat.position import find_position, named_session
 from homefire.chat.request import ChatRequest, Ended, Principal, Stopped, StreamEvent, TurnEvent
 from homefire.chat.running_turn import RunningTurn
 from homefire.chat.session_queues import SessionQueues
-from homefire.chat.turn_records import INTERRUPTED, ended_event, read_end, recorded_messages
+from homefire.chat.turn_records import INTERRUPTED, answer_id, ended_event, read_end
 from homefire.chat.turn_stream import TurnStream
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
@@ -70,9 +70,18 @@ class Turns:
     """Takes turns. One for each server."""
 
     def __init__(
-        self, store: Store, serving: Serving, router: Router, settings: Settings, *, world: World
+        self,
+        store: Store,
+        serving: Serving,
+        router: Router,
+        settings: Settings,
+        *,
+        world: World,
+        on_question: Callable[[ChatRequest], None] = lambda _asked: None,
     ) -> None:
+        """`on_question` is called when a turn begins; it must be quick and raise nothing."""
         self._store = store
+        self._on_question = on_question
         self._serving = serving
         self._router = router
         self._settings: ChatSettings = settings.chat
@@ -132,6 +141,7 @@ class Turns:
             await self._queues.enter(turn.position.session_id, deadline_s=deadline_s)
             turn.is_queued = True
         turn.deadline_s = deadline_s
+        self._on_question(request)
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn), name=f"turn {turn.turn_id}")
         try:
@@ -238,7 +248,7 @@ class Turns:
             principal=request.principal.id,
             channel=request.channel,
             parent_message_id=position.parent_message_id,
-            messages=recorded_messages(position, self._world),
+            messages=position.new,
             requested_model=request.model,
             served_model=route.model.name,
             served_digest=route.model.digest,
@@ -331,12 +341,13 @@ class Turns:
     async def _record_answer(self, turn: RunningTurn, finish: Finish) -> Ended:
         turn.is_recording = True
         turn.outcome = "cancelled" if finish.stop_reason == "cancelled" else "answered"
-        event = ended_event(turn, turn.outcome, world=self._world, finish=finish)
-        await self._store.append(event)
-        assert event.answer is not None
+        event = ended_event(turn, turn.outcome, finish=finish)
+        (recorded,) = await self._store.append(event)
+        message_id = answer_id(recorded)
+        assert message_id is not None
         return Ended(
             turn_id=turn.turn_id,
-            message_id=event.answer.message_id,
+            message_id=message_id,
             text=turn.text,
             stop_reason=finish.stop_reason,
             stop_string=finish.stop_string,
@@ -348,16 +359,16 @@ class Turns:
     async def _record_cancelled(self, turn: RunningTurn) -> HomefireError | None:
         """Record and publish the end of a turn that was cancelled; what kept it from the record otherwise."""
         turn.outcome = turn.ends_as
-        event = ended_event(turn, turn.outcome, world=self._world)
+        event = ended_event(turn, turn.outcome)
         try:
-            await self._store.append(event)
+            (recorded,) = await self._store.append(event)
         except HomefireError as error:
             log.exception("Turn %s was cancelled, and could not be recorded.", turn.turn_id)
             return error
         turn.stream.publish(
             Stopped(
                 turn_id=turn.turn_id,
-                message_id=event.answer.message_id if event.answer else None,
+                message_id=answer_id(recorded),
                 text=turn.text,
                 outcome="interrupted" if turn.ends_as == "interrupted" else "cancelled",
             )
@@ -372,9 +383,7 @@ class Turns:
         error = failure if isinstance(failure, HomefireError) else HomefireError("Something went wrong.")
         turn.is_recording, turn.outcome = True, "failed"
         try:
-            await self._store.append(
-                ended_event(turn, "failed", world=self._world, error_code=error.code, error=str(error))
-            )
+            await self._store.append(ended_event(turn, "failed", error_code=error.code, error=str(error)))
         except HomefireError:
             log.exception("Turn %s failed (%s), and that could not be recorded.", turn.turn_id, error)
 

@@ -25,11 +25,13 @@ from homefire.cli import (
     corrections,
     demo,
     doctor,
+    erase,
     keys,
     models,
     runs,
     sessions,
     status,
+    store,
     up,
     versions,
 )
@@ -64,7 +66,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_shared)
-    for module in (up, chat, ask, correct, status, doctor, demo):
+    for module in (up, chat, ask, correct, erase, status, doctor, demo):
         module.register(app)
     for name, module in (
         ("models", models),
@@ -73,6 +75,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         ("versions", versions),
         ("sessions", sessions),
         ("keys", keys),
+        ("store", store),
         ("config", config),
     ):
         app.add_typer(module.commands(), name=name)

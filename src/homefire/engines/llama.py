@@ -7,6 +7,7 @@ What it promises beyond the library:
   Nothing is ever cut or shifted;
 - a JSON schema is enforced or refused (the library would continue without it);
 - `temperature=None` is the model's own default from its metadata, greedy where that states none;
+- a chat template that does not come to an end, or takes too much memory, ends this worker or fails its request;
 - answers stop within one token (or one batch of a long prompt) of being cancelled.
 
 The library opens an HTTP listener of its own. It is given a Unix socket inside the worker's private 0700
@@ -15,6 +16,7 @@ directory (mode 0600), so there is no TCP listener; we use it to count tokens, w
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.client
@@ -22,13 +24,15 @@ import json
 import socket
 import threading
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xllamacpp
 
 from homefire.engines.base import Embeddings, Finish, GgufSource, ModelSpec
+from homefire.engines.control_text import ControlText, Piece
 from homefire.engines.gguf_check import check_gguf
 from homefire.engines.json_grammar import SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Emit, Job, Stream
@@ -43,14 +47,32 @@ from homefire.errors import (
     HomefireError,
     InvalidRequest,
 )
+from homefire.machine.limits import bounded
 from homefire.types import Message, Sampling, Usage
 
 MAX_GRAMMAR_CHARACTERS = 64 * 1024
 """All requests wait while llama.cpp compiles one."""
+TEMPLATE_TIMEOUT_S = 10.0
+"""Compiling a chat template, or rendering one conversation: beyond that the worker is ended (`worker_process`)."""
+TEMPLATE_MEMORY_BYTES = 1 << 30
+"""What that may take on top."""
 _QUIET = -1
 _RANDOM_SEED = (1 << 32) - 1
 """LLAMA_DEFAULT_SEED of llama.h."""
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is to read; `add_special`: the tokenizer puts its own first token before it."""
+
+    pieces: list[Piece]
+    add_special: bool
+
+    @property
+    def is_one_text(self) -> bool:
+        """Whether the library tokenises it as it is meant."""
+        return len(self.pieces) == 1 and not self.pieces[0].plain and bool(self.pieces[0].text)
 
 
 class LlamaModel:
@@ -74,7 +96,26 @@ class LlamaModel:
         source = self.header.metadata.get("tokenizer.chat_template")
         if not isinstance(source, str):
             return None
-        return ChatTemplate(source, bos_token=self.header.token("bos"), eos_token=self.header.token("eos"))
+        with self._template_bounds():
+            return ChatTemplate(
+                source,
+                bos_token=self.header.token("bos"),
+                eos_token=self.header.token("eos"),
+                control_tokens=self.header.control_tokens,
+            )
+
+    @contextlib.contextmanager
+    def _template_bounds(self) -> Iterator[None]:
+        """What a template's author may use of this process; who uses more time ends it (`worker_process`)."""
+        try:
+            with bounded(timeout_s=TEMPLATE_TIMEOUT_S, memory_bytes=TEMPLATE_MEMORY_BYTES):
+                yield
+        except MemoryError:
+            raise BadModel(
+                f"The chat template of {self.spec.name} takes more than {TEMPLATE_MEMORY_BYTES >> 20} MiB "
+                "of memory.",
+                hint="Use another model, or a raw prompt.",
+            ) from None
 
     def _parameters(self, *, num_parallel: int) -> xllamacpp.CommonParams:
         spec = self.spec
@@ -126,10 +167,10 @@ class LlamaModel:
 
     # Text to tokens
 
-    def prompt_of(self, messages: Sequence[Message], prompt: str | None) -> tuple[str, bool]:
-        """The text to be read, and whether the tokenizer is to add its leading token."""
+    def prompt_of(self, messages: Sequence[Message], prompt: str | None) -> Prompt:
+        """What is to be read: the conversation in the model's format, or a raw prompt as it is."""
         if prompt is not None:
-            return self._normalize(prompt), True
+            return Prompt([Piece(self._normalize(prompt), plain=False)], add_special=True)
         if not messages:
             raise InvalidRequest("There is nothing to answer: no messages and no prompt.", param="messages")
         if self.template is None:
@@ -137,7 +178,9 @@ class LlamaModel:
                 f"{self.spec.name} has no chat template: it is not a chat model.",
                 hint="Send a raw prompt instead.",
             )
-        return self._normalize(self.template.render(messages)), False
+        with self._template_bounds():
+            pieces = self.template.render(messages).pieces
+        return Prompt([Piece(self._normalize(each.text), each.plain) for each in pieces], add_special=False)
 
     def _normalize(self, text: str) -> str:
         form = self.header.metadata.get("homefire.normalizer")
@@ -149,11 +192,23 @@ class LlamaModel:
         stated = self.header.metadata.get("tokenizer.ggml.add_bos_token")
         return bool(stated) if stated is not None else True
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        """Token ids of a text in which special tokens are recognised."""
+    @functools.cached_property
+    def _control_text(self) -> ControlText:
+        return ControlText(self.header.control_tokens)
+
+    def tokenize(self, prompt: Prompt) -> list[int]:
+        """Its token ids."""
+        tokens: list[int] = []
+        for index, piece in enumerate(prompt.pieces):
+            tokens += self._tokenize(piece, add_special=prompt.add_special and index == 0)
+        return tokens
+
+    def _tokenize(self, piece: Piece, *, add_special: bool) -> list[int]:
         connection = _UnixConnection(self._directory / "http.sock")
         try:
-            body = json.dumps({"content": text, "add_special": add_special, "parse_special": True})
+            body = json.dumps(
+                {"content": piece.text, "add_special": add_special, "parse_special": not piece.plain}
+            )
             connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             content = answer.read()
@@ -166,17 +221,16 @@ class LlamaModel:
 
     def count(self, messages: Sequence[Message], prompt: str | None) -> int:
         """Exact number of tokens of what a request with these would have as its prompt."""
-        text, add_special = self.prompt_of(messages, prompt)
-        return len(self.tokenize(text, add_special=add_special))
+        return len(self.tokenize(self.prompt_of(messages, prompt)))
 
     # Generation
 
     def generate(self, job: Job, emit: Emit) -> Finish:
         """Answer one request; blocks its thread. Pieces go to `emit`, errors are typed."""
         request = job.request
-        text, add_special = self.prompt_of(request.messages, request.prompt)
+        prompt = self.prompt_of(request.messages, request.prompt)
         body = self._sampling_body(request.sampling)
-        body["prompt"] = self._checked_prompt(text, add_special, body, request.sampling.max_tokens)
+        body["prompt"] = self._checked_prompt(prompt, body, request.sampling.max_tokens)
         schema = SchemaMatcher(body["grammar"]) if request.sampling.json_schema is not None else None
         stream = Stream(
             job,
@@ -193,14 +247,14 @@ class LlamaModel:
         return stream.finish(self._library_error)
 
     def _checked_prompt(
-        self, text: str, add_special: bool, body: dict[str, Any], max_tokens: int | None
+        self, prompt: Prompt, body: dict[str, Any], max_tokens: int | None
     ) -> str | list[int]:
         """The prompt as the library is to get it: as text where that is exact, else as tokens."""
         limit = self.spec.context_length
-        exact_as_text = add_special or not self.adds_bos
-        if text and exact_as_text and limit % SLOT_MULTIPLE_TOKENS == 0:
-            return text  # the library refuses an over-long one with the same numbers
-        tokens = self.tokenize(text, add_special=add_special)
+        exact_as_text = prompt.add_special or not self.adds_bos
+        if prompt.is_one_text and exact_as_text and limit % SLOT_MULTIPLE_TOKENS == 0:
+            return prompt.pieces[0].text  # the library refuses an over-long one with the same numbers
+        tokens = self.tokenize(prompt)
         if not tokens:
             raise InvalidRequest("The prompt is empty.", param="prompt")
         if len(tokens) >= limit:
@@ -267,13 +321,19 @@ class LlamaModel:
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors. The first call loads a second context beside the first; the weights are shared."""
         texts = [self._normalize(text) for text in texts]
-        num_tokens = [len(self.tokenize(text, add_special=True)) for text in texts]
+        prompts = [Prompt([Piece(text, self._control_text.is_in(text))], add_special=True) for text in texts]
+        tokens = [self.tokenize(prompt) for prompt in prompts]
+        num_tokens = [len(each) for each in tokens]
         if max(num_tokens, default=0) > self.spec.context_length:
             raise self.overflow(max(num_tokens), None)
         with self._embedder_lock:
             if self._embedder is None:
                 self._embedder = self._start(self._embedding_parameters())
-        body = {"input": texts, "embd_normalize": 2}
+        inputs = [
+            text if prompt.is_one_text else ids
+            for text, prompt, ids in zip(texts, prompts, tokens, strict=True)
+        ]
+        body = {"input": inputs, "embd_normalize": 2}
         answer = self._embedder.handle_embeddings(body)
         if "error" in answer:
             raise self._library_error(answer["error"], None)

@@ -8,11 +8,10 @@ wrote; a template without marks gets its spans from prefixes. Rendering costs so
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,11 +23,14 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from homefire.engines.control_text import ControlText, Piece, pieces_of
 from homefire.errors import BadModel, InvalidRequest, quoted
 from homefire.types import Attachment, Message, Reasoning, ToolCall, ToolResult
 
 _TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises out of a template's own expressions."""
+_COMPILE_FAULTS = (*_TEMPLATE_FAULTS, SyntaxError)
+"""What Python raises where a template is nested too deeply, or its constants are folded."""
 _SWITCHES: dict[str, Any] = {"enable_thinking": False}
 """Models that can reason before they answer (Qwen3) are asked not to: what they are taught is an answer, and a
 person on a small machine waits for one. Templates without this switch do not look at it."""
@@ -37,10 +39,18 @@ _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation as text; `spans` are `[start, end)` character offsets of what the model wrote."""
+    """A conversation as text, with `[start, end)` character offsets."""
 
     text: str
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[int, int], ...] = ()
+    """What the model wrote."""
+    plain: tuple[tuple[int, int], ...] = ()
+    """Where text that looks like a control token is only text."""
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The text as it is to be tokenised."""
+        return pieces_of(self.text, self.plain)
 
 
 class _GenerationMarks(jinja2.ext.Extension):
@@ -115,8 +125,8 @@ def _environment(now: Callable[[], datetime]) -> tuple[jinja2.Environment, _Gene
 class ChatTemplate:
     """A compiled template with the special tokens it may name. Threads may share one.
 
-    A source that does not compile, and messages the template refuses, raise BadModel. `now` is the day that
-    templates with a date in them show.
+    `control_tokens` are the texts that only the template itself may write as such. A source that does not compile,
+    and messages the template refuses, raise BadModel. `now` is the day that templates with a date in them show.
     """
 
     def __init__(
@@ -126,10 +136,12 @@ class ChatTemplate:
         bos_token: str = "",
         eos_token: str = "",
         special_tokens: Mapping[str, str] | None = None,
+        control_tokens: Iterable[str] = (),
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self.source = source
         self.eos_token = eos_token
+        self._control = ControlText(control_tokens)
         self._variables = {
             **_SWITCHES,
             **(special_tokens or {}),
@@ -140,24 +152,19 @@ class ChatTemplate:
         self._lock = threading.Lock()
         try:
             self._template = self._environment.from_string(source)
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, *_COMPILE_FAULTS) as error:
             raise BadModel(f"The model's chat template does not compile: {error}.") from error
         self.has_generation_marks = bool(_GENERATION_TAG.search(source))
         self._shows_tools = "tool_calls" in source
 
-    @property
-    def fingerprint(self) -> str:
-        """`sha256:…` of everything that decides the rendering."""
-        content = json.dumps([self.source, sorted(self._variables.items())], ensure_ascii=False)
-        return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
-
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
-        """The text of a conversation, by default up to where the next answer begins."""
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Rendered:
+        """A conversation without its spans, by default up to where the next answer begins."""
+        entries = [entry for message in messages for entry in self._entries(message)]
         with self._lock:
-            return "".join(self._blocks(messages, add_generation_prompt=add_generation_prompt))
+            return self._rendered(entries, [], add_generation_prompt=add_generation_prompt)
 
     def render_with_spans(self, messages: Sequence[Message]) -> Rendered:
-        """The text of a finished conversation and which of it the model wrote, the stop token included.
+        """A finished conversation and which of it the model wrote, the stop token included.
 
         Without marks in the template the spans come from prefixes: what an answer adds to the rendering of
         the messages before it. An earlier answer that the template rewrites (some drop old reasoning) gets no
@@ -165,6 +172,7 @@ class ChatTemplate:
         """
         if not self.has_generation_marks:
             return self._spans_by_prefix(messages)
+        entries = [entry for message in messages for entry in self._entries(message)]
         blocks: list[str] = []
         spans: list[tuple[int, int]] = []
 
@@ -173,10 +181,28 @@ class ChatTemplate:
             spans.append((start, start + len(text)))
 
         with self._lock, self._recording(record):
+            return self._rendered(entries, spans, add_generation_prompt=False, blocks=blocks)
+
+    def _rendered(
+        self,
+        entries: list[dict[str, Any]],
+        spans: list[tuple[int, int]],
+        *,
+        add_generation_prompt: bool,
+        blocks: list[str] | None = None,
+    ) -> Rendered:
+        """What the template makes of the entries; `spans` and `blocks` are filled while it does."""
+        hidden = self._control.hide(entries)
+        blocks = [] if blocks is None else blocks
+        conversation = entries if hidden is None else hidden.value
+        for block in self._blocks(conversation, add_generation_prompt=add_generation_prompt):
             # One by one: the recorder measures what came before.
-            for block in self._blocks(messages, add_generation_prompt=False):
-                blocks.append(block)
-        return Rendered("".join(blocks), tuple(spans))
+            blocks.append(block)
+        text = "".join(blocks)
+        if hidden is None:
+            return Rendered(text, tuple(spans))
+        meant = hidden.unhide(text, spans)
+        return Rendered(meant.text, meant.spans, meant.plain)
 
     @contextmanager
     def _recording(self, recorder: Callable[[str], None]) -> Iterator[None]:
@@ -186,8 +212,7 @@ class ChatTemplate:
         finally:
             self._marks.recorder = None
 
-    def _blocks(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> Iterator[str]:
-        conversation = [entry for message in messages for entry in self._entries(message)]
+    def _blocks(self, conversation: list[dict[str, Any]], *, add_generation_prompt: bool) -> Iterator[str]:
         try:
             yield from self._template.generate(
                 messages=conversation,
@@ -242,13 +267,14 @@ class ChatTemplate:
         return [entry]
 
     def _spans_by_prefix(self, messages: Sequence[Message]) -> Rendered:
-        text = self.render(messages, add_generation_prompt=False)
+        rendered = self.render(messages, add_generation_prompt=False)
+        text = rendered.text
         spans: list[tuple[int, int]] = []
         for index, message in enumerate(messages):
             if message.role != "assistant":
                 continue
-            before = self.render(messages[:index], add_generation_prompt=True)
-            through = self.render(messages[: index + 1], add_generation_prompt=False)
+            before = self.render(messages[:index], add_generation_prompt=True).text
+            through = self.render(messages[: index + 1], add_generation_prompt=False).text
             if text.startswith(through) and through.startswith(before) and len(through) > len(before):
                 spans.append((len(before), self._end_at_stop_token(text, len(before), len(through))))
             elif all(later.role != "assistant" for later in messages[index + 1 :]):
@@ -257,7 +283,7 @@ class ChatTemplate:
                     "from its prompts by their prefixes.",
                     hint="Put {% generation %} marks around the assistant's part of the template.",
                 )
-        return Rendered(text, tuple(spans))
+        return Rendered(text, tuple(spans), rendered.plain)
 
     def _end_at_stop_token(self, text: str, start: int, end: int) -> int:
         """Leaves out what follows the stop token (ChatML's line break): a model stops before it."""

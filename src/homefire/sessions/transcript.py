@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from homefire.types import Attachment, Content, Part, Reasoning, Text, ToolCall
+from homefire.types import Attachment, Content, Erased, Part, Reasoning, Text, ToolCall
 
 _BACKTICKS = re.compile(r"`+")
 
@@ -20,7 +20,7 @@ def transcript(content: Content) -> str:
 
 def _part(part: Part) -> str:
     match part:
-        case Text():
+        case Text() | Erased():
             return part.text
         case Reasoning():
             return "Thought:\n\n" + "\n".join(f"> {line}".rstrip() for line in part.text.split("\n"))

@@ -11,9 +11,11 @@ from homefire.store.nouns import (
     aliases,
     conversations,
     datasets,
+    erasures,
     examples,
     feedback,
     keys,
+    losses,
     models,
     runs,
     versions,
@@ -36,6 +38,8 @@ Event = (
     | versions.VersionPublished
     | versions.VersionRemoved
     | versions.GateJudged
+    | erasures.BodiesErased
+    | losses.EventsLost
 )
 
 NOUNS: tuple[Noun, ...] = (
@@ -48,5 +52,7 @@ NOUNS: tuple[Noun, ...] = (
     datasets.NOUN,
     runs.NOUN,
     versions.NOUN,
+    erasures.NOUN,
+    losses.NOUN,
 )
 """Every noun, in the order in which their tables are made and compared."""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from homefire.errors import CorruptData
 from homefire.store.connections import ReadConnections
+from homefire.store.noun import BodyKind
+from homefire.store.packing import unpack
 from homefire.store.sql import Row, Statement
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
 
 class Shape(Generic[RowT]):
-    """Which columns make a `RowT`: those of `table` by its field names, JSON ones decoded, some computed.
+    """Which columns make a `RowT`: those of `table` by its field names, except as the mappings say.
 
     `json` maps a field to its type: it is read from the column `<field>_json`. `computed` maps a field to an
-    expression.
+    expression. `bodies` maps a field to what the body holds and an expression for its key; None where that is null.
+    `decoders` maps a field to what makes its value of the column's, where that is not null. `blanks` are those of
+    `bodies` that are blank, and not None, where there is no body.
     """
 
     def __init__(
@@ -27,20 +33,25 @@ class Shape(Generic[RowT]):
         *,
         json: Mapping[str, Any] | None = None,
         computed: Mapping[str, str] | None = None,
+        bodies: Mapping[str, tuple[BodyKind, str]] | None = None,
+        decoders: Mapping[str, Callable[[Any], Any]] | None = None,
+        blanks: Sequence[str] = (),
     ) -> None:
-        json, computed = json or {}, computed or {}
         self._row_type = row_type
         self._table = table
         self._fields = row_type.__struct_fields__
-        self._decoders = [
-            (index, msgspec.json.Decoder(json[name]))
-            for index, name in enumerate(self._fields)
-            if name in json
-        ]
-        self._columns = ", ".join(
-            computed.get(name, f"{table}.{name}_json" if name in json else f"{table}.{name}")
-            for name in self._fields
-        )
+        decode: dict[str, Callable[[Any], Any]] = dict(decoders or {})
+        columns = {name: f"{table}.{name}" for name in self._fields}
+        for name, column_type in (json or {}).items():
+            columns[name] = f"{table}.{name}_json"
+            decode[name] = msgspec.json.Decoder(column_type).decode
+        columns.update(computed or {})
+        for name, (kind, key) in (bodies or {}).items():
+            columns[name] = f"(SELECT content FROM bodies WHERE body = {key})"
+            decode[name] = partial(_read_body, kind)
+        self._blanks = [(self._fields.index(name), (bodies or {})[name][0].blank) for name in blanks]
+        self._decoders = [(self._fields.index(name), make) for name, make in decode.items()]
+        self._columns = ", ".join(columns[name] for name in self._fields)
 
     def select(self, rest: str = "") -> str:
         """A query for all columns of the row; `rest` narrows and orders it."""
@@ -49,14 +60,30 @@ class Shape(Generic[RowT]):
     def make(self, row: Row) -> RowT:
         """The typed row."""
         values = list(row)
-        for index, decoder in self._decoders:
+        for index, decode in self._decoders:
             if values[index] is not None:
-                values[index] = decoder.decode(values[index])
+                values[index] = decode(values[index])
+        for index, blank in self._blanks:
+            if values[index] is None:
+                values[index] = blank
         return self._row_type(**dict(zip(self._fields, values, strict=True)))
 
 
+def _read_body(kind: BodyKind, stored: bytes) -> Any:
+    try:
+        return kind.decode(unpack(stored) if stored else b"")
+    except (ValueError, msgspec.DecodeError) as error:
+        raise CorruptData(
+            f"A content in the database cannot be read: {error}.",
+            hint="`homefire doctor` says which; restore the database from a backup.",
+        ) from error
+
+
 class Query(Generic[RowT]):
-    """A query with its shape, run on a borrowed connection."""
+    """A query with its shape, run on a borrowed connection.
+
+    No name that is stored holds the character NUL (`log.encode_event`), so what is asked for by one is not there.
+    """
 
     def __init__(self, connections: ReadConnections, shape: Shape[RowT], rest: str) -> None:
         self._connections = connections
@@ -64,11 +91,19 @@ class Query(Generic[RowT]):
         self._statement = Statement(shape.select(rest))
 
     def all(self, **parameters: Any) -> list[RowT]:
+        if _has_nul(parameters):
+            return []
         with self._connections.use() as connection:
             rows = self._statement.all(connection, parameters)
         return [self._shape.make(row) for row in rows]
 
     def one(self, **parameters: Any) -> RowT | None:
+        if _has_nul(parameters):
+            return None
         with self._connections.use() as connection:
             row = self._statement.one(connection, parameters)
         return None if row is None else self._shape.make(row)
+
+
+def _has_nul(parameters: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, str) and "\0" in value for value in parameters.values())

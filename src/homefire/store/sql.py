@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from homefire.store.driver import Connection
+from homefire.store.driver import Connection, SupportsBool
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
@@ -27,8 +27,8 @@ class Statement:
 
     sql: str
 
-    def run(self, connection: Connection, parameters: Parameters | None = None) -> int:
-        """Execute; returns the number of rows that were changed."""
+    def run(self, connection: Connection, parameters: Parameters | None = None) -> SupportsBool:
+        """Execute; true where a row was changed. On a server, an outcome that is not looked at costs no round trip."""
         return connection.execute(self.sql, parameters or {}).rowcount
 
     def run_many(self, connection: Connection, rows: Sequence[Parameters]) -> None:
@@ -49,22 +49,31 @@ class Statement:
 class Table:
     """A table: `columns` maps each name to its type and constraints, `key` is its primary key.
 
-    `indexes` maps a name to what follows `ON table`: `(principal, seq)`, with a `WHERE` for a partial one.
+    Indexes map a name to what follows `ON table`: `(principal, seq)`, with a `WHERE` for a partial one.
     """
 
     name: str
     columns: Mapping[str, str]
     key: tuple[str, ...]
     indexes: Mapping[str, str] = field(default_factory=dict)
-    options: str = ""
+    read_indexes: Mapping[str, str] = field(default_factory=dict)
+    """Those that no fold needs: a rebuild makes them last, which is faster."""
 
     def definitions(self) -> tuple[str, ...]:
         """The statements that make it and its indexes."""
+        return *self.fold_definitions(), *self.read_definitions()
+
+    def read_definitions(self) -> tuple[str, ...]:
+        """The statements that make the indexes which only readers need."""
+        return tuple(f"CREATE INDEX {name} ON {self.name} {rest}" for name, rest in self.read_indexes.items())
+
+    def fold_definitions(self) -> tuple[str, ...]:
+        """The statements that make it and the indexes which folds need."""
         columns = [f"{name} {definition}" for name, definition in self.columns.items()]
         if not any("PRIMARY KEY" in definition for definition in self.columns.values()) and self.key:
             columns.append(f"PRIMARY KEY ({', '.join(self.key)})")
         indexes = (f"CREATE INDEX {name} ON {self.name} {rest}" for name, rest in self.indexes.items())
-        return f"CREATE TABLE {self.name} ({', '.join(columns)}){self.options}", *indexes
+        return f"CREATE TABLE {self.name} ({', '.join(columns)})", *indexes
 
     def insert(self) -> Statement:
         """Add a row; every column is a parameter."""
@@ -79,7 +88,3 @@ class Table:
         return Statement(
             f"{self.insert().sql} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changes}{condition}"
         )
-
-    def clear(self) -> Statement:
-        """Remove every row."""
-        return Statement(f"DELETE FROM {self.name}")

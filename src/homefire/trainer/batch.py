@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -26,11 +26,11 @@ weights."""
 class Rows:
     """All rows of a run, by kind, with one number each: new examples first, then retained ones, then replay."""
 
-    new: tuple[TrainingRow, ...]
-    retained: tuple[TrainingRow, ...]
-    replay: tuple[TrainingRow, ...]
+    new: Sequence[TrainingRow]
+    retained: Sequence[TrainingRow]
+    replay: Sequence[TrainingRow]
 
-    def of(self, kind: Kind) -> tuple[TrainingRow, ...]:
+    def of(self, kind: Kind) -> Sequence[TrainingRow]:
         """The rows of one kind."""
         return {"new": self.new, "retained": self.retained, "replay": self.replay}[kind]
 
@@ -59,6 +59,20 @@ class MicroBatch:
     """(N,) bool."""
     num_tokens: int
     """Tokens without padding."""
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same on a device."""
+        if self.ids.device == device:
+            return self
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            wanted=self.wanted.to(device),
+            targets=self.targets.to(device),
+            owners=self.owners.to(device),
+            places=self.places.to(device),
+            is_replay=self.is_replay.to(device),
+        )
 
 
 @dataclass(frozen=True, slots=True)

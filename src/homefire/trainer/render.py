@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from homefire.catalog.tokenizer import (
     read_chat_template,
+    read_control_tokens,
     read_json,
     read_optional_json,
     read_special_tokens,
@@ -77,25 +78,36 @@ class Renderer:
 
         A model that answers sees the prompt end at that edge, so no token may span it in training either.
         """
-        encoding = self.tokenizer.encode(rendered.text, add_special_tokens=False)
-        starts = [start for start, _ in encoding.offsets]
+        ids, offsets = self.encode_text(rendered)
+        starts = [start for start, _ in offsets]
         edges = sorted({edge for span in rendered.spans for edge in span})
         cuts = [
             edge
             for edge in edges
-            if (index := bisect_left(starts, edge)) > 0 and encoding.offsets[index - 1][1] > edge
+            if (index := bisect_left(starts, edge)) > 0 and offsets[index - 1][1] > edge
         ]
-        if not cuts:
-            places = [(bisect_left(starts, start), bisect_left(starts, end)) for start, end in rendered.spans]
-            return encoding.ids, places
+        if cuts:
+            ids, offsets = self.encode_text(rendered, cuts=edges)
+            starts = [start for start, _ in offsets]
+        return ids, [(bisect_left(starts, start), bisect_left(starts, end)) for start, end in rendered.spans]
+
+    def encode_text(
+        self, rendered: Rendered, *, cuts: Sequence[int] = ()
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and their `[start, end)` in the text. Every cut, and every edge of plain text, parts two tokens."""
         ids: list[int] = []
-        token_at = {0: 0}
-        edges = [0, *edges, len(rendered.text)]
-        for start, end in itertools.pairwise(edges):
-            token_at[start] = len(ids)
-            ids += self.tokenizer.encode(rendered.text[start:end], add_special_tokens=False).ids
-        token_at[len(rendered.text)] = len(ids)
-        return ids, [(token_at[start], token_at[end]) for start, end in rendered.spans]
+        offsets: list[tuple[int, int]] = []
+        position = 0
+        for piece in rendered.pieces:
+            end = position + len(piece.text)
+            inside = [cut for cut in cuts if position < cut < end]
+            for start, stop in itertools.pairwise((position, *inside, end)):
+                self.tokenizer.encode_special_tokens = piece.plain
+                encoding = self.tokenizer.encode(rendered.text[start:stop], add_special_tokens=False)
+                ids += encoding.ids
+                offsets += [(start + first, start + last) for first, last in encoding.offsets]
+            position = end
+        return ids, offsets
 
     def keeps_history(self) -> bool:
         """Whether an answer stays in the text, whole, when the conversation goes on after it."""
@@ -200,6 +212,7 @@ def load_renderer(folder: Path, *, at_s: float | None = None) -> Renderer:
         bos_token=special.get("bos_token", ""),
         eos_token=special.get("eos_token", ""),
         special_tokens=special,
+        control_tokens=read_control_tokens(folder),
         now=datetime.now if at_s is None else lambda: datetime.fromtimestamp(at_s),
     )
     return Renderer(template, tokenizer, _stop_ids(folder, config, tokenizer, special), context_tokens)

@@ -24,8 +24,6 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cooldown_from: int | None = None
     """The step at which the cooldown began; None while learning."""
     done: bool = False
-    known_retained: tuple[int, ...] | None = None
-    """Earlier corrections that were right before the first step: they must be right at the end, too."""
 
 
 def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:

@@ -17,10 +17,10 @@ import msgspec
 import torch
 
 from homefire.errors import StoreFull
-from homefire.machine.hashing import hash_file
 from homefire.trainer import stopping
 from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore
-from homefire.trainer.commit import Lease, commit_directory, sweep
+from homefire.trainer.checks import Checks
+from homefire.trainer.commit import Content, Lease, commit_directory, sweep
 from homefire.trainer.contract import (
     FINAL,
     LOSSES_FILE,
@@ -28,9 +28,12 @@ from homefire.trainer.contract import (
     Checkpointed,
     DiskFull,
     Done,
+    ResultFiles,
     RunSpec,
     Started,
     Stepped,
+    encode_checked,
+    read_result,
 )
 from homefire.trainer.control import Control, Wanted
 from homefire.trainer.data import load_data
@@ -40,8 +43,6 @@ from homefire.trainer.loop import (
     Losses,
     StepReport,
     build_optimizer,
-    interpolate_to_parent,
-    measure_margins,
     train_step,
 )
 from homefire.trainer.weights import load_model, num_parameters, result_files
@@ -79,7 +80,7 @@ class Trainer:
         control.beat("loading the model")
         self._model = load_model(spec)
         self._optimizer = build_optimizer(self._model, spec.recipe)
-        self._checks = self._data.check_batch()
+        self._checks = Checks(self._data, self._model, spec.recipe)
         self._store = CheckpointStore(
             self._lease, self._data.purpose, keep=spec.keep_checkpoints, world=world
         )
@@ -155,23 +156,9 @@ class Trainer:
         decide."""
         recipe, step, state = self._spec.recipe, self._progress.step, self._progress.stop
         if stopping.is_check_due(state, step=step, recipe=recipe):
-            placements, batch = self._checks
-            margins = measure_margins(self._model, batch)
-            known: dict[tuple[str, int], bool] = {}
-            for place, placement in enumerate(placements):
-                key = (placement.kind, placement.index)
-                known[key] = known.get(key, True) and margins[place] >= recipe.min_margin
-            retained = tuple(
-                index for (kind, index), is_known in known.items() if kind == "retained" and is_known
-            )
-            if state.known_retained is None:
-                state = msgspec.structs.replace(state, known_retained=retained)
-            num_learned = sum(is_known for (kind, _), is_known in known.items() if kind == "new")
-            all_right = num_learned == len(self._data.rows.new) and set(state.known_retained or ()) <= set(
-                retained
-            )
+            found = self._checks.run(step)
             state = stopping.after_check(
-                state, step=step, num_learned=num_learned, all_right=all_right, recipe=recipe
+                state, step=step, num_learned=found.num_learned, all_right=found.all_right, recipe=recipe
             )
         else:
             state = stopping.advance(state, step=step, recipe=recipe)
@@ -260,23 +247,30 @@ class Trainer:
             retry_s = min(2 * retry_s, MAX_RETRY_S)
 
     def _finish(self) -> Done:
+        self._control.beat("undoing what can be spared")
+        change_kept = self._checks.interpolate(self._progress.step)
         self._control.beat("writing the result")
-        change_kept = interpolate_to_parent(self._model, self._checks[1], recipe=self._spec.recipe)
         target = self._run_dir / FINAL
-        files: Mapping[str, bytes | Path] = result_files(self._model, self._spec)
+        files: Mapping[str, Content] = result_files(self._model, self._spec)
         self._until_there_is_room(
-            lambda: commit_directory(target, files, lease=self._lease, world=self._world)
+            lambda: commit_directory(
+                target, files, lease=self._lease, world=self._world, manifest=_result_manifest
+            )
         )
         return Done(
             step=self._progress.step,
             folder=str(target),
-            files={path.name: hash_file(path) for path in sorted(target.iterdir())},
+            files=read_result(self._run_dir) or {},
             num_learned=self._progress.stop.num_learned,
             num_examples=len(self._data.rows.new),
             change_kept=change_kept,
             loss=self._progress.loss,
             train_s=round(self._progress.train_s, 3),
         )
+
+
+def _result_manifest(hashes: dict[str, str]) -> bytes:
+    return encode_checked(ResultFiles(hashes))
 
 
 def _losses_line(step: int, losses: Losses) -> bytes:

@@ -13,23 +13,24 @@ That the last question on its own, in a new chat, gets the new answer too is the
 (`datasets.py`), where it is known whether two corrections give different answers to it.
 
 What cannot be learned as it is written is refused here, with the reason, instead of run after run by the gate: an
-answer nobody could see, text that the model takes for control tokens, the very answer that was given.
+answer nobody could see, or the very answer that was given. Text is text: what looks like a control token of the
+model is learned as the characters it is made of.
 """
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import InvalidRequest, quoted
+from homefire.errors import InvalidRequest
 from homefire.sessions.ownership import turn_of
 from homefire.store.events import Event
 from homefire.store.nouns.conversations import TurnRow, Verdict
-from homefire.store.nouns.examples import ExampleCreated, ExampleRow, prompt_digest
+from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleCreated, ExampleRow, prompt_digest
 from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.store import Store
 from homefire.types import Message
@@ -68,10 +69,6 @@ class Edited(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
 
 
-async def _no_tokens() -> frozenset[str]:
-    return frozenset()
-
-
 class Corrections:
     """Takes feedback and corrections."""
 
@@ -82,16 +79,17 @@ class Corrections:
         *,
         context_length: Callable[[], int | None] = lambda: None,
         live_digest: Callable[[], str | None] = lambda: None,
-        control_tokens: Callable[[], Awaitable[frozenset[str]]] = _no_tokens,
         system_prompt: str | None = None,
+        owners: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
-        """`context_length`, `live_digest` and `control_tokens` tell of the live model; None: not known.
+        """`context_length` and `live_digest` tell of the live model; None: not known.
 
-        `system_prompt` is what conversations without one are served with.
+        `system_prompt` is what conversations without one are served with. `owners` are principals that are one
+        person.
         """
+        self._owners = owners
         self._store, self._world, self._context_length = store, world, context_length
-        self._live_digest, self._control_tokens = live_digest, control_tokens
-        self._system_prompt = system_prompt
+        self._live_digest, self._system_prompt = live_digest, system_prompt
 
     async def give(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
@@ -113,14 +111,14 @@ class Corrections:
             return FeedbackReceipt(feedback_id=feedback.feedback_id)
         answer = checked_answer(text)
         self._check_differs(turn, answer)
-        messages = await self._checked((*self._context(turn), answer))
+        messages = self._fitted((*self._context(turn), answer))
         return await self._record(messages, turn_id=turn_id, principal=principal)
 
     async def correct(
         self, messages: Sequence[Message], *, answer: str, principal: str = "local"
     ) -> FeedbackReceipt:
         """A correction without a turn: the answer to these messages, the last of which is the user's."""
-        fitted = await self._checked((*checked_context(messages), checked_answer(answer)))
+        fitted = self._fitted((*checked_context(messages), checked_answer(answer)))
         return await self._record(fitted, turn_id=None, principal=principal)
 
     async def edited(
@@ -132,13 +130,14 @@ class Corrections:
             asked = Message(asked.role, question)
         if answer is not None:
             said = checked_answer(answer)
-        messages = await self._checked((*checked_context((*context, asked)), said))
+        messages = self._fitted((*checked_context((*context, asked)), said))
         example_id, events = example_id_of(PROFILE, messages), list[Event]()
         if not self._is_on_its_way(example_id):
             feedback = self._feedback(
                 example.turn_id, verdict="correction", text=said.text, principal=principal
             )
             events = [feedback, self._created(example_id, messages, feedback)]
+            events.extend(self._replaced(example_id, messages, principal))
         return Edited(example_id=example_id, prompt_digest=prompt_digest(messages), events=tuple(events))
 
     async def _record(
@@ -151,6 +150,7 @@ class Corrections:
         events: list[Event] = [feedback]
         if is_new:
             events.append(self._created(example_id, messages, feedback))
+            events.extend(self._replaced(example_id, messages, principal))
         await self._store.append(*events)
         return FeedbackReceipt(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
 
@@ -165,6 +165,21 @@ class Corrections:
             turn_id=feedback.turn_id,
             principal=feedback.principal,
         )
+
+    def _replaced(self, example_id: str, messages: tuple[Message, ...], principal: str) -> list[Event]:
+        """What the same person said of this prompt under another name: the later answer wins. (Under one name the store
+        sees to that; another person's answer stays, as a disagreement.)"""
+        if principal not in self._owners():
+            return []
+        return [
+            CorrectionWithdrawn(
+                example_id=other.example_id, who=principal, why="corrected again", replaced_by=example_id
+            )
+            for other in self._store.examples.of_prompt(prompt_digest(messages))
+            if other.principal != principal
+            and other.principal in self._owners()
+            and other.example_id != example_id
+        ]
 
     def _feedback(
         self, turn_id: str | None, *, verdict: Verdict, text: str | None, principal: str
@@ -216,24 +231,6 @@ class Corrections:
                 hint="Write what it should have been, or send the verdict `good`.",
                 param="text",
             )
-
-    async def _checked(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The example as it will be learned. InvalidRequest where it cannot be, as it is written."""
-        fitted = self._fitted(messages)
-        control = await self._control_tokens()
-        for place, message in enumerate(fitted):
-            found = sorted(token for token in control if token in message.text)
-            if found:
-                is_answer = place == len(fitted) - 1
-                where = "The answer" if is_answer else f"The conversation (a message of the {message.role})"
-                raise InvalidRequest(
-                    f"{where} contains {quoted(found[0])}, which is a control token of the live model: it would be "
-                    "learned as that, and not as the text you see.",
-                    hint="Write it differently, for example with a space inside.",
-                    param="text" if is_answer else "messages",
-                    tokens=found,
-                )
-        return fitted
 
     def _fitted(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The example as its question is served, without what is sure to be too much.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import msgspec
 
 from homefire.errors import Conflict, ModelNotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun
+from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun
 from homefire.store.nouns import names
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
@@ -26,25 +29,26 @@ class AliasMoved(EventBase, frozen=True, kw_only=True, tag="alias.moved"):
     why: str
     is_rollback: bool = False
 
+    bodies: ClassVar[Mapping[str, BodyKind]] = {"why": TEXT}
+
 
 _COLUMNS = {
     "alias": "TEXT NOT NULL",
     "target": "TEXT NOT NULL",
     "previous": "TEXT",
     "who": "TEXT NOT NULL",
-    "why": "TEXT NOT NULL",
     "seq": "INTEGER NOT NULL",
     "moved_at_s": "REAL NOT NULL",
     "is_rollback": "INTEGER NOT NULL",
 }
 _aliases = Table("aliases", _COLUMNS, key=("alias",))
 _moves = Table("alias_moves", _COLUMNS, key=("seq",), indexes={"alias_moves_by_alias": "(alias, seq)"})
-_put = _aliases.put(change=("target", "previous", "who", "why", "seq", "moved_at_s", "is_rollback"))
+_put = _aliases.put(change=("target", "previous", "who", "seq", "moved_at_s", "is_rollback"))
 _insert_move = _moves.insert()
 _target = Statement("SELECT target FROM aliases WHERE alias = :alias")
 
 
-def _moved(connection: Connection, event: AliasMoved, seq: int, at_s: float) -> None:
+def _moved(connection: Connection, event: AliasMoved, entry: Entry) -> None:
     """Compare-and-set: the alias must still point at `previous`."""
     names.check_free(connection, event.alias, wanted="alias")
     current = _target_of(connection, event.alias)
@@ -64,9 +68,8 @@ def _moved(connection: Connection, event: AliasMoved, seq: int, at_s: float) -> 
         "target": event.target,
         "previous": event.previous,
         "who": event.who,
-        "why": event.why,
-        "seq": seq,
-        "moved_at_s": at_s,
+        "seq": entry.seq,
+        "moved_at_s": entry.at_s,
         "is_rollback": int(event.is_rollback),
     }
     _put.run(connection, row)
@@ -128,4 +131,10 @@ class AliasReader:
 def _shape(table: str) -> Shape[AliasRow]:
     # 1 and 0 are stored; as JSON they read `true` and `false`.
     is_rollback = f"CASE {table}.is_rollback WHEN 1 THEN 'true' ELSE 'false' END"
-    return Shape(AliasRow, table, json={"is_rollback": bool}, computed={"is_rollback": is_rollback})
+    return Shape(
+        AliasRow,
+        table,
+        json={"is_rollback": bool},
+        computed={"is_rollback": is_rollback},
+        bodies={"why": (TEXT, f"{table}.seq << 20")},
+    )

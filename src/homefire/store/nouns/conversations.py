@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 
 from homefire.errors import Conflict, Forbidden, NotFound
+from homefire.store import digest
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun, json_or_none
+from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun, Recent
+from homefire.store.packing import pack_id, unpack, unpack_id
 from homefire.store.reading import Query, Shape
-from homefire.store.sql import Statement, Table
-from homefire.types import Content, Message, Role, StopReason, Timings, Usage, text_of
+from homefire.store.sql import Row, Statement, Table
+from homefire.types import Content, Erased, Message, Role, StopReason, Timings, Usage, text_of
 
 MAX_TITLE_LENGTH = 80
 _BIGGEST = 2**63 - 1
@@ -25,13 +29,29 @@ Outcome = Literal["answered", "cancelled", "failed", "interrupted"]
 """How a turn ended. `interrupted`: the server stopped, or was killed, before the answer was finished."""
 
 
-class RecordedMessage(msgspec.Struct, frozen=True):
-    """A message with its place: `digest` chains over all messages of its conversation so far."""
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+"""In the database a role is its place here."""
+_ASSISTANT = ROLES.index("assistant")
+CONTENT = BodyKind(Content, "", (Erased(),))
+_decode_content = msgspec.json.Decoder(Content).decode
 
-    message_id: str
-    role: Role
-    content: Content
-    digest: str
+
+def message_id(message: int) -> str:
+    """The identifier of a message, made of its key: it exists once the message is on record."""
+    return f"msg_{message:014x}"
+
+
+def key_of(text: str) -> int:
+    """The key of the message with this identifier; -1 for what is none."""
+    try:
+        key = int(text.removeprefix("msg_"), 16)
+    except ValueError:
+        return -1
+    return key if message_id(key) == text else -1
+
+
+def _filled(message: Message, data: bytes) -> Message:
+    return Message(message.role, _decode_content(data) if data else CONTENT.erased)
 
 
 class TurnAsked(EventBase, frozen=True, kw_only=True, tag="turn.asked"):
@@ -46,11 +66,20 @@ class TurnAsked(EventBase, frozen=True, kw_only=True, tag="turn.asked"):
     principal: str
     channel: str
     parent_message_id: str | None
-    messages: tuple[RecordedMessage, ...]
+    messages: tuple[Message, ...]
     requested_model: str
     served_model: str
     served_digest: str
     route_reason: str
+
+    def split(self) -> tuple[Self, list[bytes]]:
+        contents = [digest.encode(message.content) for message in self.messages]
+        bare = tuple(Message(message.role, CONTENT.blank) for message in self.messages)
+        return msgspec.structs.replace(self, messages=bare), contents
+
+    def join(self, contents: Sequence[bytes]) -> Self:
+        full = tuple(map(_filled, self.messages, contents))
+        return msgspec.structs.replace(self, messages=full)
 
 
 class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
@@ -58,7 +87,7 @@ class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
 
     turn_id: str
     outcome: Outcome
-    answer: RecordedMessage | None
+    answer: Message | None
     stop_reason: StopReason | None = None
     usage: Usage | None = None
     timings: Timings | None = None
@@ -67,224 +96,253 @@ class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
     error: str | None = None
     """What went wrong, for people."""
 
+    def split(self) -> tuple[Self, list[bytes]]:
+        answer, error, contents = self.answer, self.error, []
+        if answer is not None:
+            contents.append(digest.encode(answer.content))
+            answer = Message(answer.role, CONTENT.blank)
+        if error is not None:
+            contents.append(digest.encode(error))
+            error = TEXT.blank
+        return msgspec.structs.replace(self, answer=answer, error=error), contents
+
+    def join(self, contents: Sequence[bytes]) -> Self:
+        left, answer, error = iter(contents), self.answer, self.error
+        if answer is not None:
+            answer = _filled(answer, next(left))
+        if error is not None:
+            error = TEXT.decode(next(left))
+        return msgspec.structs.replace(self, answer=answer, error=error)
+
 
 _sessions = Table(
     "sessions",
     {
-        "session_id": "TEXT NOT NULL",
+        "session": "INTEGER PRIMARY KEY",
+        "session_id": "BLOB NOT NULL UNIQUE",
         "key": "TEXT NOT NULL",
         "principal": "TEXT NOT NULL",
         "channel": "TEXT NOT NULL",
         "title": "TEXT NOT NULL",
-        "created_at_s": "REAL NOT NULL",
-        "updated_at_s": "REAL NOT NULL",
-        "tip_message_id": "TEXT",
+        "title_message": "INTEGER",
+        "tip": "INTEGER",
         "num_turns": "INTEGER NOT NULL",
         "seq": "INTEGER NOT NULL",
     },
-    key=("session_id",),
-    indexes={"sessions_by_principal": "(principal, seq)"},
+    key=("session",),
+    read_indexes={"sessions_by_principal": "(principal, seq)"},
 )
+"""The key of a session is the place of its first turn in the log."""
 _messages = Table(
     "messages",
     {
-        "message_id": "TEXT NOT NULL",
-        "session_id": "TEXT NOT NULL",
-        "parent_id": "TEXT",
-        "role": "TEXT NOT NULL",
-        "content_json": "TEXT NOT NULL",
-        "digest": "TEXT NOT NULL",
-        "created_at_s": "REAL NOT NULL",
-        "seq": "INTEGER NOT NULL",
+        "message": "INTEGER PRIMARY KEY",
+        "session": "INTEGER NOT NULL",
+        "parent": "INTEGER",
+        "role": "INTEGER NOT NULL",
+        "digest": "BLOB",
     },
-    key=("message_id",),
-    indexes={"messages_by_session": "(session_id, seq)", "messages_by_digest": "(digest)"},
+    key=("message",),
+    read_indexes={"messages_by_digest": f"(digest) WHERE role = {_ASSISTANT}"},
 )
+"""The key of a message is that of its body. `digest` is none where it would give away something erased."""
 _turns = Table(
     "turns",
     {
-        "turn_id": "TEXT NOT NULL",
-        "seq": "INTEGER NOT NULL",
-        "at_s": "REAL NOT NULL",
-        "session_id": "TEXT NOT NULL",
-        "session_key": "TEXT NOT NULL",
-        "principal": "TEXT NOT NULL",
-        "channel": "TEXT NOT NULL",
-        "parent_message_id": "TEXT",
-        "user_message_id": "TEXT",
-        "answer_message_id": "TEXT",
-        "requested_model": "TEXT NOT NULL",
-        "served_model": "TEXT NOT NULL",
-        "served_digest": "TEXT NOT NULL",
-        "route_reason": "TEXT NOT NULL",
-        "outcome": "TEXT",
-        "stop_reason": "TEXT",
-        "usage_json": "TEXT",
-        "timings_json": "TEXT",
-        "num_trimmed_messages": "INTEGER NOT NULL",
-        "error_code": "TEXT",
-        "error": "TEXT",
+        "turn": "INTEGER PRIMARY KEY",
+        "turn_id": "BLOB NOT NULL UNIQUE",
+        "session": "INTEGER NOT NULL",
+        "question": "INTEGER",
+        "answer": "INTEGER",
+        "ended": "INTEGER",
         "verdict": "TEXT",
     },
-    key=("turn_id",),
-    indexes={"turns_by_session": "(session_id, seq)", "turns_under_way": "(seq) WHERE outcome IS NULL"},
+    key=("turn",),
+    indexes={"turns_by_session": "(session)"},
+    read_indexes={"turns_under_way": "(turn) WHERE ended IS NULL"},
 )
+"""The key of a turn is the place of its `TurnAsked` in the log, `ended` that of its `TurnEnded`: what they say is read
+there."""
 _open_session = Statement(
-    f"{_sessions.insert().sql} ON CONFLICT (session_id) DO UPDATE SET updated_at_s = excluded.updated_at_s, "
-    "num_turns = sessions.num_turns + 1, seq = excluded.seq WHERE sessions.principal = excluded.principal"
+    f"{_sessions.insert().sql} ON CONFLICT (session_id) DO UPDATE SET seq = excluded.seq "
+    "WHERE sessions.principal = excluded.principal RETURNING session"
 )
-_move_tip = Statement("UPDATE sessions SET tip_message_id = :message_id WHERE session_id = :session_id")
+_count_turn = Statement(
+    "UPDATE sessions SET num_turns = num_turns + 1, tip = coalesce(:tip, tip), "
+    "seq = CASE WHEN seq < :turn THEN :turn ELSE seq END WHERE session = :session"
+)
 _insert_message = _messages.insert()
 _insert_turn = _turns.insert()
-_turn = Statement("SELECT outcome, session_id, user_message_id FROM turns WHERE turn_id = :turn_id")
-_end_turn = Statement(
-    "UPDATE turns SET answer_message_id = :answer_message_id, outcome = :outcome, stop_reason = :stop_reason, "
-    "usage_json = :usage_json, timings_json = :timings_json, num_trimmed_messages = :num_trimmed_messages, "
-    "error_code = :error_code, error = :error WHERE turn_id = :turn_id"
+_turn = Statement(
+    "SELECT turn, turns.session, question, messages.digest, sessions.session_id, principal, ended "
+    "FROM turns JOIN sessions ON sessions.session = turns.session "
+    "LEFT JOIN messages ON messages.message = turns.question WHERE turn_id = :turn_id"
 )
+_end_turn = Statement("UPDATE turns SET answer = :answer, ended = :ended WHERE turn = :turn")
 _place_of = Statement(
-    "SELECT messages.session_id, sessions.principal FROM messages "
-    "JOIN sessions ON sessions.session_id = messages.session_id WHERE message_id = :message_id"
+    "SELECT sessions.session, sessions.session_id, sessions.principal, digest FROM messages "
+    "JOIN sessions ON sessions.session = messages.session WHERE message = :message"
 )
 
 
-def _asked(connection: Connection, event: TurnAsked, seq: int, at_s: float) -> None:
-    if event.parent_message_id is not None:
-        _check_parent(connection, event, event.parent_message_id)
-    _touch_session(connection, event, seq=seq, at_s=at_s)
-    parent_id = event.parent_message_id
-    rows = []
-    for message in event.messages:
-        rows.append(_message_row(message, event.session_id, parent_id=parent_id, seq=seq, at_s=at_s))
-        parent_id = message.message_id
-    if rows:
-        _insert_message.run_many(connection, rows)
-    _insert_turn.run(connection, _turn_row(event, question_id=parent_id, seq=seq, at_s=at_s))
+class _Asked(NamedTuple):
+    """A turn that is under way: its key, its session's, its question's, the digest up to there, and whose it is."""
+
+    turn: int
+    session: int
+    question: int | None
+    chain: bytes | None
+    session_id: str
+    principal: str
 
 
-def _ended(connection: Connection, event: TurnEnded, seq: int, at_s: float) -> None:
-    turn = _turn.one(connection, {"turn_id": event.turn_id})
-    if turn is None:
-        raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
-    outcome, session_id, question_id = turn
-    if outcome is not None:
-        raise Conflict(f"Turn {event.turn_id} ended already.", turn_id=event.turn_id)
-    answer = event.answer
-    if answer is not None:
-        _insert_message.run(
-            connection, _message_row(answer, session_id, parent_id=question_id, seq=seq, at_s=at_s)
-        )
-        if event.outcome != "failed":
-            _move_tip.run(connection, {"session_id": session_id, "message_id": answer.message_id})
-    _end_turn.run(
+def _asked(connection: Connection, event: TurnAsked, entry: Entry) -> None:
+    parent: int | None = None
+    if event.parent_message_id is None:
+        session = _open(connection, event, entry)
+        chain: bytes | None = digest.root(event.principal)
+    else:
+        parent = key_of(event.parent_message_id)
+        session, chain = _parent_of(connection, event, parent, entry.recent)
+    for place, message in enumerate(event.messages):
+        chain = _next_digest(chain, message, entry.contents[place])
+        key = entry.body(place)
+        _add_message(connection, message, session, key=key, parent=parent, chain=chain)
+        parent = key
+    _insert_turn.run(
         connection,
         {
-            "turn_id": event.turn_id,
-            "answer_message_id": answer.message_id if answer else None,
-            "outcome": event.outcome,
-            "stop_reason": event.stop_reason,
-            "usage_json": json_or_none(event.usage),
-            "timings_json": json_or_none(event.timings),
-            "num_trimmed_messages": event.num_trimmed_messages,
-            "error_code": event.error_code,
-            "error": event.error,
+            "turn": entry.seq,
+            "turn_id": pack_id(event.turn_id, "turn"),
+            "session": session,
+            "question": parent,
+            "answer": None,
+            "ended": None,
+            "verdict": None,
+        },
+    )
+    entry.recent.keep(
+        event.turn_id, _Asked(entry.seq, session, parent, chain, event.session_id, event.principal)
+    )
+
+
+def _next_digest(chain: bytes | None, message: Message, content: bytes) -> bytes | None:
+    """None after an erased message, and for one."""
+    return digest.link(chain, message.role, content) if chain is not None and content else None
+
+
+def _ended(connection: Connection, event: TurnEnded, entry: Entry) -> None:
+    asked: _Asked = entry.recent.pop(event.turn_id, None) or _asked_turn(connection, event.turn_id)
+    answer, key = event.answer, None
+    if answer is not None:
+        key = entry.body()
+        chain = _next_digest(asked.chain, answer, entry.contents[0])
+        _add_message(connection, answer, asked.session, key=key, parent=asked.question, chain=chain)
+        entry.recent.keep(key, (asked.session, asked.session_id, asked.principal, chain))
+    tip = key if event.outcome != "failed" else None
+    _count_turn.run(connection, {"session": asked.session, "turn": asked.turn, "tip": tip})
+    _end_turn.run(connection, {"turn": asked.turn, "answer": key, "ended": entry.seq})
+
+
+def _asked_turn(connection: Connection, turn_id: str) -> _Asked:
+    """A turn that is under way."""
+    row = _turn.one(connection, {"turn_id": pack_id(turn_id, "turn")})
+    if row is None:
+        raise NotFound(f"There is no turn {turn_id}.", turn_id=turn_id)
+    if row[-1] is not None:
+        raise Conflict(f"Turn {turn_id} ended already.", turn_id=turn_id)
+    turn, session, question, chain, session_id, principal, _ = row
+    return _Asked(turn, session, question, chain, unpack_id(session_id, "ses"), principal)
+
+
+def _add_message(
+    connection: Connection,
+    message: Message,
+    session: int,
+    *,
+    key: int,
+    parent: int | None,
+    chain: bytes | None,
+) -> None:
+    _insert_message.run(
+        connection,
+        {
+            "message": key,
+            "session": session,
+            "parent": parent,
+            "role": ROLES.index(message.role),
+            "digest": chain,
         },
     )
 
 
-def _check_parent(connection: Connection, event: TurnAsked, parent_id: str) -> None:
-    """A turn continues only its own session."""
-    place = _place_of.one(connection, {"message_id": parent_id})
+def _parent_of(
+    connection: Connection, event: TurnAsked, parent: int, recent: Recent
+) -> tuple[int, bytes | None]:
+    """The session and digest of the message it continues. A turn continues only its own session."""
+    place = recent.get(parent)
     if place is None:
-        raise NotFound(f"There is no message {parent_id} to continue.", message_id=parent_id)
-    session_id, principal = place
+        row = _place_of.one(connection, {"message": parent})
+        if row is None:
+            raise NotFound(
+                f"There is no message {event.parent_message_id} to continue.",
+                message_id=event.parent_message_id,
+            )
+        place = (row[0], unpack_id(row[1], "ses"), *row[2:])
+    session, session_id, principal, chain = place
     if principal != event.principal:
         raise Forbidden("This conversation belongs to someone else.")
     if session_id != event.session_id:
         raise Conflict(
-            f"Message {parent_id} is part of session {session_id}, not of {event.session_id}.",
-            message_id=parent_id,
+            f"Message {event.parent_message_id} is part of session {session_id}, not of {event.session_id}.",
+            message_id=event.parent_message_id,
             session_id=session_id,
         )
+    return session, chain
 
 
-def _touch_session(connection: Connection, event: TurnAsked, *, seq: int, at_s: float) -> None:
-    touched = _open_session.run(
+def _open(connection: Connection, event: TurnAsked, entry: Entry) -> int:
+    """The key of the session it begins, or begins anew."""
+    place, title = _title_of(event.messages, entry)
+    row = _open_session.one(
         connection,
         {
-            "session_id": event.session_id,
+            "session": entry.seq,
+            "session_id": pack_id(event.session_id, "ses"),
             "key": event.session_key,
             "principal": event.principal,
             "channel": event.channel,
-            "title": _title_of(event.messages),
-            "created_at_s": at_s,
-            "updated_at_s": at_s,
-            "tip_message_id": None,
-            "num_turns": 1,
-            "seq": seq,
+            "title": title,
+            "title_message": None if place is None else entry.body(place),
+            "tip": None,
+            "num_turns": 0,
+            "seq": entry.seq,
         },
     )
-    if not touched:
+    if row is None:
         raise Forbidden(f"Session {event.session_id} belongs to someone else.", session_id=event.session_id)
+    return int(row[0])
 
 
-def _title_of(new_messages: tuple[RecordedMessage, ...]) -> str:
-    """The first thing a person said, on one line, cut to a readable length."""
-    for message in new_messages:
+def _title_of(messages: tuple[Message, ...], entry: Entry) -> tuple[int | None, str]:
+    """The first thing a person said, on one line, cut to a readable length, and its place."""
+    for place, message in enumerate(messages):
         if message.role == "user":
-            line = " ".join(text_of(message.content)[: 4 * MAX_TITLE_LENGTH].split())
-            return line if len(line) <= MAX_TITLE_LENGTH else line[: MAX_TITLE_LENGTH - 1] + "…"
-    return ""
-
-
-def _message_row(
-    message: RecordedMessage, session_id: str, *, parent_id: str | None, seq: int, at_s: float
-) -> dict[str, Any]:
-    return {
-        "message_id": message.message_id,
-        "session_id": session_id,
-        "parent_id": parent_id,
-        "role": message.role,
-        "content_json": msgspec.json.encode(message.content).decode(),
-        "digest": message.digest,
-        "created_at_s": at_s,
-        "seq": seq,
-    }
-
-
-def _turn_row(event: TurnAsked, *, question_id: str | None, seq: int, at_s: float) -> dict[str, Any]:
-    """`user_message_id` is what the answer follows: a user's message, or the result of a tool."""
-    return {
-        "turn_id": event.turn_id,
-        "seq": seq,
-        "at_s": at_s,
-        "session_id": event.session_id,
-        "session_key": event.session_key,
-        "principal": event.principal,
-        "channel": event.channel,
-        "parent_message_id": event.parent_message_id,
-        "user_message_id": question_id,
-        "answer_message_id": None,
-        "requested_model": event.requested_model,
-        "served_model": event.served_model,
-        "served_digest": event.served_digest,
-        "route_reason": event.route_reason,
-        "outcome": None,
-        "stop_reason": None,
-        "usage_json": None,
-        "timings_json": None,
-        "num_trimmed_messages": 0,
-        "error_code": None,
-        "error": None,
-        "verdict": None,
-    }
+            content = entry.contents[place]
+            text = text_of(_decode_content(content)) if content else ""
+            line = " ".join(text[: 4 * MAX_TITLE_LENGTH].replace("\0", " ").split())
+            return place, line if len(line) <= MAX_TITLE_LENGTH else line[: MAX_TITLE_LENGTH - 1] + "…"
+    return None, ""
 
 
 NOUN = Noun((_sessions, _messages, _turns), {TurnAsked: _asked, TurnEnded: _ended})
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One conversation. `tip_message_id` is its newest answer, from which it continues; None before the first."""
+    """One conversation. `tip_message_id` is its newest answer, from which it continues; None before the first.
+
+    `num_turns` and `seq` count turns that ended; one that is under way is in `turns` alone.
+    """
 
     session_id: str
     key: str
@@ -305,7 +363,6 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str | None
     role: Role
     content: Content
-    digest: str
     created_at_s: float
 
     @property
@@ -342,11 +399,23 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
 
 
+_session_id = partial(unpack_id, prefix="ses")
+
+
 class SessionReader:
     """Conversations. A principal sees only its own."""
 
     def __init__(self, connections: ReadConnections) -> None:
-        shape = Shape(SessionRow, "sessions")
+        shape = Shape(
+            SessionRow,
+            "sessions",
+            computed={
+                "tip_message_id": "sessions.tip",
+                "created_at_s": "(SELECT at_s FROM events WHERE events.seq = sessions.session)",
+                "updated_at_s": "(SELECT at_s FROM events WHERE events.seq = sessions.seq)",
+            },
+            decoders={"session_id": _session_id, "tip_message_id": message_id},
+        )
         self._get = Query(connections, shape, "WHERE session_id = :session_id")
         self._list = Query(
             connections,
@@ -355,7 +424,7 @@ class SessionReader:
         )
 
     def get(self, session_id: str) -> SessionRow | None:
-        return self._get.one(session_id=session_id)
+        return self._get.one(session_id=pack_id(session_id, "ses"))
 
     def list(self, principal: str, *, limit: int = 50, before: int | None = None) -> list[SessionRow]:
         """Most recently used first; `before` is the `seq` of the last row of the page before."""
@@ -366,55 +435,125 @@ class MessageReader:
     """Messages form a tree: a path from the root to a leaf is a conversation."""
 
     def __init__(self, connections: ReadConnections) -> None:
-        shape = Shape(MessageRow, "messages", json={"content": Content})
+        shape = Shape(
+            MessageRow,
+            "messages",
+            bodies={"content": (CONTENT, "messages.message")},
+            computed={
+                "message_id": "messages.message",
+                "session_id": "(SELECT session_id FROM sessions WHERE sessions.session = messages.session)",
+                "parent_id": "messages.parent",
+                "created_at_s": "(SELECT at_s FROM events WHERE events.seq = messages.message >> 20)",
+            },
+            decoders={
+                "message_id": message_id,
+                "session_id": _session_id,
+                "parent_id": message_id,
+                "role": ROLES.__getitem__,
+            },
+        )
         self._path = Query(
             connections,
             shape,
-            "JOIN (WITH RECURSIVE path(message_id, parent_id, depth) AS ("
-            "SELECT message_id, parent_id, 0 FROM messages WHERE message_id = :message_id "
-            "UNION ALL SELECT parent.message_id, parent.parent_id, path.depth + 1 "
-            "FROM messages AS parent JOIN path ON parent.message_id = path.parent_id) "
-            "SELECT message_id, depth FROM path) AS path "
-            "ON path.message_id = messages.message_id ORDER BY path.depth DESC",
+            "JOIN (WITH RECURSIVE path(message, parent, depth) AS ("
+            "SELECT message, parent, 0 FROM messages WHERE message = :message "
+            "UNION ALL SELECT above.message, above.parent, path.depth + 1 "
+            "FROM messages AS above JOIN path ON above.message = path.parent) "
+            "SELECT message, depth FROM path) AS path "
+            "ON path.message = messages.message ORDER BY path.depth DESC",
         )
+        self._get = Query(connections, shape, "WHERE messages.message = :message")
         self._by_digest = Query(
             connections,
             shape,
-            "JOIN sessions ON sessions.session_id = messages.session_id "
-            "WHERE messages.digest = :digest AND sessions.principal = :principal "
-            "ORDER BY messages.seq DESC LIMIT 1",
+            "JOIN sessions ON sessions.session = messages.session "
+            f"WHERE messages.role = {_ASSISTANT} AND messages.digest = :digest "
+            "AND sessions.principal = :principal ORDER BY messages.message DESC LIMIT 1",
         )
-        self._list = Query(connections, shape, "WHERE session_id = :session_id ORDER BY seq, message_id")
+
+    def get(self, message_id: str) -> MessageRow | None:
+        return self._get.one(message=key_of(message_id))
+
+    def by_key(self, key: int) -> MessageRow | None:
+        """The message with this key."""
+        return self._get.one(message=key)
 
     def path(self, message_id: str) -> list[MessageRow]:
         """Root to leaf; empty when there is no such message."""
-        return self._path.all(message_id=message_id)
+        return self._path.all(message=key_of(message_id))
 
-    def by_digest(self, principal: str, digest: str) -> MessageRow | None:
-        """The principal's newest message with this digest, on whatever branch it is."""
+    def by_digest(self, principal: str, digest: bytes) -> MessageRow | None:
+        """The principal's newest answer with this digest, on whatever branch it is."""
         return self._by_digest.one(principal=principal, digest=digest)
 
-    def list(self, session_id: str) -> list[MessageRow]:
-        """All messages of a session on all its branches, oldest first."""
-        return self._list.all(session_id=session_id)
+
+_TURN = (
+    "SELECT turns.turn, turns.turn_id, asked.at_s, asked.payload, ended.payload, "
+    "turns.question, turns.answer, turns.verdict, "
+    "(SELECT content FROM bodies WHERE body = "
+    "(turns.ended << 20) + (CASE WHEN turns.answer IS NULL THEN 0 ELSE 1 END)) "
+    "FROM turns JOIN events AS asked ON asked.seq = turns.turn LEFT JOIN events AS ended ON ended.seq = turns.ended "
+)
+_one_turn = Statement(f"{_TURN} WHERE turns.turn_id = :turn_id")
+_turns_of = Statement(
+    f"{_TURN} JOIN sessions ON sessions.session = turns.session WHERE sessions.session_id = :session_id "
+    "ORDER BY turns.turn"
+)
+_turns_under_way = Statement(f"{_TURN} WHERE turns.ended IS NULL ORDER BY turns.turn")
+_decode_asked = msgspec.json.Decoder(TurnAsked).decode
+_decode_ended = msgspec.json.Decoder(TurnEnded).decode
 
 
 class TurnReader:
     """Turns as they were recorded, with the latest verdict on each."""
 
     def __init__(self, connections: ReadConnections) -> None:
-        shape = Shape(TurnRow, "turns", json={"usage": Usage, "timings": Timings})
-        self._get = Query(connections, shape, "WHERE turn_id = :turn_id")
-        self._list = Query(connections, shape, "WHERE session_id = :session_id ORDER BY seq, turn_id")
-        self._under_way = Query(connections, shape, "WHERE outcome IS NULL ORDER BY seq")
+        self._connections = connections
+        self._get, self._list, self._under_way = _one_turn, _turns_of, _turns_under_way
 
     def get(self, turn_id: str) -> TurnRow | None:
-        return self._get.one(turn_id=turn_id)
+        with self._connections.use() as connection:
+            row = self._get.one(connection, {"turn_id": pack_id(turn_id, "turn")})
+        return None if row is None else _turn_row(row)
 
     def under_way(self) -> list[TurnRow]:
         """Turns that were asked and have not ended; after a start: those that the last server left."""
-        return self._under_way.all()
+        with self._connections.use() as connection:
+            rows = self._under_way.all(connection)
+        return [_turn_row(row) for row in rows]
 
     def list(self, session_id: str) -> list[TurnRow]:
         """All turns of a session, oldest first."""
-        return self._list.all(session_id=session_id)
+        with self._connections.use() as connection:
+            rows = self._list.all(connection, {"session_id": pack_id(session_id, "ses")})
+        return [_turn_row(row) for row in rows]
+
+
+def _turn_row(row: Row) -> TurnRow:
+    seq, turn_id, at_s, asked_payload, ended_payload, question, answer, verdict, error = row
+    asked = _decode_asked(unpack(asked_payload))
+    ended = None if ended_payload is None else _decode_ended(unpack(ended_payload))
+    return TurnRow(
+        turn_id=unpack_id(turn_id, "turn"),
+        seq=seq,
+        at_s=at_s,
+        session_id=asked.session_id,
+        session_key=asked.session_key,
+        principal=asked.principal,
+        channel=asked.channel,
+        parent_message_id=asked.parent_message_id,
+        user_message_id=None if question is None else message_id(question),
+        answer_message_id=None if answer is None else message_id(answer),
+        requested_model=asked.requested_model,
+        served_model=asked.served_model,
+        served_digest=asked.served_digest,
+        route_reason=asked.route_reason,
+        outcome=ended.outcome if ended else None,
+        stop_reason=ended.stop_reason if ended else None,
+        usage=ended.usage if ended else None,
+        timings=ended.timings if ended else None,
+        num_trimmed_messages=ended.num_trimmed_messages if ended else 0,
+        error_code=ended.error_code if ended else None,
+        error=TEXT.decode(unpack(error) if error else b"") if ended and ended.error is not None else None,
+        verdict=verdict,
+    )

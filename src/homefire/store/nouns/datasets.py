@@ -7,7 +7,7 @@ import msgspec
 from homefire.errors import Conflict, NotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun
+from homefire.store.noun import Entry, EventBase, Noun
 from homefire.store.sql import Statement, Table
 
 
@@ -44,10 +44,11 @@ _example_exists = Statement("SELECT 1 FROM examples WHERE example_id = :example_
 _one = Statement("SELECT dataset_id, name, created_at_s FROM datasets WHERE dataset_id = :dataset_id")
 
 
-def _created(connection: Connection, event: DatasetCreated, seq: int, at_s: float) -> None:
+def _created(connection: Connection, event: DatasetCreated, entry: Entry) -> None:
     """The same dataset again is the same dataset: only its place in the log moves on."""
     _put.run(
-        connection, {"dataset_id": event.dataset_id, "name": event.name, "created_at_s": at_s, "seq": seq}
+        connection,
+        {"dataset_id": event.dataset_id, "name": event.name, "created_at_s": entry.at_s, "seq": entry.seq},
     )
     known = tuple(row[0] for row in _member_ids.all(connection, {"dataset_id": event.dataset_id}))
     if known:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import msgspec
 
 from homefire.errors import NotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun
+from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun
 from homefire.store.nouns.conversations import Verdict
+from homefire.store.packing import pack_id
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
 
@@ -22,6 +26,8 @@ class FeedbackGiven(EventBase, frozen=True, kw_only=True, tag="feedback.given"):
     text: str | None
     principal: str
 
+    bodies: ClassVar[Mapping[str, BodyKind]] = {"text": TEXT}
+
 
 _feedback = Table(
     "feedback",
@@ -29,7 +35,7 @@ _feedback = Table(
         "feedback_id": "TEXT NOT NULL",
         "turn_id": "TEXT",
         "verdict": "TEXT NOT NULL",
-        "text": "TEXT",
+        "has_text": "INTEGER NOT NULL",
         "principal": "TEXT NOT NULL",
         "created_at_s": "REAL NOT NULL",
         "seq": "INTEGER NOT NULL",
@@ -42,13 +48,13 @@ _correction_of = Statement("SELECT 1 FROM feedback WHERE turn_id = :turn_id AND 
 _judge_turn = Statement("UPDATE turns SET verdict = :verdict WHERE turn_id = :turn_id")
 
 
-def _given(connection: Connection, event: FeedbackGiven, seq: int, at_s: float) -> None:
+def _given(connection: Connection, event: FeedbackGiven, entry: Entry) -> None:
     verdict: str | None = event.verdict
     if verdict == "none":
         correction = _correction_of.one(connection, {"turn_id": event.turn_id})
         verdict = "correction" if correction else None
     if event.turn_id is not None and not _judge_turn.run(
-        connection, {"turn_id": event.turn_id, "verdict": verdict}
+        connection, {"turn_id": pack_id(event.turn_id, "turn"), "verdict": verdict}
     ):
         raise NotFound(f"There is no turn {event.turn_id}.", turn_id=event.turn_id)
     _insert.run(
@@ -57,10 +63,10 @@ def _given(connection: Connection, event: FeedbackGiven, seq: int, at_s: float) 
             "feedback_id": event.feedback_id,
             "turn_id": event.turn_id,
             "verdict": event.verdict,
-            "text": event.text,
+            "has_text": int(event.text is not None),
             "principal": event.principal,
-            "created_at_s": at_s,
-            "seq": seq,
+            "created_at_s": entry.at_s,
+            "seq": entry.seq,
         },
     )
 
@@ -81,7 +87,11 @@ class FeedbackReader:
     def __init__(self, connections: ReadConnections) -> None:
         self._list = Query(
             connections,
-            Shape(FeedbackRow, "feedback"),
+            Shape(
+                FeedbackRow,
+                "feedback",
+                bodies={"text": (TEXT, "CASE feedback.has_text WHEN 1 THEN feedback.seq << 20 END")},
+            ),
             "WHERE turn_id = :turn_id ORDER BY seq, feedback_id",
         )
 

@@ -7,7 +7,7 @@ import msgspec
 from homefire.errors import NotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun
+from homefire.store.noun import Entry, EventBase, Noun
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
 
@@ -41,21 +41,21 @@ _insert = _keys.insert()
 _revoke = Statement("UPDATE keys SET revoked_at_s = :at_s WHERE key_id = :key_id AND revoked_at_s IS NULL")
 
 
-def _created(connection: Connection, event: KeyCreated, seq: int, at_s: float) -> None:
+def _created(connection: Connection, event: KeyCreated, entry: Entry) -> None:
     _insert.run(
         connection,
         {
             "key_id": event.key_id,
             "name": event.name,
             "sha256": event.sha256,
-            "created_at_s": at_s,
+            "created_at_s": entry.at_s,
             "revoked_at_s": None,
         },
     )
 
 
-def _revoked(connection: Connection, event: KeyRevoked, seq: int, at_s: float) -> None:
-    if not _revoke.run(connection, {"key_id": event.key_id, "at_s": at_s}):
+def _revoked(connection: Connection, event: KeyRevoked, entry: Entry) -> None:
+    if not _revoke.run(connection, {"key_id": event.key_id, "at_s": entry.at_s}):
         raise NotFound(f"There is no key {event.key_id}, or it is revoked already.", key_id=event.key_id)
 
 

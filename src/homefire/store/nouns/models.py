@@ -9,7 +9,7 @@ import msgspec
 from homefire.errors import Conflict, ModelNotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun, to_json
+from homefire.store.noun import Entry, EventBase, Noun, to_json
 from homefire.store.nouns import names
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
@@ -60,7 +60,7 @@ _put = _models.put(
 _delete = Statement("DELETE FROM models WHERE name = :name")
 
 
-def _registered(connection: Connection, event: ModelRegistered, seq: int, at_s: float) -> None:
+def _registered(connection: Connection, event: ModelRegistered, entry: Entry) -> None:
     """A name may be registered again (a moved folder), but never for other weights."""
     names.check_free(connection, event.name, wanted="model")
     put = _put.run(
@@ -75,7 +75,7 @@ def _registered(connection: Connection, event: ModelRegistered, seq: int, at_s: 
             "num_parameters": event.num_parameters,
             "size_bytes": event.size_bytes,
             "context_length": event.context_length,
-            "created_at_s": at_s,
+            "created_at_s": entry.at_s,
         },
     )
     if not put:
@@ -86,7 +86,7 @@ def _registered(connection: Connection, event: ModelRegistered, seq: int, at_s: 
         )
 
 
-def _removed(connection: Connection, event: ModelRemoved, seq: int, at_s: float) -> None:
+def _removed(connection: Connection, event: ModelRemoved, entry: Entry) -> None:
     names.check_unreferenced(connection, event.name)
     if not _delete.run(connection, {"name": event.name}):
         raise ModelNotFound(f"There is no model {event.name}.", name=event.name)

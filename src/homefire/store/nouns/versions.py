@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 
 from homefire.errors import ModelNotFound, NotFound
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
-from homefire.store.noun import EventBase, Noun
+from homefire.store.noun import TEXT, BodyKind, Entry, EventBase, Noun
 from homefire.store.nouns import names
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
+from homefire.types import ERASED_TEXT
 
 
 class VersionPublished(EventBase, frozen=True, kw_only=True, tag="version.published"):
@@ -27,6 +29,8 @@ class VersionPublished(EventBase, frozen=True, kw_only=True, tag="version.publis
     size_bytes: int
     description: str
 
+    bodies: ClassVar[Mapping[str, BodyKind]] = {"description": TEXT}
+
 
 class VersionRemoved(EventBase, frozen=True, kw_only=True, tag="version.removed"):
     """The version's files were given up; its name is never used again."""
@@ -34,6 +38,12 @@ class VersionRemoved(EventBase, frozen=True, kw_only=True, tag="version.removed"
     version: str
     who: str
     why: str
+
+    bodies: ClassVar[Mapping[str, BodyKind]] = {"why": TEXT}
+
+
+REASONS = BodyKind(tuple[str, ...], (), (ERASED_TEXT,))
+SCORES = BodyKind(dict[str, Any], {}, {})
 
 
 class GateJudged(EventBase, frozen=True, kw_only=True, tag="gate.judged"):
@@ -44,6 +54,8 @@ class GateJudged(EventBase, frozen=True, kw_only=True, tag="gate.judged"):
     passed: bool
     reasons: tuple[str, ...]
     scores: dict[str, Any]
+
+    bodies: ClassVar[Mapping[str, BodyKind]] = {"reasons": REASONS, "scores": SCORES}
 
 
 _versions = Table(
@@ -56,7 +68,6 @@ _versions = Table(
         "manifest_sha256": "TEXT NOT NULL",
         "digest": "TEXT NOT NULL",
         "size_bytes": "INTEGER NOT NULL",
-        "description": "TEXT NOT NULL",
         "created_at_s": "REAL NOT NULL",
         "removed_at_s": "REAL",
         "seq": "INTEGER NOT NULL",
@@ -71,8 +82,6 @@ _gates = Table(
         "version": "TEXT NOT NULL",
         "run_id": "TEXT",
         "passed": "INTEGER NOT NULL",
-        "reasons_json": "TEXT NOT NULL",
-        "scores_json": "TEXT NOT NULL",
         "judged_at_s": "REAL NOT NULL",
     },
     key=("seq",),
@@ -85,12 +94,12 @@ _remove = Statement(
 _insert_gate = _gates.insert()
 _run_exists = Statement("SELECT 1 FROM runs WHERE run_id = :run_id")
 _numbered = Statement(
-    "SELECT version FROM versions WHERE version LIKE 'v%' ORDER BY length(version) DESC, version DESC"
+    "SELECT version FROM versions WHERE substr(version, 1, 1) = 'v' ORDER BY length(version) DESC, version DESC"
 )
 manifests = Statement("SELECT version, manifest_sha256 FROM versions WHERE removed_at_s IS NULL")
 
 
-def _published(connection: Connection, event: VersionPublished, seq: int, at_s: float) -> None:
+def _published(connection: Connection, event: VersionPublished, entry: Entry) -> None:
     names.check_free(connection, event.version, wanted="version")
     if event.run_id is not None and _run_exists.one(connection, {"run_id": event.run_id}) is None:
         raise NotFound(f"There is no run {event.run_id}.", run_id=event.run_id)
@@ -104,31 +113,28 @@ def _published(connection: Connection, event: VersionPublished, seq: int, at_s: 
             "manifest_sha256": event.manifest_sha256,
             "digest": event.digest,
             "size_bytes": event.size_bytes,
-            "description": event.description,
-            "created_at_s": at_s,
+            "created_at_s": entry.at_s,
             "removed_at_s": None,
-            "seq": seq,
+            "seq": entry.seq,
         },
     )
 
 
-def _removed(connection: Connection, event: VersionRemoved, seq: int, at_s: float) -> None:
+def _removed(connection: Connection, event: VersionRemoved, entry: Entry) -> None:
     names.check_unreferenced(connection, event.version)
-    if not _remove.run(connection, {"version": event.version, "at_s": at_s}):
+    if not _remove.run(connection, {"version": event.version, "at_s": entry.at_s}):
         raise ModelNotFound(f"There is no version {event.version}.", name=event.version)
 
 
-def _judged(connection: Connection, event: GateJudged, seq: int, at_s: float) -> None:
+def _judged(connection: Connection, event: GateJudged, entry: Entry) -> None:
     _insert_gate.run(
         connection,
         {
-            "seq": seq,
+            "seq": entry.seq,
             "version": event.version,
             "run_id": event.run_id,
             "passed": int(event.passed),
-            "reasons_json": msgspec.json.encode(event.reasons).decode(),
-            "scores_json": msgspec.json.encode(event.scores).decode(),
-            "judged_at_s": at_s,
+            "judged_at_s": entry.at_s,
         },
     )
 
@@ -161,12 +167,16 @@ class VersionReader:
         shape = Shape(
             VersionRow,
             "versions",
-            json={"gate_passed": bool | None, "gate_reasons": tuple[str, ...], "gate_scores": dict[str, Any]},
+            bodies={
+                "description": (TEXT, "versions.seq << 20"),
+                "gate_reasons": (REASONS, "gates.seq << 20"),
+                "gate_scores": (SCORES, "(gates.seq << 20) + 1"),
+            },
+            blanks=("gate_reasons", "gate_scores"),
+            json={"gate_passed": bool | None},
             computed={
                 # 1 and 0 are stored; as JSON they read `true` and `false`.
                 "gate_passed": "CASE gates.passed WHEN 1 THEN 'true' WHEN 0 THEN 'false' END",
-                "gate_reasons": "coalesce(gates.reasons_json, '[]')",
-                "gate_scores": "coalesce(gates.scores_json, '{}')",
             },
         )
         judged = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homefire.sessions.digest import chain, chain_all, root
+from homefire.store.digest import chain, chain_all, root
 from homefire.types import Attachment, Message, Reasoning, Text, ToolCall, ToolResult
 
 parts = st.one_of(
@@ -31,7 +31,7 @@ messages = st.lists(
 )
 
 
-def tip(principal: str, conversation: list[Message]) -> str:
+def tip(principal: str, conversation: list[Message]) -> bytes:
     return [root(principal), *chain_all(root(principal), conversation)][-1]
 
 
