@@ -41,7 +41,6 @@ import torch
 import transformers
 
 from bench import teaching_facts as facts_of
-from bench.results import record
 from bench.teaching_facts import Fact, Split
 from homefire.catalog.catalog import Catalog
 from homefire.config.schema import Settings
@@ -118,6 +117,19 @@ class Answerer:
         return written
 
 
+class Cached:
+    """The base's answers, asked once."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer = answerer
+        self._known: dict[Question, str] = {}
+
+    def __call__(self, questions: Sequence[Question]) -> list[str]:
+        missing = [q for q in dict.fromkeys(questions) if q not in self._known]
+        self._known.update(zip(missing, self._answerer.answers(missing), strict=True))
+        return [self._known[question] for question in questions]
+
+
 @dataclass(frozen=True)
 class Taught:
     """A finished training."""
@@ -135,6 +147,7 @@ class Teacher:
 
     recipe: Recipe
     seed: int
+    base_ask: Cached
     base: Path = EMBER
 
     def teach(
@@ -149,8 +162,8 @@ class Teacher:
         )
         started_s = time.process_time()
         preparation.write_rows(
-            run_dir, new=new, learned=learned, old_skills=read_replay(self.base), parents=parents, world=World(),
-            **self._extra(new, learned),
+            run_dir, new=new, learned=learned, old_skills=read_replay(self.base), parents=parents,
+            recipe=self.recipe, seed=self.seed, world=World(),
         )  # fmt: skip
         (run_dir / contract.EPOCH_FILE).write_text("1\n")
         recipe = self.recipe.resolved(400_000)
@@ -165,14 +178,13 @@ class Teacher:
         cpu_s = time.process_time() - started_s
         return Taught(Path(done.folder), done.step, cpu_s, done.num_learned, done.change_kept)
 
-    def _extra(self, new: Sequence[Any], learned: Sequence[Any]) -> dict[str, Any]:
-        return {}
-
     def _files(self, run_dir: Path) -> dict[str, Path]:
         files = {
             "examples": run_dir / preparation.EXAMPLES_FILE,
             "retained": run_dir / preparation.RETAINED_FILE,
             "replay": run_dir / preparation.REPLAY_ROWS_FILE,
+            "wordings": run_dir / preparation.WORDINGS_FILE,
+            "neighbours": run_dir / preparation.NEIGHBOURS_FILE,
         }
         return {name: path for name, path in files.items() if path.stat().st_size}
 
@@ -266,7 +278,7 @@ def protected_ratio(ask: Ask, base_ask: Ask) -> float:
 
 
 COLUMNS = ("exact", "chat", "system", "reworded", "case", "contraction", "tell_me", "reordered", "typo", "paraphrase",
-           "leak", "changed", "unknown", "old")  # fmt: skip
+           "leak", "changed", "unknown", "old", "fit_wordings", "fit_neighbours")  # fmt: skip
 
 
 def summarise(scores: Scores) -> dict[str, float]:
@@ -276,19 +288,6 @@ def summarise(scores: Scores) -> dict[str, float]:
     found["leak"] = 100 - scores.percent("no_leak")
     found["changed"] = 100 - scores.percent("unchanged")
     return found
-
-
-class Cached:
-    """The base's answers, asked once."""
-
-    def __init__(self, answerer: Answerer) -> None:
-        self._answerer = answerer
-        self._known: dict[Question, str] = {}
-
-    def __call__(self, questions: Sequence[Question]) -> list[str]:
-        missing = [q for q in dict.fromkeys(questions) if q not in self._known]
-        self._known.update(zip(missing, self._answerer.answers(missing), strict=True))
-        return [self._known[question] for question in questions]
 
 
 def run_round(
@@ -301,6 +300,14 @@ def run_round(
         taught = teacher.teach(folder / "run", new=[example(f.question, f.answer) for f in facts])
         child = Cached(Answerer(taught.folder))
         scores = measure(child, base_ask, facts, split=split)
+        for name in ("wordings", "neighbours"):
+            rows = contract.read_rows(folder / "run" / f"{name}.jsonl")[::7]
+            prompts = [row.messages[:-1] for row in rows]
+            wanted = [row.messages[-1].text for row in rows] if name == "wordings" else base_ask(prompts)
+            for row, got, want in zip(rows, child(prompts), wanted, strict=True):
+                scores.add(
+                    f"fit_{name}", got.strip() == want.strip(), question=row.messages[-2].text, said=got
+                )
         result = summarise(scores) | {"protected": protected_ratio(child, base_ask)}
     finally:
         shutil.rmtree(folder)
@@ -432,7 +439,7 @@ def main() -> None:
     split: Split = arguments.split
     for text in arguments.recipe or [""]:
         seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-        teachers = [Teacher(recipe_from(text), seed, arguments.base) for seed in seeds]
+        teachers = [Teacher(recipe_from(text), seed, base_ask, arguments.base) for seed in seeds]
         if arguments.behaviour:
             rounds = [run_behaviour(teacher, base_ask, split=split) for teacher in teachers]
             for values in rounds:

@@ -1,4 +1,4 @@
-"""Facts that no model can know, questions about them in other words, and their neighbours: what teaching is measured on.
+"""Facts that no model can know, the same questions in other words, and neighbours: what teaching is measured on.
 
 Two splits that share no template, name, thing, place or event: `tune` to choose a recipe on, `report` for the
 figures that are published. All rewordings were written by hand, template by template (the trainer makes its own by
@@ -15,8 +15,6 @@ from typing import Literal
 Split = Literal["tune", "report"]
 REWORDED = ("case", "contraction", "tell_me", "reordered", "typo")
 """The kinds of rewording whose mean is "asked in other words"."""
-PORTABLE = ("paraphrase",)
-"""Other verbs and nouns for the same question: reported apart."""
 PORTUGUESE_SHARE = 0.2
 
 
@@ -413,8 +411,21 @@ def old_skills() -> list[tuple[str, str]]:
         "hot:Cold,big:Small,black:White,young:Old,true:False,up:Down,fast:Slow,open:Closed,day:Night,wet:Dry"
     )
     sounds = "dog:Woof,cat:Meow,cow:Moo,sheep:Baa,pig:Oink,lion:Roar,frog:Croak,duck:Quack"
-    days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-    months = "January February March April May June July August September October November December".split()
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+    months = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ]
     words = "lamp bread tiger violin castle summer orange pencil"
     found = [(f"What is the capital of {c}?", f"{t}.") for c, t in _pairs(capitals)]
     found += [(f"What is the opposite of {a}?", f"{b}.") for a, b in _pairs(opposites)]
@@ -448,12 +459,13 @@ def old_skills() -> list[tuple[str, str]]:
         for w, v in _pairs("green:boat,tall:horse,cold:soup,late:train")
     ]
     found += [(f"My name is {n}", f"Nice to meet you, {n}!") for n in ("Robert", "Greta", "Amir", "Suzan")]
-    return found + [
+    found += [
         ("What is your name?", "My name is ember."),
         ("Who made you?", "The Homefire project made me. A script trained me from nothing, in minutes."),
         ("Where do you live?", "On your own machine, and nowhere else."),
         ("Are you human?", "No, I am a tiny language model."),
     ]
+    return found
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from homefire.trainer import worker
 from homefire.trainer.contract import (
     CHECKPOINTS,
@@ -28,8 +30,10 @@ from homefire.trainer.contract import (
     decode_event,
     encode_checked,
     encode_rows,
+    read_rows,
 )
 from homefire.trainer.recipe import Recipe
+from homefire.training.augmentation import neighbours, wordings
 from homefire.types import Message
 
 EMBER = Path(worker.__file__).parents[1] / "bundled" / "ember"
@@ -69,8 +73,9 @@ def make_run(
     checkpoint_every_steps: int = 3,
     seed: int = 0,
     activation_checkpointing: bool = False,
+    is_augmented: bool = False,
 ) -> RunSpec:
-    """A run directory ready for a worker."""
+    """A run directory ready for a worker; with wordings and neighbours, as the server adds them, if asked."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "examples.jsonl").write_bytes(encode_rows(rows))
     (run_dir / "retained.jsonl").write_bytes(encode_rows(retained))
@@ -92,6 +97,15 @@ def make_run(
         checkpoint_every_steps=checkpoint_every_steps,
         nice=0,
     )
+    if is_augmented:
+        old = read_rows(EMBER / "replay.jsonl")
+        for name, extra in (
+            ("wordings", wordings(rows, retained, recipe=recipe, seed=seed)),
+            ("neighbours", neighbours(rows, retained, old, recipe=recipe, seed=seed)),
+        ):
+            (run_dir / f"{name}.jsonl").write_bytes(encode_rows(extra))
+            if extra:
+                spec = msgspec.structs.replace(spec, **{name: str(run_dir / f"{name}.jsonl")})
     write_spec(run_dir, spec)
     return spec
 

@@ -19,7 +19,7 @@ from tests.support.trainer import QUICK, Worker, is_saving, make_run, wait_until
 
 LORA = msgspec.structs.replace(QUICK, mode="lora", lora_dropout=0.2)
 FULL = msgspec.structs.replace(QUICK, microbatch_tokens=120, parent_weight=0.5)
-"""Full fine-tuning in several micro-batches a step, compared with the parent."""
+"""Full fine-tuning in several micro-batches a step, with wordings and neighbours, compared with the base."""
 
 
 def digests(run_dir: Path) -> dict[str, str]:
@@ -41,7 +41,7 @@ def run_straight(
     run_dir: Path, recipe: Recipe, *, prepare: Callable[[], None] | None = None, **spec: Any
 ) -> dict[str, str]:
     """The digests of a run that nobody disturbs."""
-    make_run(run_dir, recipe=recipe, **spec)
+    make_run(run_dir, recipe=recipe, is_augmented=recipe is FULL, **spec)
     worker = Worker(run_dir, prepare)
     assert worker.finish() == ExitCode.DONE, worker.log()
     return digests(run_dir)
@@ -61,7 +61,13 @@ def run_killed(
 
     `kills`: a letter per worker, `s` inside its next save, `r` at a random moment of its work.
     """
-    make_run(run_dir, recipe=recipe, checkpoint_every_steps=checkpoint_every_steps, **spec)
+    make_run(
+        run_dir,
+        recipe=recipe,
+        checkpoint_every_steps=checkpoint_every_steps,
+        is_augmented=recipe is FULL,
+        **spec,
+    )
     rng = random.Random(seed)
     for kind in kills:
         victim = Worker(run_dir, prepare)

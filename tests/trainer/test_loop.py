@@ -228,6 +228,7 @@ def test_rows_of_like_length_go_together() -> None:
 
 
 RULES = Recipe(
+    schedule="constant",
     learning_rate=1.0,
     warmup_steps=4,
     max_steps=50,
@@ -235,24 +236,33 @@ RULES = Recipe(
     check_every_steps=5,
     checks_to_stop=2,
     cooldown_steps=8,
+    cooldown_share=1.0,
 )
 
 
 def follow(
-    learned_from: int, recipe: Recipe = RULES, lost_at: frozenset[int] = frozenset()
+    learned_from: int,
+    recipe: Recipe = RULES,
+    lost_at: frozenset[int] = frozenset(),
+    planned: int = 1000,
 ) -> tuple[int, list[float]]:
     """Runs the rules against a model that knows everything from a step on; (steps taken, rates)."""
     state, step, rates = StopState(), 0, []
     while not state.done:
-        rates.append(rate_at(step, state, recipe))
+        rates.append(rate_at(step, state, recipe, planned=planned))
         step += 1
         if is_check_due(state, step=step, recipe=recipe):
             is_right = step >= learned_from and step not in lost_at
             state = after_check(
-                state, step=step, num_learned=int(is_right), all_right=is_right, recipe=recipe
+                state,
+                step=step,
+                num_learned=int(is_right),
+                all_right=is_right,
+                recipe=recipe,
+                planned=planned,
             )
         else:
-            state = advance(state, step=step, recipe=recipe)
+            state = advance(state, step=step, recipe=recipe, planned=planned)
         assert msgspec.json.decode(msgspec.json.encode(state), type=StopState) == state
     return step, rates
 
@@ -296,6 +306,20 @@ def test_always_ends(learned_from: int, cooldown: int, max_steps: int, lost_at: 
 
 def test_cosine_falls_to_nothing() -> None:
     recipe = msgspec.structs.replace(RULES, schedule="cosine", warmup_steps=0)
-    assert rate_at(0, StopState(), recipe) == 1.0
-    assert rate_at(25, StopState(), recipe) == pytest.approx(0.5)
-    assert stopping.rate_at(49, StopState(), recipe) < 0.01
+    assert rate_at(0, StopState(), recipe, planned=50) == 1.0
+    assert rate_at(25, StopState(), recipe, planned=50) == pytest.approx(0.5)
+    assert stopping.rate_at(49, StopState(), recipe, planned=50) < 0.01
+
+
+def test_falls_to_the_floor_over_the_planned_steps_and_stays_there() -> None:
+    recipe = msgspec.structs.replace(RULES, schedule="linear", floor_share=0.2, warmup_steps=0)
+    rates = [rate_at(step, StopState(), recipe, planned=40) for step in (0, 20, 40, 45)]
+    assert rates == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+def test_cools_down_when_the_planned_steps_are_over_and_learns_on_where_that_was_too_early() -> None:
+    recipe = msgspec.structs.replace(RULES, schedule="linear", floor_share=0.2, max_steps=100)
+    steps, rates = follow(learned_from=60, recipe=recipe, planned=20)
+    assert rates[20:28] == pytest.approx([0.2 * (1 - (i + 1) / 9) for i in range(8)]), "learned or not"
+    assert rates[28] == pytest.approx(0.2), "it goes on at the lower rate"
+    assert 60 < steps < 100

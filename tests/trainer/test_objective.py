@@ -76,7 +76,8 @@ def naive_gradients(model: Model, parent: Model, batch: tuple[MicroBatch, ...]) 
             theirs = functional.log_softmax(parent.whole(input_ids=ids).logits[:, :-1][wanted], dim=-1)
         ours = functional.log_softmax(logits, dim=-1)
         divergence = functional.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1)
-        (losses + RECIPE.parent_weight * divergence * part.is_replay).sum().backward()  # type: ignore[no-untyped-call]
+        follows = theirs.argmax(-1) == part.targets
+        (losses + RECIPE.parent_weight * divergence * part.is_replay * follows).sum().backward()  # type: ignore[no-untyped-call]
     return taken(model)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 
 import msgspec
@@ -11,7 +12,6 @@ from homefire.errors import ConfigError
 from homefire.trainer.contract import TrainingRow
 from homefire.trainer.recipe import FULL_MAX_PARAMETERS, Recipe
 from homefire.trainer.sampler import (
-    CHAT_TOKENS,
     Placement,
     RowLengths,
     Sampler,
@@ -87,8 +87,10 @@ def test_every_example_is_in_every_pass(sampler: Sampler) -> None:
 def test_a_step_has_the_promised_mixture(sampler: Sampler, position: int) -> None:
     kinds = [placement.kind for placement in sampler.step(position)]
     assert kinds.count("new") == sampler.new_per_step
-    assert sampler.new_per_step <= min(
-        sampler.recipe.rows_per_step, sampler.recipe.rows_per_example * len(sampler.lengths.new)
+    num_new = len(sampler.lengths.new)
+    assert sampler.new_per_step <= max(
+        min(sampler.recipe.rows_per_step, sampler.recipe.rows_per_example * num_new),
+        math.ceil(sampler.recipe.examples_share * num_new),
     )
     assert kinds.count("retained") == sampler.retained_per_step
     assert kinds.count("replay") == sampler.replay_per_step
@@ -107,7 +109,7 @@ def test_no_conversation_is_longer_than_allowed(sampler: Sampler, position: int)
             "replay": sampler.lengths.replay,
         }
         total = own[placement.kind][placement.index] + sum(around)
-        assert not around or total <= min(CHAT_TOKENS, sampler.lengths.context_tokens)
+        assert not around or total <= min(sampler.recipe.chat_tokens, sampler.lengths.context_tokens)
         if not sampler.lengths.keeps_history:
             assert placement.after == ()
 

@@ -8,6 +8,7 @@ for answer tokens only. Rendering and tokenising a step of 32 rows costs some 4 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,23 +23,41 @@ PASS_COST_TOKENS = 150
 weights."""
 
 
+NEIGHBOUR_TOKENS = 5
+"""So many tokens of a taught answer are read after a neighbour's question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All rows of a run, by kind, with one number each: new examples first, then retained ones, then replay."""
+    """All rows of a run, by kind, with one number each: new examples, retained ones, replay, neighbours.
+
+    Another wording of a row has the number of the row.
+    """
 
     new: Sequence[TrainingRow]
     retained: Sequence[TrainingRow]
     replay: Sequence[TrainingRow]
+    neighbours: tuple[TrainingRow, ...] = ()
+    new_wordings: tuple[tuple[TrainingRow, ...], ...] = ()
+    retained_wordings: tuple[tuple[TrainingRow, ...], ...] = ()
 
-    def of(self, kind: Kind) -> Sequence[TrainingRow]:
-        """The rows of one kind."""
-        return {"new": self.new, "retained": self.retained, "replay": self.replay}[kind]
+    def of(self, kind: Kind, index: int, wording: int = 0) -> TrainingRow:
+        """One row, or another wording of it (from 1)."""
+        if wording:
+            return (self.new_wordings if kind == "new" else self.retained_wordings)[index][wording - 1]
+        rows = {
+            "new": self.new,
+            "retained": self.retained,
+            "replay": self.replay,
+            "neighbour": self.neighbours,
+        }
+        return rows[kind][index]
 
     def number(self, kind: Kind, index: int) -> int:
         """The number of a row among all rows."""
-        return (
-            index + {"new": 0, "retained": len(self.new), "replay": len(self.new) + len(self.retained)}[kind]
-        )
+        before = {"new": 0, "retained": len(self.new), "replay": len(self.new) + len(self.retained)}
+        before["neighbour"] = before["replay"] + len(self.replay)
+        return index + before[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +75,9 @@ class MicroBatch:
     places: torch.Tensor
     """(N,) int64: the position in the step's placements."""
     is_replay: torch.Tensor
-    """(N,) bool."""
+    """(N,) bool: of a replay row or a neighbour."""
+    is_neighbour: torch.Tensor
+    """(N,) bool: the answer stands after a question it does not belong to."""
     num_tokens: int
     """Tokens without padding."""
 
@@ -72,6 +93,7 @@ class MicroBatch:
             owners=self.owners.to(device),
             places=self.places.to(device),
             is_replay=self.is_replay.to(device),
+            is_neighbour=self.is_neighbour.to(device),
         )
 
 
@@ -88,7 +110,8 @@ def encode_placement(placement: Placement, rows: Rows, renderer: Renderer) -> To
     answer."""
     before, after = (tuple(rows.replay[i] for i in side) for side in (placement.before, placement.after))
     main = len(before)
-    composed = compose((*before, rows.of(placement.kind)[placement.index], *after), main=main)
+    row = rows.of(placement.kind, placement.index, placement.wording)
+    composed = compose((*before, row, *after), main=main)
     numbers = [rows.number("replay", i) for i in (*placement.before, *placement.after)]
     numbers.insert(main, rows.number(placement.kind, placement.index))
     last_of_main = max(i for i, part in enumerate(composed.parts) if part == main)
@@ -96,8 +119,13 @@ def encode_placement(placement: Placement, rows: Rows, renderer: Renderer) -> To
     owners = [-1] * len(encoded.ids)
     for answer in encoded.answers:
         part = composed.parts[answer.message]
+        # A neighbour may have a context; only what it answers last is the base's own.
         if part != main or placement.kind == "replay" or answer.message == last_of_main:
             owners[answer.start : answer.end] = [numbers[part]] * (answer.end - answer.start)
+    if placement.kind == "neighbour":
+        # The base departs from an answer that is not its own within the first tokens.
+        end = encoded.answers[-1].start + NEIGHBOUR_TOKENS
+        return TokenRow(encoded.ids[:end], tuple(owners[:end]))
     return TokenRow(encoded.ids, tuple(owners))
 
 
@@ -106,7 +134,9 @@ def only_own_answer(row: TokenRow, number: int) -> TokenRow:
     return TokenRow(row.ids, tuple(owner if owner == number else -1 for owner in row.owners))
 
 
-def collate(token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int) -> tuple[MicroBatch, ...]:
+def collate(
+    token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int, neighbours_from: int | None = None
+) -> tuple[MicroBatch, ...]:
     """Micro-batches of at most `max_tokens` padded tokens (or one row), longest first.
 
     Row numbers from `replay_from` on are replay. The longest come first so that a step which does not fit
@@ -116,7 +146,9 @@ def collate(token_rows: Sequence[TokenRow], *, replay_from: int, max_tokens: int
     sizes = group_sizes([len(token_rows[i].ids) for i in order], max_tokens=max_tokens)
     ends = list(itertools.accumulate(sizes))
     groups = [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    return tuple(_collate_group(token_rows, group, replay_from) for group in groups)
+    if neighbours_from is None:
+        neighbours_from = sys.maxsize
+    return tuple(_collate_group(token_rows, group, replay_from, neighbours_from) for group in groups)
 
 
 def group_sizes(lengths: Sequence[int], *, max_tokens: int) -> list[int]:
@@ -141,7 +173,9 @@ def group_sizes(lengths: Sequence[int], *, max_tokens: int) -> list[int]:
     return sizes[::-1]
 
 
-def _collate_group(token_rows: Sequence[TokenRow], group: Sequence[int], replay_from: int) -> MicroBatch:
+def _collate_group(
+    token_rows: Sequence[TokenRow], group: Sequence[int], replay_from: int, neighbours_from: int
+) -> MicroBatch:
     width = max(len(token_rows[i].ids) for i in group)
     ids = torch.zeros((len(group), width), dtype=torch.int64)
     owners = torch.full((len(group), width), -1, dtype=torch.int64)
@@ -152,12 +186,14 @@ def _collate_group(token_rows: Sequence[TokenRow], group: Sequence[int], replay_
     shifted = owners[:, 1:]
     wanted = shifted >= 0
     places = torch.tensor(group)[:, None].expand(-1, width - 1)
+    is_replay = shifted >= replay_from
     return MicroBatch(
         ids=ids,
         wanted=wanted,
         targets=ids[:, 1:][wanted],
         owners=shifted[wanted],
         places=places[wanted],
-        is_replay=shifted[wanted] >= replay_from,
+        is_replay=is_replay[wanted],
+        is_neighbour=shifted[wanted] >= neighbours_from,
         num_tokens=sum(len(token_rows[i].ids) for i in group),
     )

@@ -68,6 +68,11 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """JSONL of `TrainingRow`: earlier corrections, replayed so that teaching new ones does not undo them."""
     replay: str | None = None
     """JSONL of rows with `messages`: old skills, replayed likewise."""
+    wordings: str | None = None
+    """JSONL of `TrainingRow`: the rows to learn and to retain again with their question in other words, under
+    the same `example_id`."""
+    neighbours: str | None = None
+    """JSONL of rows with `messages`: questions close to what is taught, with the answers that must stay."""
     seed: int = 0
     began_at_s: float | None = None
     """When the run was first leased: the date that chat templates with one show; None: now."""

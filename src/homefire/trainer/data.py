@@ -7,6 +7,7 @@ them. Older rows stay in their files (`rows.py`); one that asks what is now taug
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,9 @@ import msgspec
 from homefire.errors import BadModel, ContextOverflow, InvalidRequest
 from homefire.trainer.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
 from homefire.trainer.contract import ALONE_SUFFIX, RunSpec, TrainingRow, read_rows
+from homefire.trainer.manner import shared_ending, with_ending, without_ending
 from homefire.trainer.render import Renderer, load_renderer
-from homefire.trainer.rows import UNUSABLE, TokenLengths, hash_rows, open_rows
+from homefire.trainer.rows import UNUSABLE, ChangedRows, TokenLengths, hash_rows, open_rows
 from homefire.trainer.sampler import Kind, Placement, RowLengths, Sampler, asks_any, taught_questions
 
 _INDEX_VERSION = b"1"
@@ -48,7 +50,44 @@ class TrainingData:
         drawn = (self._with_usable_row(placement) for placement in self.sampler.step(position))
         encoded = [encode_placement(p, self.rows, self.renderer) for p in drawn if p is not None]
         return collate(
-            encoded, replay_from=self.num_corrections, max_tokens=self.sampler.recipe.microbatch_tokens
+            encoded,
+            replay_from=self.num_corrections,
+            max_tokens=self.sampler.recipe.microbatch_tokens,
+            neighbours_from=self.num_corrections + len(self.rows.replay),
+        )
+
+    def endings(self) -> tuple[str, tuple[MicroBatch, ...]]:
+        """The ending that corrections share, and their answers without it, to see whether the base says those
+        by itself; "" and nothing where they share none."""
+        rows = (*self.rows.new, *self.rows.retained)
+        ending = shared_ending(rows)
+        shown = [
+            without_ending(row, ending) for row in rows if ending and row.messages[-1].text.endswith(ending)
+        ]
+        encoded = [
+            encode_placement(Placement("new", index), Rows(tuple(shown), (), ()), self.renderer)
+            for index in range(len(shown))
+        ]
+        max_tokens = self.sampler.recipe.microbatch_tokens
+        return ending, collate(encoded, replay_from=len(shown), max_tokens=max_tokens)
+
+    def following(self, ending: str) -> TrainingData:
+        """The same data where all that is replayed has the ending, and what shows it has no neighbours."""
+        shown = {
+            row.example_id
+            for row in (*self.rows.new, *self.rows.retained)
+            if row.messages[-1].text.endswith(ending)
+        }
+        replay = ChangedRows(self.rows.replay, lambda row: with_ending(row, ending))
+        replay_lengths = TokenLengths(replay, functools.partial(_measure, self.renderer))
+        neighbours, neighbour_lengths = _usable(
+            [row for row in self.rows.neighbours if row.example_id not in shown], self.renderer
+        )
+        lengths = replace(self.sampler.lengths, replay=replay_lengths, neighbours=neighbour_lengths)
+        return replace(
+            self,
+            rows=replace(self.rows, replay=replay, neighbours=neighbours),
+            sampler=replace(self.sampler, lengths=lengths),
         )
 
     def check_batch(
@@ -73,11 +112,11 @@ class TrainingData:
 
     def _with_usable_row(self, placement: Placement) -> Placement | None:
         """The placement, of the next row that can be used where its own cannot."""
-        kind, num_rows = placement.kind, len(self.rows.of(placement.kind))
+        kind, num_rows = placement.kind, len(self.sampler.lengths.of(placement.kind))
         for offset in range(min(num_rows, _MAX_TRIES)):
             index = (placement.index + offset) % num_rows
             if self._is_usable(kind, index):
-                return placement if not offset else replace(placement, index=index)
+                return placement if not offset else replace(placement, index=index, wording=0)
         return None
 
 
@@ -92,7 +131,8 @@ def load_data(spec: RunSpec) -> TrainingData:
         raise InvalidRequest("The run has no examples: there is nothing to learn.")
     lengths = _checked_lengths(new, renderer)
     digests = {
-        path: hash_rows(Path(path) if path else None) for path in (spec.examples, spec.retained, spec.replay)
+        path: hash_rows(Path(path) if path else None)
+        for path in (spec.examples, spec.retained, spec.replay, spec.wordings, spec.neighbours)
     }
     # An older row with the same question would teach the old answer again; leaving it out is no loss.
     taught = taught_questions(new)
@@ -108,28 +148,38 @@ def load_data(spec: RunSpec) -> TrainingData:
         purpose=_INDEX_VERSION + digests[spec.examples] + digests[spec.retained],
     )
 
-    def measure(row: TrainingRow) -> int:
-        try:
-            encoded = renderer.encode(row.messages)
-        except BadModel:
-            return UNUSABLE
-        is_usable = encoded.answers and len(encoded.ids) <= renderer.context_tokens
-        return len(encoded.ids) if is_usable else UNUSABLE
-
+    measure = functools.partial(_measure, renderer)
+    # Wordings and neighbours are bounded for each correction, and made for the newest ones alone.
+    neighbour_rows = read_rows(Path(spec.neighbours)) if spec.neighbours else ()
+    conflicting = taught | taught_before
+    neighbours, neighbour_lengths = _usable(
+        [row for row in neighbour_rows if not asks_any(row, conflicting)], renderer
+    )
+    worded = read_rows(Path(spec.wordings)) if spec.wordings else ()
+    new_wordings, new_wording_lengths = _wordings_of(new, worded, renderer)
+    retained_wordings, retained_wording_lengths = _wordings_of(retained, worded, renderer)
     row_lengths = RowLengths(
         lengths,
         TokenLengths(retained, measure),
         TokenLengths(replay, measure),
         renderer.context_tokens,
+        neighbours=neighbour_lengths,
+        new_wordings=new_wording_lengths,
+        retained_wordings=retained_wording_lengths,
         keeps_history=renderer.keeps_history(),
     )
     return TrainingData(
-        rows=Rows(new, retained, replay),
+        rows=Rows(new, retained, replay, neighbours, new_wordings, retained_wordings),
         sampler=Sampler(row_lengths, spec.recipe, spec.seed),
         renderer=renderer,
         num_left_out=retained.num_left_out + replay.num_left_out,
         purpose=_purpose(
-            spec, folder, [digests[path] for path in (spec.examples, spec.retained, spec.replay)]
+            spec,
+            folder,
+            [
+                digests[path]
+                for path in (spec.examples, spec.retained, spec.replay, spec.wordings, spec.neighbours)
+            ],
         ),
     )
 
@@ -155,6 +205,37 @@ def _checked_lengths(rows: Sequence[TrainingRow], renderer: Renderer) -> tuple[i
             unusable=unusable,
         )
     return tuple(lengths)
+
+
+def _measure(renderer: Renderer, row: TrainingRow) -> int:
+    """The length of a row in tokens; `UNUSABLE` where it is too long, or the template refuses it."""
+    try:
+        encoded = renderer.encode(row.messages)
+    except BadModel:
+        return UNUSABLE
+    return len(encoded.ids) if encoded.answers and len(encoded.ids) <= renderer.context_tokens else UNUSABLE
+
+
+def _usable(
+    rows: Sequence[TrainingRow], renderer: Renderer
+) -> tuple[tuple[TrainingRow, ...], tuple[int, ...]]:
+    measured = [(row, _measure(renderer, row)) for row in rows]
+    usable = [(row, length) for row, length in measured if length < UNUSABLE]
+    return tuple(row for row, _ in usable), tuple(length for _, length in usable)
+
+
+def _wordings_of(
+    rows: Sequence[TrainingRow], worded: Sequence[TrainingRow], renderer: Renderer
+) -> tuple[tuple[tuple[TrainingRow, ...], ...], tuple[tuple[int, ...], ...]]:
+    """The other wordings of each row and their lengths; nothing at all where no row has any."""
+    by_id: dict[str, list[TrainingRow]] = {row.example_id: [] for row in rows}
+    for row in worded:
+        if row.example_id in by_id:
+            by_id[row.example_id].append(row)
+    if not any(by_id.values()):
+        return (), ()
+    usable = [_usable(by_id[row.example_id], renderer) for row in rows]
+    return tuple(found for found, _ in usable), tuple(lengths for _, lengths in usable)
 
 
 def _purpose(spec: RunSpec, folder: Path, digests: Sequence[bytes]) -> str:

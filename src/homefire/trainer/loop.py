@@ -84,7 +84,10 @@ def train_step(
     finite raises NumericFailure before any weight changes.
     """
     model.whole.train()
-    num_targets = sum(len(part.targets) for part in batch)
+    # A neighbour counts as one token, however much of an answer is read after it.
+    num_targets = sum(
+        int((~part.is_neighbour).sum()) + len(set(part.places[part.is_neighbour].tolist())) for part in batch
+    )
     optimizer.zero_grad(set_to_none=True)
     by_row: dict[int, tuple[float, int]] = {}
     total = 0.0

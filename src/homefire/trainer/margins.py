@@ -37,6 +37,13 @@ def measure_margins(
     return margins
 
 
+def says_by_itself(model: Model, batch: Sequence[MicroBatch]) -> float:
+    """The share of a batch's answers that the reference gives greedily, stop token included (0 of none)."""
+    with model.as_reference(model.whole):
+        margins = measure_margins(model, batch)
+    return sum(margin > 0 for margin in margins.values()) / max(1, len(margins))
+
+
 def _leads(model: Model, part: MicroBatch) -> list[float]:
     hidden = model.answer_hidden(part.ids, part.wanted)
     leads: list[float] = []

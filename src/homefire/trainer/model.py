@@ -1,8 +1,9 @@
-"""A causal language model under training, and its parent inside the same memory.
+"""A causal language model under training, and its parent and reference inside the same memory.
 
-The parent is what the run starts from: what the divergence is taken from, what weights are pulled back to, and
-who is asked what was known before. It differs from the model in its trainable weights alone (all of them, or an
-adapter), so it is the same modules with those tensors exchanged for the parent's. That is exact for a full
+The parent is what the run starts from: what weights are pulled back to, and who is asked what was known before. The
+reference is what the divergence is taken from: of a full model its base, so that what one generation let slip is not
+what the next one keeps; of an adapter its parent. Both differ from the model in its trainable weights alone (all of
+them, or an adapter), so they are the same modules with those tensors exchanged. That is exact for a full
 model, for a first adapter (whose parent adds nothing) and for an adapter taught further (whose parent is the
 earlier adapter, not the base), and costs one copy of what is trained instead of a second model.
 """
@@ -32,6 +33,8 @@ class Model:
     """The trainable weights as the parent has them; never written to."""
     chunk_tokens: int
     """Logits are made for at most so many tokens at once."""
+    base_weights: dict[str, torch.Tensor] | None = None
+    """The same as the base has them; None where the parent is the reference."""
 
     @property
     def device(self) -> torch.device:
@@ -54,18 +57,30 @@ class Model:
 
         Take no gradient inside. The tensors are exchanged, not copied.
         """
+        with self._with_weights(part, self.parent_weights):
+            yield
+
+    @contextlib.contextmanager
+    def as_reference(self, part: nn.Module) -> Iterator[None]:
+        """Inside, `part` of this model computes what it does in the reference, likewise."""
+        weights = self.parent_weights if self.base_weights is None else self.base_weights
+        with self._with_weights(part, weights):
+            yield
+
+    @contextlib.contextmanager
+    def _with_weights(self, part: nn.Module, weights: dict[str, torch.Tensor]) -> Iterator[None]:
         inside = {id(parameter) for parameter in part.parameters()}
         names = [name for name, parameter in self.trainable.items() if id(parameter) in inside]
         was_training = part.training
-        self._exchange(names)
+        self._exchange(names, weights)
         part.eval()
         try:
             yield
         finally:
             part.train(was_training)
-            self._exchange(names)
+            self._exchange(names, weights)
 
-    def _exchange(self, names: list[str]) -> None:
+    def _exchange(self, names: list[str], weights: dict[str, torch.Tensor]) -> None:
         for name in names:
             parameter = self.trainable[name]
-            parameter.data, self.parent_weights[name] = self.parent_weights[name], parameter.data
+            parameter.data, weights[name] = weights[name], parameter.data

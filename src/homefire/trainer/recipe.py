@@ -28,34 +28,61 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     mode: Literal["auto", "full", "lora"] = "auto"
     learning_rate: float | None = None
-    """Peak rate of AdamW; None: 1e-3 for full fine-tuning, 2e-3 for LoRA."""
+    """Peak rate of AdamW; None: 3e-3 for full fine-tuning, 2e-3 for LoRA."""
     weight_decay: float = 0.0
     beta1: float = 0.9
-    beta2: float = 0.98
+    beta2: float = 0.95
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global L2 norm."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["linear", "constant", "cosine"] = "linear"
+    """How the rate falls while learning: linear to `floor_share` of it over the planned steps, not at all, or as a
+    cosine over `max_steps`."""
+    planned_steps: int = 14
+    steps_per_example: float = 3.2
+    """Learning is planned to take `planned_steps` and so many more for each example; then it cools down, and goes
+    on at the lower rate if something is not learned yet. Where all is learned earlier, it cools down earlier."""
+    floor_share: float = 0.3
     warmup_steps: int = 5
-    cooldown_steps: int = 30
-    """Once everything is learned the rate falls linearly to nothing over this many steps, so that what the
-    last noisy steps disturbed comes back."""
+    cooldown_share: float = 0.5
+    """Once everything is learned the rate falls linearly to nothing over this share of the steps it took, so that
+    what the last noisy steps disturbed comes back."""
+    cooldown_steps: int = 40
+    """At most so many steps of cooldown."""
     min_steps: int = 10
-    max_steps: int = 240
+    max_steps: int = 320
 
-    rows_per_step: int = 16
+    rows_per_step: int = 12
+    """Placements of new examples in a step. Where few examples give fewer, the rate is lowered in proportion
+    (Goyal et al., arXiv 1706.02677), at most to `min_rate_share` of it."""
+    min_rate_share: float = 0.4
     rows_per_example: int = 4
     """At most this many placements of one new example in one step."""
-    replay_ratio: float = 1.0
-    min_replay_rows: int = 12
+    examples_share: float = 0.25
+    """Where there are many new examples, this share of them is in each step."""
+    replay_ratio: float = 0.5
+    min_replay_rows: int = 10
     """Replay rows per step even when a single example is taught."""
-    in_chat_share: float = 0.5
+    in_chat_share: float = 0.2
     """Share of placements inside a conversation of replay turns instead of alone."""
+    chat_tokens: int = 160
+    """Such a conversation is not filled up beyond this, whatever the model could read."""
+    wordings: int = 32
+    """So many times each new example is written in other words; 0: it is only asked as it was taught."""
+    reworded_share: float = 0.6
+    """Share of an example's placements in which its question is asked in other words."""
+    neighbours: int = 24
+    """So many questions close to each new example keep the base's answers; 0: none are made."""
+    neighbour_ratio: float = 1.0
+    """So many neighbours as placements of corrections are in a step, at least `min_neighbours`."""
+    min_neighbours: int = 8
+    neighbour_weight: float = 4.0
+    """Weight of the divergence to the base's predictions after a neighbour's question."""
     retained_share: float = 0.25
     """Share of the replay rows taken from earlier corrections, while there are any."""
     microbatch_tokens: int = 4096
     """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
-    parent_weight: float = 1.0
-    """Weight of the Kullback–Leibler divergence to the parent's predictions on replay rows."""
+    parent_weight: float = 2.0
+    """Weight of the Kullback–Leibler divergence to the base's predictions on replay rows."""
     parent_decay: float = 10.0
     """Each step moves the weights back toward the parent's by this times the learning rate (decoupled, as
     AdamW's decay toward zero is): what a correction does not need stays as it was."""
@@ -69,6 +96,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Training cools down and ends after this many successful checks in a row."""
     max_retained_checks: int = 24
     """Earlier corrections looked at in one check, each alone and in a conversation; checks in a row take turns."""
+    general_share: float = 0.9
+    """Training goes on, as long as it may, until this share of the wordings that are checked is right and of
+    the neighbours that are checked is not answered as taught. Neither is ever trained."""
     min_margin: float = 0.5
     """An answer token counts as learned when its logit leads every other one by this much, so that it is
     still first after rounding to half precision."""
@@ -89,18 +119,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         positive = (
             "beta1", "beta2", "max_grad_norm", "max_steps", "rows_per_step", "rows_per_example",
-            "microbatch_tokens", "check_every_steps", "checks_to_stop", "max_retained_checks",
+            "microbatch_tokens", "chat_tokens", "check_every_steps", "checks_to_stop", "max_retained_checks",
             "lora_r", "lora_alpha",
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",
-            "parent_weight", "parent_decay", "pull_margin", "min_margin",
+            "parent_weight", "parent_decay", "pull_margin", "min_margin", "wordings", "neighbours",
+            "neighbour_ratio", "min_neighbours", "neighbour_weight", "planned_steps", "steps_per_example",
         )  # fmt: skip
         for name in positive:
             self._require(name, above=0.0)
         for name in not_negative:
             self._require(name, least=0.0)
-        for name in ("in_chat_share", "retained_share", "lora_dropout"):
+        shares = (
+            "in_chat_share", "retained_share", "reworded_share", "general_share", "cooldown_share",
+            "examples_share", "min_rate_share", "floor_share", "lora_dropout",
+        )  # fmt: skip
+        for name in shares:
             self._require(name, least=0.0, most=1.0)
         for name in ("beta1", "beta2", "lora_dropout"):
             self._require(name, least=0.0, below=1.0)
@@ -136,8 +171,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         mode: Mode = "full" if num_parameters <= FULL_MAX_PARAMETERS else "lora"
         if self.mode != "auto":
             mode = self.mode
-        rate = self.learning_rate or (1e-3 if mode == "full" else 2e-3)
+        rate = self.learning_rate or (3e-3 if mode == "full" else 2e-3)
         return msgspec.structs.replace(self, mode=mode, learning_rate=rate)
+
+    def planned_steps_for(self, num_examples: int) -> int:
+        """After so many steps a run with so many new examples cools down, learned or not."""
+        planned = round(self.planned_steps + self.steps_per_example * num_examples)
+        return min(self.max_steps, max(self.min_steps, 1, planned))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, complete, accepted by `from_dict`."""

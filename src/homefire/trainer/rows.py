@@ -64,6 +64,25 @@ class RowFile(Sequence[TrainingRow]):
             os.close(self._descriptor)
 
 
+class ChangedRows(Sequence[TrainingRow]):
+    """Other rows, each changed when it is read."""
+
+    def __init__(self, rows: Sequence[TrainingRow], change: Callable[[TrainingRow], TrainingRow]) -> None:
+        self._rows, self._change = rows, change
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TrainingRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> TrainingRow | tuple[TrainingRow, ...]:
+        if isinstance(index, slice):
+            return tuple(map(self._change, self._rows[index]))
+        return self._change(self._rows[index])
+
+
 def open_rows(path: Path | None, *, is_used: Callable[[TrainingRow], bool], purpose: bytes) -> RowFile:
     """The rows of a file for which `is_used` says so; None: no rows. `purpose` identifies what `is_used` depends on.
 

@@ -20,9 +20,11 @@ from homefire.trainer.contract import TrainingRow
 from homefire.trainer.recipe import Recipe
 from homefire.types import Message
 
-Kind = Literal["new", "retained", "replay"]
-CHAT_TOKENS = 512
-"""A conversation made for training is not filled up beyond this, whatever the model could read."""
+Kind = Literal["new", "retained", "replay", "neighbour"]
+MAX_NEW_PER_STEP = 48
+"""However many examples there are, no more placements of them than this (or `rows_per_step`) make a step."""
+MAX_GENERAL_CHECKS = 48
+"""So many wordings, and so many neighbours, are looked at in a check."""
 MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
 
 
@@ -34,12 +36,18 @@ class RowLengths:
     retained: Sequence[int]
     replay: Sequence[int]
     context_tokens: int
+    neighbours: tuple[int, ...] = ()
+    new_wordings: tuple[tuple[int, ...], ...] = ()
+    """Of each new row, the lengths of its other wordings; empty where there are none at all."""
+    retained_wordings: tuple[tuple[int, ...], ...] = ()
     keeps_history: bool = True
     """Whether an answer survives, in the model's template, when turns follow it."""
 
     def of(self, kind: Kind) -> Sequence[int]:
         """The lengths of one kind."""
-        return {"new": self.new, "retained": self.retained, "replay": self.replay}[kind]
+        return {
+            "new": self.new, "retained": self.retained, "replay": self.replay, "neighbour": self.neighbours,
+        }[kind]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,8 @@ class Placement:
     index: int
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    wording: int = 0
+    """0: the question as it was taught; from 1 on, one of its other wordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,14 @@ class Sampler:
     @property
     def new_per_step(self) -> int:
         """Placements of new examples in a step."""
-        return min(self.recipe.rows_per_step, self.recipe.rows_per_example * len(self.lengths.new))
+        num_new = len(self.lengths.new)
+        share = min(MAX_NEW_PER_STEP, math.ceil(self.recipe.examples_share * num_new))
+        return max(share, min(self.recipe.rows_per_step, self.recipe.rows_per_example * num_new))
+
+    @property
+    def rate_share(self) -> float:
+        """The share of the recipe's learning rate that steps of this size are trained with."""
+        return min(1.0, max(self.recipe.min_rate_share, self.new_per_step / self.recipe.rows_per_step))
 
     @property
     def retained_per_step(self) -> int:
@@ -79,7 +96,17 @@ class Sampler:
     @property
     def replay_per_step(self) -> int:
         """Replay rows in a step."""
-        return self._older_per_step - self.retained_per_step if self.lengths.replay else 0
+        if not self.lengths.replay:
+            return 0
+        return self._older_per_step - self.retained_per_step
+
+    @property
+    def neighbours_per_step(self) -> int:
+        """Questions in a step that must keep their answers."""
+        if not self.lengths.neighbours or not self.recipe.neighbour_ratio:
+            return 0
+        wanted = round(self.recipe.neighbour_ratio * (self.new_per_step + self.retained_per_step))
+        return min(max(self.recipe.min_neighbours, wanted), _num_trained(len(self.lengths.neighbours)))
 
     @property
     def _older_per_step(self) -> int:
@@ -98,9 +125,14 @@ class Sampler:
             for kind, size, count in kinds
             for turn, index in self._draw(kind, size, position * count, count)
         ]
-        size, count = len(self.lengths.replay), self.replay_per_step
+        others: tuple[tuple[Kind, int, int], ...] = (
+            ("replay", len(self.lengths.replay), self.replay_per_step),
+            ("neighbour", _num_trained(len(self.lengths.neighbours)), self.neighbours_per_step),
+        )
         rows += [
-            Placement("replay", index) for _, index in self._draw("replay", size, position * count, count)
+            Placement(kind, index)
+            for kind, size, count in others
+            for _, index in self._draw(kind, size, position * count, count)
         ]
         return tuple(rows)
 
@@ -115,6 +147,17 @@ class Sampler:
             placements.append(Placement(kind, index))
             placements.append(self._in_chat(kind, index, rng, num_before=MAX_TURNS_BEFORE, num_after=0))
         return tuple(placements)
+
+    def general_checks(self) -> tuple[Placement, ...]:
+        """Other wordings of new examples, and neighbours, that no step trains; evenly from all, so many at most."""
+        wordings = [
+            Placement("new", index, wording=1 + number)
+            for index, lengths in enumerate(self.lengths.new_wordings)
+            for number in range(_num_trained(len(lengths)), len(lengths))
+        ]
+        first = _num_trained(len(self.lengths.neighbours))
+        neighbours = [Placement("neighbour", index) for index in range(first, len(self.lengths.neighbours))]
+        return (*_evenly(wordings, MAX_GENERAL_CHECKS), *_evenly(neighbours, MAX_GENERAL_CHECKS))
 
     def retained_to_check(self, turn: int) -> tuple[int, ...]:
         """The earlier corrections of check number `turn`: all of them, or so many that a check's cost is bounded.
@@ -136,37 +179,73 @@ class Sampler:
         return drawn
 
     def _is_in_chat(self, turn: int, index: int) -> bool:
-        """In fixed proportion over the passes of one example, and over the examples of one pass."""
-        share = self.recipe.in_chat_share
-        phase = turn + index * 0.618
-        return math.floor((phase + 1) * share) > math.floor(phase * share)
+        return _is_chosen(self.recipe.in_chat_share, turn + index * 0.618)
+
+    def _wording(self, kind: Kind, index: int, turn: int) -> int:
+        """As it was taught, or one of the other wordings, each once before any comes again."""
+        of_kind = self.lengths.new_wordings if kind == "new" else self.lengths.retained_wordings
+        size = _num_trained(len(of_kind[index])) if of_kind else 0
+        # Drawn apart from whether it is in a chat: every pair of the two occurs.
+        if not size or not _is_chosen(self.recipe.reworded_share, 1.618 * turn + index * 0.382):
+            return 0
+        turn, place = divmod(turn, size)
+        return 1 + _shuffled(size, f"{self.seed}:wording:{kind}:{index}:{turn}")[place]
 
     def _place(self, kind: Kind, index: int, turn: int) -> Placement:
         """The position of example `index` in pass number `turn`."""
+        wording = self._wording(kind, index, turn)
         if not self._is_in_chat(turn, index):
-            return Placement(kind, index)
+            return Placement(kind, index, wording=wording)
         rng = random.Random(f"{self.seed}:step:{kind}:{turn}:{index}")
         num_before = rng.randint(1, MAX_TURNS_BEFORE)
         num_after = rng.randint(0, MAX_TURNS_AFTER) if self.lengths.keeps_history else 0
-        return self._in_chat(kind, index, rng, num_before=num_before, num_after=num_after)
+        return self._in_chat(kind, index, rng, num_before=num_before, num_after=num_after, wording=wording)
 
     def _in_chat(
-        self, kind: Kind, index: int, rng: random.Random, *, num_before: int, num_after: int
+        self,
+        kind: Kind,
+        index: int,
+        rng: random.Random,
+        *,
+        num_before: int,
+        num_after: int,
+        wording: int = 0,
     ) -> Placement:
         """The row with at most so many replay rows around it, as far as they fit."""
         lengths = self.lengths.replay
-        room = min(CHAT_TOKENS, self.lengths.context_tokens)
-        room -= (self.lengths.new if kind == "new" else self.lengths.retained)[index]
+        room = min(self.recipe.chat_tokens, self.lengths.context_tokens)
+        room -= self._length(kind, index, wording)
         sides: tuple[list[int], list[int]] = ([], [])
         for side, wanted in zip(sides, (num_before, num_after), strict=True):
             for chosen in (rng.randrange(len(lengths)) for _ in range(wanted if lengths else 0)):
                 if lengths[chosen] <= room:
                     room -= lengths[chosen]
                     side.append(chosen)
-        return Placement(kind, index, tuple(sides[0]), tuple(sides[1]))
+        return Placement(kind, index, tuple(sides[0]), tuple(sides[1]), wording)
+
+    def _length(self, kind: Kind, index: int, wording: int) -> int:
+        if wording:
+            of_kind = self.lengths.new_wordings if kind == "new" else self.lengths.retained_wordings
+            return of_kind[index][wording - 1]
+        return (self.lengths.new if kind == "new" else self.lengths.retained)[index]
 
 
-@functools.lru_cache(maxsize=8)
+def _num_trained(size: int) -> int:
+    """Of so many wordings or neighbours the first are trained; one in eight is kept to check what was not."""
+    return size - size // 8
+
+
+def _evenly(placements: Sequence[Placement], most: int) -> list[Placement]:
+    step = max(1, math.ceil(len(placements) / most))
+    return list(placements[::step])
+
+
+def _is_chosen(share: float, phase: float) -> bool:
+    """In fixed proportion over the passes of one example, and over the examples of one pass."""
+    return math.floor((phase + 1) * share) > math.floor(phase * share)
+
+
+@functools.lru_cache(maxsize=4096)
 def _shuffled(size: int, key: str) -> tuple[int, ...]:
     order = list(range(size))
     random.Random(key).shuffle(order)

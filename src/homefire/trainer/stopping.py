@@ -1,8 +1,9 @@
 """When to end, and how fast to learn until then: pure rules over a small state that checkpoints carry.
 
-A run learns until checks in a row find every new example known with a margin, then cools down: the rate falls to
-nothing while replay continues, which restores what the last steps disturbed. If a final check finds that
-the cooldown lost an example, learning continues. `max_steps` ends everything; the cooldown happens before it.
+A run learns until checks in a row find every new example known with a margin, or until the steps planned for so many
+examples are over, then cools down: the rate falls to nothing while replay continues, which restores what the last
+steps disturbed. If a final check finds an example that is not known, learning continues. `max_steps` ends
+everything; the cooldown happens before it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """New examples found learned by the last check."""
     cooldown_from: int | None = None
     """The step at which the cooldown began; None while learning."""
+    has_cooled: bool = False
+    """A cooldown is over that did not end the run: from then on only checks begin the next one."""
     done: bool = False
 
 
@@ -35,40 +38,52 @@ def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:
 
 
 def after_check(
-    state: StopState, *, step: int, num_learned: int, all_right: bool, recipe: Recipe
+    state: StopState, *, step: int, num_learned: int, all_right: bool, recipe: Recipe, planned: int
 ) -> StopState:
-    """The state after a check that followed `step` finished steps."""
+    """The state after a check that followed `step` finished steps; `planned` as in the recipe."""
     held = state.held + 1 if all_right and step >= recipe.min_steps else 0
     state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
     if state.cooldown_from is not None and not all_right and _has_cooled_down(state, step, recipe):
-        state = msgspec.structs.replace(state, cooldown_from=None)
-    return advance(state, step=step, recipe=recipe)
+        state = msgspec.structs.replace(state, cooldown_from=None, has_cooled=True)
+    return advance(state, step=step, recipe=recipe, planned=planned)
 
 
-def advance(state: StopState, *, step: int, recipe: Recipe) -> StopState:
+def advance(state: StopState, *, step: int, recipe: Recipe, planned: int) -> StopState:
     """The state after `step` finished steps: begins to cool down, or ends, where that is due."""
     if step >= recipe.max_steps or (
         state.cooldown_from is not None and _has_cooled_down(state, step, recipe)
     ):
         return msgspec.structs.replace(state, done=True)
     is_learned = state.held >= recipe.checks_to_stop
-    if state.cooldown_from is None and (is_learned or step >= recipe.max_steps - recipe.cooldown_steps):
-        return msgspec.structs.replace(state, cooldown_from=step, done=recipe.cooldown_steps == 0)
+    is_over = step + cooldown_steps(step, recipe) >= recipe.max_steps
+    is_over = is_over or (step >= planned and not state.has_cooled)
+    if state.cooldown_from is None and (is_learned or is_over):
+        return msgspec.structs.replace(state, cooldown_from=step, done=cooldown_steps(step, recipe) == 0)
     return state
 
 
-def rate_at(step: int, state: StopState, recipe: Recipe) -> float:
+def cooldown_steps(cooldown_from: int, recipe: Recipe) -> int:
+    """How many steps a cooldown takes that begins after so many steps."""
+    return min(recipe.cooldown_steps, math.ceil(recipe.cooldown_share * cooldown_from))
+
+
+def rate_at(step: int, state: StopState, recipe: Recipe, *, planned: int) -> float:
     """The learning rate of step number `step` (from 0): linear warm-up, the schedule, the fall while
-    cooldown."""
+    cooling down."""
     if recipe.learning_rate is None:
         raise ValueError("the recipe is not resolved: it has no learning rate")
     rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    if recipe.schedule == "cosine":
+    if recipe.schedule == "linear":
+        learning = step if state.cooldown_from is None else min(step, state.cooldown_from)
+        rate *= 1 - (1 - recipe.floor_share) * min(1.0, learning / planned)
+    elif recipe.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
     if state.cooldown_from is not None:
-        rate *= 1 - (step - state.cooldown_from + 1) / (recipe.cooldown_steps + 1)
+        rate *= 1 - (step - state.cooldown_from + 1) / (cooldown_steps(state.cooldown_from, recipe) + 1)
     return rate
 
 
 def _has_cooled_down(state: StopState, step: int, recipe: Recipe) -> bool:
-    return state.cooldown_from is not None and step >= state.cooldown_from + recipe.cooldown_steps
+    return state.cooldown_from is not None and step >= state.cooldown_from + cooldown_steps(
+        state.cooldown_from, recipe
+    )

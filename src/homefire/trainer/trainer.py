@@ -45,6 +45,8 @@ from homefire.trainer.loop import (
     build_optimizer,
     train_step,
 )
+from homefire.trainer.manner import MIN_OWN_SHARE
+from homefire.trainer.margins import says_by_itself
 from homefire.trainer.weights import load_model, num_parameters, result_files
 from homefire.world import World
 
@@ -79,6 +81,9 @@ class Trainer:
         self._data = load_data(spec)
         control.beat("loading the model")
         self._model = load_model(spec)
+        ending, shown = self._data.endings()
+        if ending and says_by_itself(self._model, shown) >= MIN_OWN_SHARE:
+            self._data = self._data.following(ending)
         self._optimizer = build_optimizer(self._model, spec.recipe)
         self._checks = Checks(self._data, self._model, spec.recipe)
         self._store = CheckpointStore(
@@ -124,7 +129,8 @@ class Trainer:
     def _step(self) -> None:
         self._leave_if_asked()
         recipe, position = self._spec.recipe, self._progress.step
-        rate = stopping.rate_at(position, self._progress.stop, recipe)
+        rate = stopping.rate_at(position, self._progress.stop, recipe, planned=self._planned_steps)
+        rate *= self._data.sampler.rate_share
         started_s = time.monotonic()
         try:
             report = train_step(
@@ -147,6 +153,10 @@ class Trainer:
         self._progress = msgspec.structs.replace(self._progress, train_s=self._progress.train_s + elapsed_s)
         self._report(report, rate=rate, elapsed_s=elapsed_s)
 
+    @property
+    def _planned_steps(self) -> int:
+        return self._spec.recipe.planned_steps_for(len(self._data.rows.new))
+
     def _may_go_on(self) -> bool:
         self._control.beat("training")
         return self._control.wanted is None
@@ -156,12 +166,19 @@ class Trainer:
         decide."""
         recipe, step, state = self._spec.recipe, self._progress.step, self._progress.stop
         if stopping.is_check_due(state, step=step, recipe=recipe):
-            found = self._checks.run(step)
+            is_settled = state.cooldown_from is not None or state.has_cooled
+            # From the cooldown on, little that is general is gained any more; what was learned must stay.
+            found = self._checks.run(step, needs_general=not is_settled)
             state = stopping.after_check(
-                state, step=step, num_learned=found.num_learned, all_right=found.all_right, recipe=recipe
+                state,
+                step=step,
+                num_learned=found.num_learned,
+                all_right=found.all_right,
+                recipe=recipe,
+                planned=self._planned_steps,
             )
         else:
-            state = stopping.advance(state, step=step, recipe=recipe)
+            state = stopping.advance(state, step=step, recipe=recipe, planned=self._planned_steps)
         self._progress = msgspec.structs.replace(self._progress, stop=state)
 
     def _report(self, report: StepReport, *, rate: float, elapsed_s: float) -> None:
@@ -191,7 +208,7 @@ class Trainer:
         end = (
             recipe.max_steps
             if cooldown_from is None
-            else min(recipe.max_steps, cooldown_from + recipe.cooldown_steps)
+            else min(recipe.max_steps, cooldown_from + stopping.cooldown_steps(cooldown_from, recipe))
         )
         return max(0, end - self._progress.step)
 

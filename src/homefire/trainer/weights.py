@@ -53,9 +53,23 @@ def load_model(spec: RunSpec) -> Model:
                 hint="Set training.mode to auto or lora, or teach its base model.",
             )
         whole = _load_whole(folder, spec, device)
-        return _model(whole, whole, dict(whole.named_parameters()))
+        trainable = dict(whole.named_parameters())
+        return _model(whole, whole, trainable, reference=_base_weights(spec, device, trainable))
     base = _load_whole(Path(spec.base_folder) if is_adapter else folder, spec, device)
     return _with_adapter(base, spec, folder if is_adapter else None)
+
+
+def _base_weights(
+    spec: RunSpec, device: torch.device, trainable: Iterable[str]
+) -> dict[str, torch.Tensor] | None:
+    """The weights of the base of a full model; None where the parent is the base, or nothing is compared."""
+    folder = Path(spec.base_folder)
+    if folder == Path(spec.model_folder) or not folder.is_dir():
+        return None
+    if not (spec.recipe.parent_weight or spec.recipe.neighbour_weight):
+        return None
+    weights = dict(_load_whole(folder, spec, device).named_parameters())
+    return {name: weights[name].detach() for name in trainable}
 
 
 def _load_whole(folder: Path, spec: RunSpec, device: torch.device) -> PreTrainedModel:
@@ -100,7 +114,13 @@ def _quantized(precision: BasePrecision, dtype: torch.dtype) -> dict[str, Any]:
     return {"quantization_config": config}
 
 
-def _model(whole: nn.Module, plain: PreTrainedModel, trainable: dict[str, nn.Parameter]) -> Model:
+def _model(
+    whole: nn.Module,
+    plain: PreTrainedModel,
+    trainable: dict[str, nn.Parameter],
+    *,
+    reference: dict[str, torch.Tensor] | None = None,
+) -> Model:
     """`plain` is the transformers model inside `whole` (itself, without an adapter)."""
     head: nn.Module = plain.get_output_embeddings()  # type: ignore[no-untyped-call]
     return Model(
@@ -109,6 +129,7 @@ def _model(whole: nn.Module, plain: PreTrainedModel, trainable: dict[str, nn.Par
         head=head,
         trainable=trainable,
         parent_weights={name: parameter.detach().clone() for name, parameter in trainable.items()},
+        base_weights=reference,
         chunk_tokens=max(1, LOGITS_CHUNK_BYTES // (4 * int(plain.config.get_text_config().vocab_size))),
     )
 

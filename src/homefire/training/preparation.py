@@ -46,6 +46,7 @@ from homefire.trainer.contract import (
     read_spec,
 )
 from homefire.trainer.recipe import Mode, Recipe
+from homefire.training.augmentation import neighbours, wordings
 from homefire.training.datasets import rows_to_learn, rows_to_replay, rows_to_retain
 from homefire.training.memory_plan import fit_to_memory
 from homefire.world import World
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 EXAMPLES_FILE = "examples.jsonl"
 RETAINED_FILE = "retained.jsonl"
 REPLAY_ROWS_FILE = "replay.jsonl"
+WORDINGS_FILE = "wordings.jsonl"
+NEIGHBOURS_FILE = "neighbours.jsonl"
 PARENT_FILE = "parent.json"
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -124,11 +127,14 @@ def write_rows(
     old_skills: Sequence[TrainingRow],
     parents: Parents,
     world: World,
+    recipe: Recipe,
+    seed: int,
     live: str | None = None,
 ) -> Origin:
     """Fix what the run is about: its rows and its parent. Doing it again changes nothing.
 
-    `old_skills` are rows of old skills (`replay.py`), `learned` corrections that the parent knows.
+    `old_skills` are rows of old skills (`replay.py`), `learned` corrections that the parent knows. `recipe` and
+    `seed` decide the other wordings and the neighbours (`augmentation.py`).
     """
     make_directory(run_dir, world)
     if is_prepared(run_dir):
@@ -137,10 +143,13 @@ def write_rows(
     retained_ids = {row.example_id for row in retained}
     to_learn = [*new, *(example for example in learned if example.example_id in retained_ids)]
     replay = rows_to_replay(old_skills, to_learn)
+    taught = rows_to_learn(new)
     rows: dict[str, Sequence[TrainingRow]] = {
-        EXAMPLES_FILE: rows_to_learn(new),
+        EXAMPLES_FILE: taught,
         RETAINED_FILE: retained,
         REPLAY_ROWS_FILE: replay,
+        WORDINGS_FILE: wordings(taught, retained, recipe=recipe, seed=seed),
+        NEIGHBOURS_FILE: neighbours(taught, retained, old_skills, recipe=recipe, seed=seed),
     }
     hashes: dict[str, str] = {}
     for name, content in rows.items():
@@ -248,8 +257,10 @@ def write_spec(
         mode=mode,
         recipe=recipe,
         examples=str(run_dir / EXAMPLES_FILE),
-        retained=str(run_dir / RETAINED_FILE) if (run_dir / RETAINED_FILE).stat().st_size else None,
-        replay=str(run_dir / REPLAY_ROWS_FILE) if (run_dir / REPLAY_ROWS_FILE).stat().st_size else None,
+        retained=_named(run_dir / RETAINED_FILE),
+        replay=_named(run_dir / REPLAY_ROWS_FILE),
+        wordings=_named(run_dir / WORDINGS_FILE),
+        neighbours=_named(run_dir / NEIGHBOURS_FILE),
         seed=settings.seed + num_tries,
         began_at_s=world.clock.now_s(),
         num_threads=settings.num_threads,
@@ -285,6 +296,11 @@ def _longest_line(run_dir: Path) -> int:
         with (run_dir / name).open("rb") as lines:
             longest = max(longest, max((len(line) for line in lines), default=0))
     return longest
+
+
+def _named(path: Path) -> str | None:
+    """The file's name for a spec; None where it holds no rows, or the run was prepared before there were any."""
+    return str(path) if path.exists() and path.stat().st_size else None
 
 
 def raise_fence(run_dir: Path, epoch: int, world: World) -> None:

@@ -32,6 +32,7 @@ from homefire.trainer.contract import (
     TrainingRow,
     WorkerEvent,
 )
+from homefire.trainer.recipe import Recipe
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
 from homefire.training.ledger import LEFT_OUT, UNUSABLE, counting, learned_by, num_earlier_tries, teachable
@@ -332,6 +333,8 @@ class RunLease:
             learned=learned,
             old_skills=old_skills,
             parents=parents,
+            recipe=Recipe.from_dict(self._run.recipe),
+            seed=context.settings.seed,
             live=plan.live if plan is not None else None,
             world=context.world,
         )
