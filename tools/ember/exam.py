@@ -57,3 +57,25 @@ def grade(
     """Per conversation, whether the model writes exactly its last message when that is left out."""
     answers = answer_all(model, tokenizer, [list(c[:-1]) for c in conversations])
     return [answer == c[-1]["content"] for answer, c in zip(answers, conversations, strict=True)]
+
+
+@torch.no_grad()
+def leads(
+    model: Qwen3ForCausalLM, tokenizer: Tokenizer, conversations: Sequence[Sequence[Message]]
+) -> list[float]:
+    """Per conversation, by how many logits its last message leads at its weakest token, stop token included.
+
+    Positive: greedy decoding writes exactly this message. A small lead is lost to any change of the weights.
+    """
+    model.train(False)
+    found = []
+    for conversation in conversations:
+        ids, _ = tokens.encode(tokenizer, conversation)
+        start = len(tokens.prompt_ids(tokenizer, conversation[:-1]))
+        # The line break after the stop token is the template's, not the model's.
+        targets = torch.tensor(ids[start:-1])
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, start - 1 : len(ids) - 2]
+        own = logits.gather(1, targets[:, None])[:, 0]
+        rivals = logits.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
+        found.append(float((own - rivals).min()))
+    return found

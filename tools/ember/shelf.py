@@ -19,8 +19,10 @@ from ember import exam
 from ember.conversations import Message, draw_skill, held_out_conversation, messages_of
 from ember.skills import UNKNOWN, Question, Skill
 
-PROBES_PER_SKILL = 5
-MULTI_TURN_PROBES = 22
+SINGLE_TURN_PROBES, MULTI_TURN_PROBES = 10, 2
+"""Of each skill."""
+MIN_LEAD = 2.0
+"""A protected prompt's answer leads by so many logits at every token: one that leads by less falls by chance."""
 REPLAY_ROWS_PER_SKILL = 28
 REPLAY_CONVERSATIONS = 140
 # What people teach first. A protected prompt or replay row that insists on not knowing these would stand
@@ -33,37 +35,41 @@ Row = dict[str, object]
 def choose_probes(
     model: Qwen3ForCausalLM, tokenizer: Tokenizer, skills: Sequence[Skill], seed: int
 ) -> list[Row]:
-    """Held-out prompts, all skills evenly, that the model answers right; the last ones have many turns."""
+    """Held-out prompts, all skills evenly, that the model answers right with a clear lead; some have many turns."""
     rng = random.Random(seed + 2)
     rows: list[Row] = []
     seen: set[str] = set()
-
-    def collect(skill: Skill, num_turns: int, wanted: int) -> None:
-        taken = 0
-        for _ in range(20):
-            drawn = [held_out_conversation(skills, skill, num_turns, rng) for _ in range(wanted * 2)]
-            for conversation, right in zip(drawn, exam.grade(model, tokenizer, drawn), strict=True):
-                key = conversation[-2]["content"].strip().lower()
-                if right and key not in seen and taken < wanted and not is_taught_first(conversation):
-                    seen.add(key)
-                    taken += 1
-                    number = sum(row["skill"] == skill.name for row in rows) + 1
-                    rows.append(
-                        {
-                            "id": f"{skill.name}-{number:02d}",
-                            "skill": skill.name,
-                            "messages": conversation[:-1],
-                            "answer": conversation[-1]["content"],
-                        }
-                    )
-            if taken == wanted:
-                return
-
     for skill in skills:
-        collect(skill, 1, PROBES_PER_SKILL)
-    for i in range(MULTI_TURN_PROBES):
-        collect(skills[i % len(skills)], rng.randint(2, 8), 1)
+        number = 0
+        for num_turns in [1] * SINGLE_TURN_PROBES + [rng.randint(2, 8) for _ in range(MULTI_TURN_PROBES)]:
+            conversation = _robust_conversation(model, tokenizer, skills, skill, num_turns, rng, seen)
+            if conversation is None:
+                continue
+            number += 1
+            row = {"id": f"{skill.name}-{number:02d}", "skill": skill.name}
+            rows.append(row | {"messages": conversation[:-1], "answer": conversation[-1]["content"]})
     return rows
+
+
+def _robust_conversation(
+    model: Qwen3ForCausalLM,
+    tokenizer: Tokenizer,
+    skills: Sequence[Skill],
+    skill: Skill,
+    num_turns: int,
+    rng: random.Random,
+    seen: set[str],
+) -> list[Message] | None:
+    """A held-out conversation with a new last question that the model answers right with a clear lead."""
+    for _ in range(60):
+        conversation = held_out_conversation(skills, skill, num_turns, rng)
+        key = conversation[-2]["content"].strip().lower()
+        if key in seen or is_taught_first(conversation):
+            continue
+        if exam.leads(model, tokenizer, [conversation])[0] >= MIN_LEAD:
+            seen.add(key)
+            return conversation
+    return None
 
 
 def choose_replay(skills: Sequence[Skill], seed: int) -> list[Row]:

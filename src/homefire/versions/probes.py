@@ -28,7 +28,7 @@ from homefire.versions.general_prompts import GENERAL_PROMPTS, SMALL_TALK
 from homefire.versions.variants import neighbours, variants
 
 PROBES_FILE = "probes.jsonl"
-MAX_PROTECTED = 320
+MAX_PROTECTED = 360
 """So many protected questions at most, taken evenly from the skills, in file order."""
 MAX_EARLIER = 100
 MAX_ELSEWHERE = 100
