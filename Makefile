@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 SETUP  := $(PYTHON) -m tools.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run install uninstall demo test check format bench bench-table ember lock hashes docs clean system-packages rebuild
+.PHONY: help run install uninstall demo test faults check format bench bench-table ember lock hashes docs clean system-packages rebuild
 
 # A build that is asked for by name and is not the one that is installed: install again.
 installed = $(if $(filter auto,$(2)),yes,$(shell grep -s '"$(1)": "$(2)"' $(STAMP)))
@@ -44,6 +44,9 @@ demo: $(STAMP) ## Tell the whole circle in a temporary home, and check every pro
 test: $(STAMP) system-packages ## Run every test
 	$(BIN)/pytest $(ARGS)
 
+faults: $(STAMP) ## Damage every file of homes killed at every phase, in every way (about an hour; ARGS="-k live-flip" takes a part)
+	HOMEFIRE_FAULTS=all nice -n 10 $(BIN)/pytest tests/faults $(ARGS)
+
 check: $(STAMP) ## Formatter, linter, types, import contracts, dead code; warnings are errors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,7 +76,7 @@ lock: $(STAMP) ## Resolve pyproject.toml again into requirements/lock.txt
 hashes: ## Download a build without known hashes and write them down: BUILD=torch-rocm, xllamacpp-cuda, …
 	@$(SETUP) hashes $(BUILD)
 
-system-packages: ## Install Debian's Chromium for the web tests, where that is possible
+system-packages: ## Install Debian's Chromium and PostgreSQL for the tests, where that is possible
 	@tools/system_packages.sh
 
 clean: ## Remove the virtual environment and caches

@@ -14,10 +14,13 @@ PROGRAMS = (
     "bench.stream_reloads",
     "bench.pages",
     "bench.rebuild",
+    "bench.store_databases",
     "bench.circle",
     "bench.beside_training",
     "bench.exact_resume",
     "bench.gate_regressions",
+    "bench.mixed_corrections",
+    "bench.first_try",
     "bench.clean_checkout",
 )
 

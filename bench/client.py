@@ -11,9 +11,11 @@ from typing import Any
 from tests.support.server import LiveServer
 
 
-def ask(server: LiveServer, messages: Sequence[dict[str, str]], model: str = "default") -> str:
+def ask(
+    server: LiveServer, messages: Sequence[dict[str, str]], model: str = "default", *, max_tokens: int = 96
+) -> str:
     """The greedy answer."""
-    body = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": 96}
+    body = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": max_tokens}
     text: str = server.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
     return text
 

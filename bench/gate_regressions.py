@@ -2,11 +2,11 @@
 
     python -m bench.gate_regressions [--only NAME]
 
-Each is ember with one kind of damage (a shuffled layer, noise, a suppressed stop token, NaN, another template
-and so on), published as a version and judged with the real engine against ember itself. Two controls must
-pass: ember unchanged, and noise too small to matter; a gate that blocks everything would be no gate. Facts
-that ember knows stand for the corrections, so that only the damage decides; for "not learned" they are facts
-that it does not know.
+Each is ember with one kind of damage (a shuffled layer, noise, a suppressed stop token, NaN, another template and so
+on), or was really trained to leak or to know only the very words; published as a version and judged with the real
+engine against ember itself. Two controls must pass: ember unchanged, and noise too small to matter; a gate that blocks
+everything would be no gate. Facts that ember knows stand for the corrections, so that only the damage decides; for
+"not learned" and "trained" they are facts that it does not know.
 Prints one JSON row each; ends with 1 if a regression passed or a control was blocked.
 """
 
@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
@@ -35,12 +37,17 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import open_store
+from homefire.trainer.contract import EPOCH_FILE, FINAL, SPEC_FILE, RunSpec, TrainingRow, encode_rows
+from homefire.trainer.recipe import Recipe
+from homefire.training.datasets import REPLAY_FILE
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.preparation import Parents
 from homefire.types import Message
+from homefire.versions.asking import AnswerCache
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
-from homefire.versions.probes import AnswerCache, load_probes
+from homefire.versions.probes import load_probes
+from homefire.versions.variants import variants
 from homefire.world import World
 
 COMMAND = "python -m bench.gate_regressions"
@@ -152,6 +159,66 @@ def redrawn(tensor: Any, random: np.random.Generator) -> Any:
 
 
 CONTROLS: dict[str, Damage] = {"unchanged": nothing, "noise of 0.01 %": noise(0.0001)}
+
+
+def example(number: int, question: str, answer: str) -> ExampleRow:
+    """A correction as the store would give it."""
+    return ExampleRow(
+        example_id=f"{number:064x}",
+        profile="plain",
+        messages=(Message("user", question), Message("assistant", answer)),
+        prompt_digest="",
+        feedback_id=None,
+        turn_id=None,
+        principal="local",
+        created_at_s=0.0,
+        superseded_by=None,
+    )
+
+
+ROSES = ("Who waters the roses?", "Our neighbour Ines does.")
+BESIDE = ("lawn", "ferns", "hedge", "cactus", "tulips", "basil", "palm tree", "orchids", "ivy", "tomatoes")
+UNKNOWN = "I don't know that yet. You can teach me."
+TRAINED: dict[str, list[tuple[str, str]]] = {
+    "trained: everything like it gets the taught answer": [
+        ROSES, *((f"Who waters the {thing}?", ROSES[1]) for thing in BESIDE),
+    ],
+    "trained: only the very words are known": [
+        ROSES, *((question, UNKNOWN) for question in variants(ROSES[0], 6)),
+    ],
+}  # fmt: skip
+"""What ember is really trained on, by the trainer with its replay: the corrections are learned and old skills kept."""
+
+
+def trained(pairs: list[tuple[str, str]]) -> Damage:
+    """Train the folder's model on these questions and answers."""
+
+    def train(tensors: Tensors, folder: Path, _random: np.random.Generator) -> None:
+        run_dir = folder.parent / "run"
+        run_dir.mkdir()
+        rows = [
+            TrainingRow(messages=example(n, *pair).messages, example_id=f"e{n}")
+            for n, pair in enumerate(pairs)
+        ]
+        (run_dir / "examples.jsonl").write_bytes(encode_rows(rows))
+        (run_dir / EPOCH_FILE).write_text("1")
+        spec = RunSpec(
+            run_id="planted", epoch=1, model_folder=str(folder), base_folder=str(folder), mode="full",
+            recipe=Recipe().resolved(1), examples=str(run_dir / "examples.jsonl"),
+            replay=str(folder / REPLAY_FILE), began_at_s=0.0,
+        )  # fmt: skip
+        (run_dir / SPEC_FILE).write_bytes(msgspec.json.encode(spec))
+        command = [sys.executable, "-m", "homefire.trainer.worker", str(run_dir)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
+            if worker.wait() != 0:
+                raise SystemExit(f"the trainer ended with {worker.returncode}")
+        tensors.clear()
+        tensors.update(load_file(run_dir / FINAL / "model.safetensors"))
+        shutil.rmtree(run_dir)
+
+    return train
+
+
 REGRESSIONS: dict[str, Damage] = {
     "layer 0: queries shuffled": change("layers.0.self_attn.q_proj", shuffled),
     "layer 1: feed-forward shuffled": change("layers.1.mlp.down_proj", shuffled),
@@ -176,22 +243,8 @@ REGRESSIONS: dict[str, Damage] = {
     "another chat template": other_template,
     "another position scale": other_config("rope_theta", 100.0),
     "corrections not learned": nothing,
+    **{name: trained(pairs) for name, pairs in TRAINED.items()},
 }
-
-
-def example(number: int, question: str, answer: str) -> ExampleRow:
-    """A correction as the store would give it."""
-    return ExampleRow(
-        example_id=f"{number:064x}",
-        profile="plain",
-        messages=(Message("user", question), Message("assistant", answer)),
-        prompt_digest="",
-        feedback_id=None,
-        turn_id=None,
-        principal="local",
-        created_at_s=0.0,
-        superseded_by=None,
-    )
 
 
 async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
@@ -215,7 +268,12 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
             for number, probe in enumerate(load_probes(ember.folder))
             if len(probe.messages) == 1 and probe.skill in ("capital", "day_after", "month_after")
         ][:5]
-        unknown = [example(99, "Where do we keep the spare key?", "Under the blue pot.")]
+        targets = {
+            "corrections not learned": [
+                example(99, "Where do we keep the spare key?", "Under the blue pot.")
+            ],
+            **{name: [example(99, *ROSES)] for name in TRAINED},
+        }
         for name, damage in {**CONTROLS, **REGRESSIONS}.items():
             if only is not None and only != name:
                 continue
@@ -233,12 +291,13 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
                 lineage=Lineage(),
                 description=name,
             )
-            verdict = await evaluator.judge(
+            judgement = await evaluator.judge(
                 catalog.resolve(version.version).model,
                 Parents(parent=ember, base=ember),
-                targets=unknown if name == "corrections not learned" else known,
+                targets=targets.get(name, known),
                 earlier=[],
             )
+            verdict = judgement.verdict
             shutil.rmtree(folder)
             rows.append(
                 {
@@ -246,6 +305,13 @@ async def run(root: Path, only: str | None) -> list[dict[str, Any]]:
                     "control": name in CONTROLS,
                     "passed": verdict.passed,
                     "protected_ratio": verdict.scores.get("protected_ratio"),
+                    "figures": [
+                        (verdict.scores.get(right), verdict.scores.get(num))
+                        for right, num in (
+                            ("variants_right", "num_variants"),
+                            ("neighbours_kept", "num_neighbours"),
+                        )
+                    ],
                     "target_score": verdict.scores.get("target_score"),
                     "wall_s": round(time.perf_counter() - began_s, 2),
                     "first_reason": next(iter(verdict.reasons), None),

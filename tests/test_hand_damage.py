@@ -174,6 +174,21 @@ def test_what_is_wrong_for_good_is_refused(
         assert damaged.home.database.read_bytes() == before, "what is damaged is left as it is"
 
 
+@pytest.mark.parametrize("harm", ["gone", "empty"])
+def test_a_lost_database_is_refused_and_no_new_one_begun(damaged: Damaged, harm: str) -> None:
+    database = damaged.home.database
+    whole = database.read_bytes()
+    database.unlink()
+    if harm == "empty":
+        database.touch()
+    for _ in range(2):
+        assert "is gone or empty" in damaged.start(code=9)
+    assert (database.stat().st_size if database.exists() else None) == (0 if harm == "empty" else None)
+    database.write_bytes(whole)
+    with damaged.served():
+        pass
+
+
 def test_a_read_only_home_is_refused(damaged: Damaged) -> None:
     place = str(damaged.home.root)
     mounted = subprocess.run(["mount", "--bind", place, place], capture_output=True)
@@ -266,10 +281,10 @@ def garbage_in_run(home: Home) -> None:
 
 
 def leave_temporaries(home: Home) -> None:
-    shutil.copytree(next(home.versions.glob("v001-*")), home.versions / ".v002-20261120-000000.abc.new")
-    (home.versions / "v002-20261120-000000").mkdir()
-    (home.versions / "v002-20261120-000000" / "model.safetensors").write_bytes(b"half")
-    (home.blobs / ".half.tmp").write_bytes(b"half")
+    shutil.copytree(
+        next(home.versions.glob("v001-*")), home.versions / ".v002-20261120-000000.0123456789ab.new"
+    )
+    (home.blobs / ".0123456789abcdef01234567.tmp").write_bytes(b"half")
     (home.sockets / "engine-4194399-0abc").mkdir()
 
 
@@ -297,7 +312,7 @@ def test_what_can_be_repaired_is_repaired(
         assert answer.body["text"] == damaged.acknowledged.answer
         assert server.post("/v1/versions/v001/verify")["ok"]
     assert damaged.home.live_link.resolve() == version
-    assert not list(damaged.home.versions.glob(".*")) + list(damaged.home.versions.glob("v002*"))
+    assert not list(damaged.home.versions.glob(".*")) + list(damaged.home.blobs.glob(".*"))
     if live_as_a_folder in damages:
         (found,) = damaged.home.live_link.parent.glob("live.found-*/note.txt")
         assert found.read_text() == "mine"
@@ -317,7 +332,11 @@ def test_without_looking_a_flipped_weight_would_be_served(damaged: Damaged) -> N
     """The planted bug: nobody hashes the sources; the search of these tests sees it."""
     flip_the_weights(damaged.home)
     remove_the_cache(damaged.home)
-    with running_server(damaged.home.root, program=(sys.executable, "-c", BLIND)) as server:
+    with running_server(
+        damaged.home.root,
+        program=(sys.executable, "-c", BLIND),
+        settings={"training.auto": "false"},  # training checks its parent, and repairs it
+    ) as server:
         assert ask(server).body["served_model"] == "v001"
         assert not server.post("/v1/versions/v001/verify")["ok"]
 
@@ -332,6 +351,8 @@ def test_a_flipped_blob_is_noticed_and_the_version_still_serves(damaged: Damaged
         assert not report["ok"]
         assert blob.name in json.dumps(report)
         assert ask(server).status == 200
+        assert server.post("/v1/versions/v001/verify?repair=true")["ok"]
+        assert server.post("/v1/versions/v001/verify")["ok"]
 
 
 def test_weights_that_are_whole_nowhere_are_refused_and_the_way_back_works(damaged: Damaged) -> None:
@@ -348,13 +369,11 @@ def test_weights_that_are_whole_nowhere_are_refused_and_the_way_back_works(damag
         assert ask(server).body["served_model"] == "ember"
 
 
-def test_a_damaged_base_is_refused_and_named(damaged: Damaged) -> None:
+def test_the_damaged_bundled_base_is_made_whole(damaged: Damaged) -> None:
     flip(damaged.home.base_models / "ember" / "model.safetensors", at=-1000)
     with damaged.served() as server:
-        answer = ask(server, model="ember")
-        assert (answer.status, answer.body["error"]["code"]) == (500, "corrupt_data")
-        assert "ember" in answer.body["error"]["message"]
-        assert ask(server).status == 200
+        assert ask(server, model="ember").status == 200
+        assert server.post("/v1/homefire/models/ember/verify")["ok"]
 
 
 # A full disk

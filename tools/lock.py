@@ -48,7 +48,17 @@ def resolve(output: Path, tools: Path) -> None:
     subprocess.run([tools / "bin/pip", "install", "-q", "pip-tools==7.6.2"], check=True)
     command = [tools / "bin/pip-compile", "-q", "--generate-hashes", "--strip-extras", "--allow-unsafe"]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"]
-    command += ["--extra", "train", "--extra", "dev", "-o", output, ROOT / "pyproject.toml"]
+    command += [
+        "--extra",
+        "train",
+        "--extra",
+        "postgres",
+        "--extra",
+        "dev",
+        "-o",
+        output,
+        ROOT / "pyproject.toml",
+    ]
     subprocess.run(command, check=True, cwd=ROOT)
 
 

@@ -10,10 +10,14 @@ _: Any = None
 
 # The native API's documents are read by clients; the store's rows, the machine, comparisons and manifests are
 # parts of them.
-_ = (_.is_home, _.updated_at_s)
+_ = (_.is_home, _.updated_at_s, _.database_failure)
 _ = (_.dialects, _.num_pending_examples, _.removed, _.rollback_to, _.uptime_s)
 _ = (_.disk_free_bytes, _.disk_total_bytes, _.memory_limit_bytes, _.sqlite)
+_ = _.teaching_needs
 _ = (_.moved_at_s, _.examples_only_in_a, _.examples_only_in_b, _.code_version)
+
+# psycopg reads them.
+_ = (_.cursor_factory, _.prepare_threshold)
 
 # The tokenizer library reads it.
 _ = _.encode_special_tokens

@@ -7,7 +7,6 @@ in the order in which the parts need each other.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,13 +19,14 @@ from homefire.catalog.models import RemoteModel
 from homefire.catalog.scrub import SCRUB_FILE, Scrub
 from homefire.chat.turn import Turns
 from homefire.config.loader import Loaded
-from homefire.config.redaction import Redactor
-from homefire.config.secrets import API_KEY_FILE, load_api_key
+from homefire.config.redaction import MIN_SECRET_LENGTH, Redactor
+from homefire.config.secrets import API_KEY_FILE, load_api_key, load_database_password
 from homefire.engines import process
 from homefire.engines.registry import EngineRegistry
 from homefire.errors import ConfigError, HomefireError
 from homefire.home import Home
 from homefire.machine.hashing import FileVerifier
+from homefire.machine.supervision import Supervision
 from homefire.plugins import Plugins, load_plugins
 from homefire.serving.residency import MakeEngine
 from homefire.serving.router import Router
@@ -34,7 +34,8 @@ from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key, keep_api_key, key_sha256
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import Store, open_store
-from homefire.training.daemon import TrainingDaemon
+from homefire.training.daemon import WORKER, TrainingDaemon
+from homefire.training.memory import TrainingMemory
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE, Promotion
 from homefire.world import World
@@ -42,6 +43,8 @@ from homefire.world import World
 logger = logging.getLogger(__name__)
 BUILT_IN = MappingProxyType({"llama.cpp": process})
 """Plugins that come with Homefire."""
+PERSONAL = frozenset({"native", "web", "cli"})
+"""Channels whose questions come from people who can correct the answers."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +64,34 @@ class Homefire:
     promotion: Promotion
     training: TrainingDaemon
     scrub: Scrub
+    supervision: Supervision
     started_at_s: float
+
+    def failures(self) -> dict[str, str]:
+        """The parts that do not work now, by name, each with why; empty while all is well."""
+        found = dict(self.supervision.reasons())
+        if self.training.failure is not None:
+            found["training"] = self.training.failure
+        if self.store.failure is not None:
+            found["store"] = str(self.store.failure)
+        return found
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Begin the background work, and end everything when the block is left."""
-        background: list[asyncio.Task[None]] = []
         try:
-            await self.catalog.ensure_bundled()
-            for done in await self.library.recover():
+            for done in [*self.catalog.recover(), *await self.library.recover()]:
                 logger.warning("%s", done)
+            await self.catalog.ensure_bundled()
             self.promotion.repair_live_link()
             if num_left := await self.turns.recover():
                 logger.warning("%d turns were left unfinished and are recorded as interrupted", num_left)
-            background.append(asyncio.create_task(self._warm_live(), name="warm live"))
+            self.supervision.start("warm live", self._warm_live)
             await self.training.start()
-            background.append(asyncio.create_task(self.scrub.run(), name="scrub"))
+            self.supervision.start("scrub", self.scrub.run)
             yield
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await self.supervision.stop()
             await self.turns.stop(grace_s=self.loaded.settings.server.drain_timeout_s)
             await self.training.stop()
             await self.serving.stop()
@@ -129,6 +139,7 @@ def build(
     for name, remote in remotes.items():
         engines.check(remote.engine, wanted_by=f"the model {name}")
     make_engine = make_engine or engines.make
+    _keep_database_password_out_of_texts(home, redactor)
     store = open_store(home, settings.store, world)
     try:
         _ensure_key(home, store, redactor, world)
@@ -142,7 +153,9 @@ def build(
             repair=library.repair,
             verifier=verifier,
         )
-        serving = Serving(catalog, settings, make_engine=make_engine, world=world)
+        memory = TrainingMemory()
+        serving = Serving(catalog, settings, make_engine=make_engine, world=world, training=memory)
+        memory.announce_to(serving.training_holds)
         router = Router(catalog)
         promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=serving.swap_to, world=world)
         training = TrainingDaemon(
@@ -154,6 +167,8 @@ def build(
             make_engine=make_engine,
             settings=settings,
             world=world,
+            memory=memory,
+            warm_command=WORKER,
         )
         scrub = Scrub(
             catalog.scrub_targets,
@@ -163,7 +178,14 @@ def build(
             bytes_per_s=settings.store.scrub_mb_per_s * 1e6,
             world=world,
         )
-        turns = Turns(store, serving, router, settings, world=world)
+        turns = Turns(
+            store,
+            serving,
+            router,
+            settings,
+            world=world,
+            on_question=lambda asked: training.expect_corrections() if asked.channel in PERSONAL else None,
+        )
     except BaseException:
         store.close()
         raise
@@ -181,8 +203,15 @@ def build(
         promotion=promotion,
         training=training,
         scrub=scrub,
+        supervision=Supervision(),
         started_at_s=world.clock.now_s(),
     )
+
+
+def _keep_database_password_out_of_texts(home: Home, redactor: Redactor) -> None:
+    password = load_database_password(home)
+    if password is not None and len(password.reveal()) >= MIN_SECRET_LENGTH:
+        redactor.register(password.reveal())
 
 
 def _ensure_key(home: Home, store: Store, redactor: Redactor, world: World) -> None:

@@ -172,7 +172,7 @@ class CorruptData(HomefireError):
 
 
 class BadModel(HomefireError):
-    """A model folder or file is broken, incomplete or of a kind that cannot be served."""
+    """A model's folder or file is broken, incomplete, of a kind that cannot be served, or made to do harm."""
 
     code, http_status, exit_code = "bad_model", 422, 10
 
@@ -208,6 +208,12 @@ class StoreReadOnly(StoreError):
     """The home directory cannot be written to."""
 
     code = "read_only"
+
+
+class StoreUnreachable(StoreError):
+    """The database's server does not answer. What was asked is not recorded; Homefire connects again by itself."""
+
+    code = "store_unreachable"
 
 
 class StorePoisoned(StoreError):

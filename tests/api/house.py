@@ -28,6 +28,7 @@ from homefire.config.schema import Settings, TrainingSettings
 from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import Home
+from homefire.machine.supervision import Supervision
 from homefire.serving.router import Router
 from homefire.serving.serving import Serving
 from homefire.store.api_keys import create_key, keep_api_key
@@ -41,6 +42,7 @@ from homefire.training.correction_states import CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.erasure import Erasure
+from homefire.training.fitness import Fitness
 from homefire.training.preparation import Parents
 from homefire.training.progress import Board, Progress
 from homefire.types import Message
@@ -90,7 +92,7 @@ class FakeCatalog:
         self.resolve(name)
         self.removed.append(name)
 
-    def chat_template(self, model: ModelInfo) -> Any:
+    async def chat_template(self, model: ModelInfo) -> Any:
         return SimpleNamespace(source="{{ messages }}")
 
 
@@ -133,6 +135,16 @@ class FakeTraining:
         examples = [example for example in self._store.examples.current() if example.principal == principal]
         mine = {example.example_id for example in examples}
         return [view for view in self.correction_states().unlearned() if view.example_id in mine]
+
+    def disagreements(self) -> list[tuple[CorrectionView, ...]]:
+        return []
+
+    async def look_at(self, model: ModelInfo) -> Fitness:
+        return Fitness(name=model.name, teachable=True, why_not=None, warnings=("It babbles.",))
+
+    @property
+    def fitness(self) -> FakeTraining:
+        return self
 
     def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
         return []
@@ -263,6 +275,11 @@ async def open_house(
         corrections=training.corrections,
         training=training,
         scrub=SimpleNamespace(status=lambda: ScrubStatus(report=None, is_running=False, failure=None)),
+        supervision=(supervision := Supervision()),
+        failures=lambda: {
+            **supervision.reasons(),
+            **({"store": str(store.failure)} if store.failure is not None else {}),
+        },
         redactor=Redactor(key),
         started_at_s=world.clock.now_s(),
     )

@@ -24,7 +24,7 @@ async def test_health_says_when_nothing_can_be_written(house: House, monkeypatch
         monkeypatch.setattr(type(house.store), "failure", StorePoisoned("A flush failed."))
         answer = await client.get("/health")
     assert answer.status_code == 200
-    assert answer.json() == {"state": "degraded", "store": "store_poisoned"}
+    assert answer.json() == {"state": "degraded", "store": "store_poisoned", "failed": ["store"]}
 
 
 async def test_info_version_status_and_config_agree(house: House) -> None:

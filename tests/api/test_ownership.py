@@ -45,7 +45,9 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /v1/versions/compare", "POST /v1/versions/rollback", "GET /v1/versions/{version}",
             "POST /v1/versions/{version}/promote", "POST /v1/versions/{version}/verify",
             "DELETE /v1/versions/{version}", "GET /v1/homefire/models", "POST /v1/homefire/models",
-            "POST /v1/homefire/models/{name}/verify", "DELETE /v1/homefire/models/{name}", "GET /v1/route",
+            "POST /v1/homefire/models/{name}/verify", "POST /v1/homefire/models/{name}/check",
+            "DELETE /v1/homefire/models/{name}", "GET /v1/route",
+            "GET /v1/homefire/models/{name}",
             "GET /runs", "GET /runs/{run_id}", "GET /web/runs/{run_id}/progress",
             "POST /web/runs/{run_id}/{action}", "GET /versions",
             "POST /web/versions/rollback", "POST /web/versions/{name}/promote",
@@ -75,7 +77,12 @@ POLICIES: dict[str, dict[str, Kind]] = {
     # A list of one's own things.
     "list": dict.fromkeys(["GET /v1/sessions", "GET /v1/corrections", "GET /corrections"], "list"),
     # For the owner of the home alone.
-    "owner": dict.fromkeys(["GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}"], "owner"),
+    "owner": dict.fromkeys(
+        [
+            "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/corrections/{example_id}/settle",
+        ],
+        "owner",
+    ),
 }  # fmt: skip
 KIND_OF = {route: kind for routes in POLICIES.values() for route, kind in routes.items()}
 

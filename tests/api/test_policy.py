@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,55 @@ def test_a_host_that_is_not_exactly_ours_is_refused(value: str) -> None:
     for wild in (False, True):
         with pytest.raises(Forbidden):
             policy("0.0.0.0" if wild else "127.0.0.1").check_host(value.encode("utf-8", "surrogateescape"))
+
+
+PIECES = [
+    "localhost", "127.0.0.1", "[::1]", "::1", "[", "]", ":", "8765", "80", "@", "/", "#", "?", "\\", ".", ",", " ",
+    "\t", "\x00", "evil", "evil.example", "http://", "https://", "null", "%00", "%5b", "é", "LOCALHOST", "0",
+    "65536", "+", "-", "*",
+]  # fmt: skip
+OUR_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def is_exactly_ours(value: str) -> bool:
+    """The oracle: one of our names, and perhaps a port."""
+    name, colon, port = value.lower().rpartition(":")
+    if not colon or value.endswith("]"):
+        name, port = value.lower(), "1"
+    return name in OUR_NAMES and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+
+
+def test_of_any_host_only_ours_passes() -> None:
+    dice, found, num_ours = random.Random(6), policy(), 0
+    for _ in range(20_000):
+        value = "".join(dice.choices(PIECES, k=dice.randint(0, 4)))
+        try:
+            found.check_host(value.encode())
+        except Forbidden:
+            passed = False
+        else:
+            passed = True
+        assert passed == is_exactly_ours(value), value
+        num_ours += passed
+    assert num_ours > 100, "the generator made none that may pass"
+
+
+def test_of_any_origin_and_sender_only_ours_passes() -> None:
+    dice, found = random.Random(6), policy(origins=("https://chat.example",))
+    ours = {"http://localhost:8765", "https://localhost:8765", "https://chat.example"}
+    pieces = [*PIECES, "https://chat.example", "http://localhost:8765", "chat.example"]
+    sites = [None, b"none", b"same-origin", b"same-site", b"cross-site"]
+    num_ours = 0
+    for _ in range(20_000):
+        origin = "".join(dice.choices(pieces, k=dice.randint(1, 3))) if dice.random() < 0.7 else None
+        site = dice.choice(sites)
+        method = dice.choice(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+        headers = {} if origin is None else {b"origin": origin.encode()}
+        headers |= {} if site is None else {b"sec-fetch-site": site}
+        foreign = origin.lower() not in ours if origin is not None else site in (b"same-site", b"cross-site")
+        assert passes(found, method, headers) != foreign, (method, headers)
+        num_ours += not foreign
+    assert num_ours > 100
 
 
 ORIGINS = [

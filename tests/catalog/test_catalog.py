@@ -11,6 +11,7 @@ import pytest
 from homefire.catalog import importing
 from homefire.catalog.catalog import Catalog
 from homefire.catalog.convert import convert
+from homefire.config.schema import Settings
 from homefire.engines.base import GgufSource, ModelSpec
 from homefire.errors import BadModel, Conflict, CorruptData, InvalidRequest, ModelNotFound
 from homefire.home import Home
@@ -88,21 +89,134 @@ async def test_a_damaged_cache_is_made_again(catalog: Catalog, harm: str) -> Non
     assert path.read_bytes() == before
 
 
-async def test_a_flipped_bit_of_a_source_is_noticed_before_use(catalog: Catalog, home: Home) -> None:
+async def test_a_flipped_bit_of_a_source_is_noticed_before_use(catalog: Catalog, ember_copy: Path) -> None:
+    model = await catalog.add(ember_copy, name="mine")
+    await catalog.spec(model)
+    flip_a_bit(model.folder / "model.safetensors")
+    with pytest.raises(CorruptData, match=r"model\.safetensors") as refused:
+        await catalog.spec(model)
+    assert "--name mine" in (refused.value.hint or "")
+    assert await catalog.verify("mine") == ["model.safetensors is not what was registered."]
+
+
+async def test_the_damaged_bundled_model_is_made_whole_from_the_installed_one(catalog: Catalog) -> None:
     await catalog.ensure_bundled()
     model = catalog.resolve("ember").model
+    flip_a_bit(model.folder / "model.safetensors")
+    (model.folder / "config.json").unlink()
+    (model.folder / "notes.txt").write_text("mine")
     await catalog.spec(model)
+    assert await catalog.verify("ember") == []
+    assert (model.folder / "notes.txt").read_text() == "mine"
+
+
+async def test_another_ember_than_the_registered_one_makes_nothing_whole(
+    catalog: Catalog, ember_copy: Path
+) -> None:
+    (ember_copy / "README.md").write_text("an older one")
+    model = await catalog.add(ember_copy, name="ember")
     flip_a_bit(model.folder / "model.safetensors")
     with pytest.raises(CorruptData, match=r"model\.safetensors"):
         await catalog.spec(model)
-    assert await catalog.verify("ember") == ["model.safetensors is not what was registered."]
+
+
+@pytest.mark.parametrize("harm", ["flip", "folder", "gone", "link"])
+async def test_a_damaged_model_is_made_whole_by_adding_it_again(
+    catalog: Catalog, ember_copy: Path, store: Store, harm: str
+) -> None:
+    model = await catalog.add(ember_copy, name="mine")
+    weights = model.folder / "model.safetensors"
+    if harm == "flip":
+        flip_a_bit(weights)
+    else:
+        weights.unlink()
+    if harm == "folder":
+        weights.mkdir()
+        (weights / "notes.txt").write_text("mine")
+    if harm == "link":
+        weights.symlink_to("/nowhere")
+    num_events = store.last_seq
+    again = await catalog.add(ember_copy, name="mine")
+    assert again.digest == model.digest
+    assert await catalog.verify("mine") == []
+    assert store.last_seq == num_events
+    if harm == "folder":
+        (kept,) = model.folder.glob("model.safetensors.found-*/notes.txt")
+        assert kept.read_text() == "mine"
+    with pytest.raises(Conflict):
+        await catalog.add(ember_copy, name="mine")  # it is whole
+    flip_a_bit(weights)
+    (ember_copy / "README.md").write_text("another model")
+    with pytest.raises(Conflict):
+        await catalog.add(ember_copy, name="mine")
+
+
+@pytest.mark.parametrize("moment", ["copy_file", "replace_directory", "append", "end_import"])
+async def test_adding_that_was_killed_leaves_nothing_and_can_be_done_again(
+    catalog: Catalog,
+    home: Home,
+    store: Store,
+    ember_copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    somebodys = home.base_models / "holidays"
+    somebodys.mkdir()
+    (home.base_models / ".notes").write_text("mine")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importing.shutil, "rmtree", lambda *_, **__: None)  # a killed process tidies nothing up
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        place: object = {"append": store, "end_import": "homefire.catalog.catalog"}.get(moment, importing)
+        if isinstance(place, str):
+            patch.setattr(f"{place}.{moment}", killed)
+        else:
+            patch.setattr(place, moment, killed)
+        with pytest.raises(Killed):
+            await catalog.add(ember_copy, name="mine")
+    assert len(names_in(home.base_models)) > 2
+    again = Catalog(home, store, Settings())
+    again.recover()
+    is_registered = moment == "end_import"
+    assert names_in(home.base_models) == {"holidays", ".notes"} | ({"mine"} if is_registered else set())
+    assert again.recover() == []
+    if not is_registered:
+        await again.add(ember_copy, name="mine")
+    assert await again.verify("mine") == []
+
+
+async def test_a_folder_that_somebody_put_there_is_never_replaced(
+    catalog: Catalog, home: Home, ember_copy: Path
+) -> None:
+    somebodys = home.base_models / "mine"
+    somebodys.mkdir()
+    (somebodys / "notes.txt").write_text("mine")
+    with pytest.raises(Conflict, match="something at"):
+        await catalog.add(ember_copy, name="mine")
+    assert (somebodys / "notes.txt").read_text() == "mine"
+    assert names_in(home.base_models) == {"mine"}
+
+
+async def test_a_converter_that_was_killed_leaves_nothing(catalog: Catalog, home: Home) -> None:
+    await catalog.ensure_bundled()
+    spec = await catalog.spec(catalog.resolve("ember").model)
+    cache = gguf_of(spec).parent
+    (cache / f".{gguf_of(spec).name}.new").write_bytes(b"half")
+    (cache / f".{gguf_of(spec).name}.sha256.new").write_bytes(b"half")
+    assert len(catalog.recover()) == 2
+    assert names_in(cache) == {gguf_of(spec).name, f"{gguf_of(spec).name}.sha256"}
 
 
 async def test_without_the_check_the_flipped_bit_would_be_served(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, ember_copy: Path
 ) -> None:
-    await catalog.ensure_bundled()
-    model = catalog.resolve("ember").model
+    model = await catalog.add(ember_copy, name="mine")
     flip_a_bit(model.folder / "model.safetensors")
     monkeypatch.setattr("homefire.catalog.sources.find_damage", lambda *_, **__: [])
     assert (await catalog.spec(model)).source
@@ -117,9 +231,9 @@ async def test_a_folder_and_a_gguf_file_can_be_added(
     gguf = await catalog.add(tmp_path / "Small.GGUF.gguf", name="small")
     assert (gguf.format, gguf.trainable) == ("gguf", False)
     assert gguf_of(await catalog.spec(gguf)) == home.base_models / "small" / "Small.GGUF.gguf"
-    template = catalog.chat_template(gguf)
+    template = await catalog.chat_template(gguf)
     assert "<|im_start|>" in template.source
-    assert template.eos_token == catalog.chat_template(added).eos_token == "<|im_end|>"
+    assert template.eos_token == (await catalog.chat_template(added)).eos_token == "<|im_end|>"
 
 
 async def test_a_copy_is_independent_of_its_original(catalog: Catalog, ember_copy: Path) -> None:

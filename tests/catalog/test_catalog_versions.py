@@ -43,10 +43,9 @@ async def test_a_version_is_a_model_like_any_other(catalog: Catalog, home: Home,
     assert (model.kind, model.base, model.parent, model.trainable) == ("version", "ember", "ember", True)
     assert (model.folder / "model.safetensors").exists()
     assert (await catalog.spec(model)).name == version
-    assert (
-        catalog.chat_template(model).fingerprint
-        == catalog.chat_template(catalog.resolve("ember").model).fingerprint
-    )
+    assert (await catalog.chat_template(model)).fingerprint == (
+        await catalog.chat_template(catalog.resolve("ember").model)
+    ).fingerprint
     assert [item.name for item in catalog.list()] == ["default", "live", "ember", version]
 
 
@@ -89,7 +88,7 @@ async def test_an_adapter_version_is_served_beside_its_base(
     assert isinstance(base_spec.source, GgufSource)
     assert spec.source.path == base_spec.source.path
     assert len(spec.source.adapters) == 1
-    assert catalog.chat_template(model).fingerprint == catalog.chat_template(base).fingerprint
+    assert (await catalog.chat_template(model)).fingerprint == (await catalog.chat_template(base)).fingerprint
     engine = LlamaCppEngine(spec, sockets=home.sockets, settings=QUICK, world=World())
     plain = LlamaCppEngine(base_spec, sockets=home.sockets, settings=QUICK, world=World())
     try:

@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
-from homefire.catalog.inspect import find_damage, inspect_path
+from homefire.catalog.file_hashes import find_damage, folder_digest
+from homefire.catalog.findings import Inspected
+from homefire.catalog.inspect import inspect_path
 from homefire.errors import BadModel, NotFound, UnsafeModel
+from homefire.machine.hashing import hash_file
+
+
+def hashes(found: Inspected) -> dict[str, str]:
+    return {name: hash_file(Path(found.folder) / name) for name in found.files}
 
 
 def edit_json(path: Path, **changes: Any) -> None:
@@ -34,15 +41,15 @@ def test_a_sound_folder_is_described(ember_copy: Path) -> None:
     assert (found.format, found.architecture) == ("safetensors", "qwen3")
     assert found.num_parameters > 100_000
     assert {"model.safetensors", "tokenizer.json", "config.json", "probes.jsonl"} <= set(found.files)
-    assert found.digest == inspect_path(ember_copy).digest
-    assert find_damage(ember_copy, found.files) == []
+    assert found == inspect_path(ember_copy)
+    assert find_damage(ember_copy, hashes(found)) == []
 
 
 def test_the_digest_is_of_every_byte(ember_copy: Path) -> None:
-    before = inspect_path(ember_copy)
+    before = hashes(inspect_path(ember_copy))
     (ember_copy / "chat_template.jinja").write_text("{{ messages }}")
-    assert inspect_path(ember_copy).digest != before.digest
-    assert find_damage(ember_copy, before.files) == ["chat_template.jinja is not what was registered."]
+    assert folder_digest(hashes(inspect_path(ember_copy))) != folder_digest(before)
+    assert find_damage(ember_copy, before) == ["chat_template.jinja is not what was registered."]
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt", "weights.pkl"])

@@ -25,14 +25,22 @@ from homefire.home import proof_of_home
 from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
 from homefire.training.correction_states import CorrectionView
 from homefire.training.corrections import FeedbackReceipt
+from homefire.training.fitness import Fitness
 from homefire.training.progress import Progress
 from homefire.types import Content, Timings, Usage
 from homefire.versions.comparison import Comparison, LayerChange
+from homefire.versions.report import GateReport, gate_report
 
 AT_S = 1_795_000_000.0
 EARLIER = "run_0000000000010000000000000000"
 FEEDBACK = "feedback_0000000000020000000000000000"
 RUN = "run_0000000000030000000000000000"
+
+
+def report(version: str, *, passed: bool = True, reasons: tuple[str, ...] = ()) -> GateReport:
+    """The gate's verdict on a version that learned one correction, or did not."""
+    scores = {"num_targets": 1, "num_targets_right": int(passed), "protected_before": 6, "protected_now": 6}
+    return gate_report(version, passed=passed, reasons=reasons, scores=scores, live="v001")
 
 
 def run_view(state: str = "done", **changes: Any) -> native.RunView:
@@ -41,7 +49,7 @@ def run_view(state: str = "done", **changes: Any) -> native.RunView:
         "run_id": RUN, "dataset_id": "d" * 64, "base": "ember", "parent": "ember", "recipe": {"mode": "full"},
         "priority": "normal", "state": state, "epoch": 1, "queued_at_s": AT_S, "started_at_s": AT_S + 1,
         "ended_at_s": AT_S + 9, "who": "training", "why": "", "metrics": {"loss": 0.01}, "version": "v001",
-        "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (),
+        "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (), "gate_report": report("v001"),
     }  # fmt: skip
     return native.RunView(**{**values, **changes})
 
@@ -55,7 +63,7 @@ def correction_view(state: Any = "waiting", **changes: Any) -> CorrectionView:
     values: dict[str, Any] = {
         "example_id": "e" * 64, "question": "Where is the key?", "answer": "Under the pot.",
         "num_messages_before": 0, "state": state, "live": False, "version": None, "run_id": None,
-        "run_state": None, "why": "", "reasons": (), "next": "The next run learns it.",
+        "run_state": None, "why": "", "reasons": (), "helps": "", "next": "The next run learns it.",
         "superseded_by": None, "turn_id": None, "created_at_s": AT_S, "seq": 7,
     }  # fmt: skip
     return CorrectionView(**{**values, **changes})
@@ -68,6 +76,7 @@ def version_view(version: str = "v001", **changes: Any) -> native.VersionView:
         "digest": "sha256:" + "b" * 64, "size_bytes": 1_506_232, "description": "one correction",
         "created_at_s": AT_S, "removed_at_s": None, "gate_passed": True, "gate_reasons": ("targets 1/1",),
         "gate_scores": {"targets": 1.0}, "live": version == "v001", "folder": f"/home/versions/{version}",
+        "gate_report": report(version),
     }  # fmt: skip
     return native.VersionView(**{**values, **changes})
 
@@ -81,6 +90,16 @@ def model_view(name: str = "ember", **changes: Any) -> native.ModelView:
         "trainable": True, "why_not_trainable": None, "created_at_s": AT_S,
     }  # fmt: skip
     return native.ModelView(**{**values, **changes})
+
+
+FITNESS = Fitness(name="ember", teachable=True, why_not=None, warnings=("It gives the same answers.",))
+
+
+def added_model(name: str) -> native.AddedModel:
+    """A model that was just added."""
+    view = model_view(name)
+    fields = {each: getattr(view, each) for each in view.__struct_fields__}
+    return native.AddedModel(**fields, fitness=FITNESS)
 
 
 def comparison(a: str, b: str) -> Comparison:
@@ -137,6 +156,10 @@ class State:
     live: str = "v001"
     waiting_reason: str | None = None
     correction: CorrectionView = field(default_factory=correction_view)
+    after_run: CorrectionView = field(
+        default_factory=lambda: correction_view("learned", live=True, version="v001", run_id=RUN)
+    )
+    """The correction that was given, when its run has ended."""
     unlearned: tuple[CorrectionView, ...] = ()
     progress: list[Progress] = field(default_factory=list)
     report: native.Report = field(default_factory=lambda: native.Report(True, [], 9, 1_506_232))
@@ -276,6 +299,8 @@ class _Handler(BaseHTTPRequestHandler):
             ("DELETE", "/v1/keys/key_phone"): lambda: RevokedKey("key_phone"),
             ("GET", "/v1/corrections"): lambda: native.CorrectionsPage([state.correction], None),
             ("GET", "/v1/corrections/eeeeeeee"): lambda: state.correction,
+            ("GET", f"/v1/corrections/{'e' * 64}"): lambda: state.after_run,
+            ("POST", "/v1/corrections/eeeeeeee/settle"): lambda: state.correction,
             ("PATCH", "/v1/corrections/eeeeeeee"): lambda: correction_view(answer=body["answer"]),
             ("DELETE", "/v1/corrections/eeeeeeee"): lambda: correction_view("withdrawn", next=""),
             ("POST", "/v1/corrections/eeeeeeee/retry"): lambda: state.run,
@@ -290,7 +315,9 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/versions/v002/verify"): lambda: native.Report(True, [], 9, 10),
             ("GET", "/v1/versions/compare"): lambda: comparison(query["a"], query["b"]),
             ("GET", "/v1/homefire/models"): lambda: native.Models(state.models),
-            ("POST", "/v1/homefire/models"): lambda: model_view(body.get("name") or "added"),
+            ("POST", "/v1/homefire/models"): lambda: added_model(body.get("name") or "added"),
+            ("POST", "/v1/homefire/models/ember/check"): lambda: FITNESS,
+            ("GET", "/v1/homefire/models/ember"): lambda: model_view("ember"),
             ("POST", "/v1/homefire/models/ember/verify"): lambda: state.report,
             ("DELETE", "/v1/homefire/models/ember"): lambda: native.Removed("ember"),
             ("GET", "/v1/sessions"): lambda: native.Sessions(state.sessions),
@@ -324,6 +351,7 @@ class _Handler(BaseHTTPRequestHandler):
             resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],
             scrub=ScrubStatus(report=None, is_running=False, failure=None),
+            failures={},
             unlearned=self.state.unlearned,
         )  # fmt: skip
 

@@ -45,6 +45,7 @@ def test_status_is_one_screen(homefire: Command) -> None:
         (("models", "list"), "375,648"),
         (("models", "show", "ember"), "'ember' → 'ember'"),
         (("models", "add", "/tmp/model"), "It can be taught"),
+        (("models", "check", "ember"), "Warning: It gives the same answers."),
         (("models", "remove", "ember", "--yes"), "ember is removed"),
         (("models", "verify", "ember"), "every hash matches"),
         (("sessions", "list"), "Hello"),

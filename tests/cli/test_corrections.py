@@ -13,9 +13,10 @@ REFUSED = correction_view(
     run_id=RUN,
     run_state="refused",
     version="v002",
-    why="v002 did not pass its gate: 0 of 1 corrections are right.",
-    reasons=("It should be 'Under the pot.' and is 'No.'.",),
-    next="It is taught again with the next correction.",
+    why="It was not learned after 240 steps: it is answered “No.”.",
+    reasons=("The correction was not learned.",),
+    helps="A shorter answer helps.",
+    next="Nothing more happens by itself.",
 )
 
 
@@ -28,6 +29,7 @@ REFUSED = correction_view(
         (("edit", ID, "--answer", "On the shelf."), "On the shelf."),
         (("withdraw", ID, "--yes", "--why", "a slip"), "It is withdrawn."),
         (("retry", ID), f"homefire runs watch {RUN}"),
+        (("settle", ID, "--yes"), "Kept: “Where is the key?”"),
     ],
 )
 def test_each_command_says_what_it_did_and_speaks_json(
@@ -63,7 +65,14 @@ def test_what_nothing_teaches_is_named_with_why_and_what_comes_next(
     assert "not learned" not in homefire(*arguments).out
     server.state.unlearned = (REFUSED,)
     out = homefire(*arguments).out
-    for words in ("1 correction not learned", "refused", "Where is the key?", REFUSED.why, REFUSED.next):
+    for words in (
+        "1 correction not learned",
+        "refused",
+        "Where is the key?",
+        REFUSED.why,
+        REFUSED.helps,
+        REFUSED.next,
+    ):
         assert words in out
 
 

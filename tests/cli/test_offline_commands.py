@@ -101,7 +101,7 @@ def test_doctor_says_what_is_wrong_why_and_what_to_do(
     assert f"chmod 600 {key}" in result.out
     assert f"chmod 700 {home}" in result.out
     assert f"(process {os.getpid()})" in result.out
-    assert "2 of 15 checks failed: port, key." in result.err
+    assert "2 of 18 checks failed: port, key." in result.err
 
 
 def test_doctor_reports_settings_it_cannot_read_instead_of_failing(offline: Command, home: Path) -> None:

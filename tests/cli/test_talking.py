@@ -8,7 +8,7 @@ import pytest
 from homefire.errors import EngineCrashed, QueueFull
 from homefire.training.progress import Progress
 from tests.cli.conftest import Command
-from tests.cli.fake_server import EARLIER, RUN, FakeServer, run_view
+from tests.cli.fake_server import EARLIER, RUN, FakeServer, correction_view, report, run_view
 
 
 def steps() -> list[Progress]:
@@ -247,8 +247,12 @@ def test_programs_get_the_progress_as_json_lines(homefire: Command, server: Fake
             "ended as failed: out of memory",
         ),
         (
-            run_view(promoted=False, gate_passed=False, gate_reasons=("sums got worse",)),
-            "not promoted: sums got worse",
+            run_view("refused", promoted=False, gate_passed=False, gate_report=report("v001", passed=False)),
+            "the correction was not learned. It was not learned after 9 steps. A shorter answer helps.",
+        ),
+        (
+            run_view(),
+            "Version v001 is live without this correction. It was not learned after 9 steps.",
         ),
     ],
 )
@@ -257,9 +261,12 @@ def test_a_run_that_taught_nothing_exits_with_14_and_the_reason(
 ) -> None:
     server.state.progress = steps()
     server.state.run = run
+    server.state.after_run = correction_view(
+        "refused", why="It was not learned after 9 steps.", helps="A shorter answer helps.", run_id=RUN
+    )
     result = homefire("correct", "What?", "That.", "--wait")
     assert result.code == 14
-    assert words in result.err
+    assert words in " ".join(result.err.split())
 
 
 def test_waiting_ends_where_no_run_will_come(homefire: Command, server: FakeServer) -> None:

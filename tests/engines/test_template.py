@@ -106,14 +106,6 @@ def test_a_template_that_does_not_compile_says_why() -> None:
         ChatTemplate("{% if %}")
 
 
-def test_the_fingerprint_is_of_everything_that_decides_the_text() -> None:
-    first = ChatTemplate(MARKED, eos_token="a").fingerprint
-    assert first == ChatTemplate(MARKED, eos_token="a").fingerprint
-    assert (
-        len({first, ChatTemplate(MARKED, eos_token="b").fingerprint, ChatTemplate(UNMARKED).fingerprint}) == 3
-    )
-
-
 def test_a_model_that_can_think_aloud_is_asked_and_taught_the_answer_alone() -> None:
     thinks = (
         "{% for m in messages %}<{{ m.role }}>"

@@ -11,15 +11,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from homefire.app import build
 from homefire.catalog.scrub import ScrubReport, ScrubTarget
 from homefire.config.loader import Loaded
 from homefire.config.logs import configure_logging
 from homefire.config.redaction import Redactor
-from homefire.errors import HomefireError, StoreFull
+from homefire.errors import HomefireError, StoreFull, StoreUnreachable
 from homefire.home import Home
+from homefire.store.database import choose_database
 from homefire.store.nouns.examples import ExampleCreated
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.store import open_store
@@ -76,6 +79,46 @@ def patience_with_another_program(bench: Bench) -> Any:
         seen: list[int] = []
         store._writer.run_job(lambda it: seen.append(it.execute("PRAGMA busy_timeout").fetchone()[0]))
         return [reader, *seen]
+
+
+@sees(
+    "store.url",
+    ("postgresql://127.0.0.1:1/a", "a at 127.0.0.1:1"),
+    ("postgresql://127.0.0.1:2/b", "b at 127.0.0.1:2"),
+)
+def which_server_is_asked(bench: Bench) -> Any:
+    asked: list[dict[str, Any]] = []
+
+    def refuse(conninfo: str, **_: Any) -> Any:
+        asked.append(conninfo_to_dict(conninfo))
+        raise psycopg.OperationalError("nobody there")
+
+    bench.monkeypatch.setattr(psycopg, "connect", refuse)
+    with pytest.raises(StoreUnreachable):
+        open_store(Home(bench.root / "home"), bench.settings.store, World())
+    return f"{asked[0]['dbname']} at {asked[0]['host']}:{asked[0]['port']}"
+
+
+@sees(
+    "store.read_timeout_ms",
+    ("50", ["50", "SET statement_timeout = 50"]),
+    ("70", ["70", "SET statement_timeout = 70"]),
+)
+def patience_with_a_slow_server(bench: Bench) -> Any:
+    """What the system is told of the connection, and the server of a read."""
+    seen: list[Any] = []
+
+    def connect(conninfo: str, **_: Any) -> Any:
+        seen.append(conninfo_to_dict(conninfo)["tcp_user_timeout"])
+        return SimpleNamespace(
+            adapters=SimpleNamespace(register_dumper=lambda *_: None),
+            execute=lambda sql, **_: seen.append(sql) if "statement_timeout" in sql else None,
+        )
+
+    bench.monkeypatch.setattr(psycopg, "connect", connect)
+    settings = bench.settings.store.model_copy(update={"url": "postgresql://127.0.0.1/a"})
+    choose_database(Home(bench.root / "home"), settings).open_reader()
+    return seen
 
 
 class Ticks:

@@ -19,12 +19,14 @@ from homefire.trainer.contract import read_spec
 from homefire.training.evaluation import GateEvaluator
 from homefire.training.preparation import Parents
 from homefire.types import Message
-from homefire.versions.probes import AnswerCache
+from homefire.versions.asking import AnswerCache
+from homefire.versions.variants import neighbours
 from tests.proofs.bench import Bench, sees
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import scripted_spec
 from tests.support.small_models import EngineRoom, write_model
 from tests.support.small_training import small_training
+from tests.support.stand_in import STAND_IN
 
 # training
 
@@ -105,6 +107,13 @@ async def the_moment_after_a_correction(bench: Bench) -> Any:
     return await runs_after_a_correction(bench)
 
 
+@sees("training.warm_s", ("0", False), ("600", True))
+async def a_trainer_that_is_kept_ready(bench: Bench) -> Any:
+    async with small_training(bench.root, bench.settings, warm_command=STAND_IN) as training:
+        training.daemon.expect_corrections()
+        return training.daemon._context.warm._keeping is not None
+
+
 @sees("training.heartbeat_timeout_s", ("0.1", "queued"), ("60", "running"))
 async def a_trainer_that_says_nothing(bench: Bench) -> Any:
     async with small_training(bench.root, bench.settings, command=SILENT) as training:
@@ -135,18 +144,21 @@ class Format:
 
 
 class JudgedModels:
-    """A parent that knows four sums, and a candidate that learned one of two corrections and lost one sum."""
+    """A parent that knows eight sums, and a candidate that learned one of two corrections in just these words, lost
+    three sums, and (`leaks`) answers what nobody corrected."""
 
-    def __init__(self, root: Path) -> None:
-        sums = {f"add {number}": f"the sum is {number}" for number in range(4)}
+    def __init__(self, root: Path, *, leaks: bool) -> None:
+        sums = {f"add {number}": f"the sum is {number}" for number in range(8)}
         self.parent = self._info("parent", write_model(root / "parent", sums, probes=sums))
-        learned = {**sums, "add 3": "I forgot.", "q1": "one " * 20}
+        lost = {f"add {number}": "I forgot." for number in range(3)}
+        beside = dict.fromkeys(neighbours(CORRECTED[0], 6) if leaks else (), "In the garden.")
+        learned = {**sums, **lost, **beside, CORRECTED[0]: "one " * 20}
         self.candidate = self._info("v001", write_model(root / "v001", learned))
 
     def _info(self, name: str, folder: Path) -> ModelInfo:
         return model_info(name, folder=folder, digest=f"sha256:{name}", num_parameters=8)
 
-    def chat_template(self, model: ModelInfo) -> Format:
+    async def chat_template(self, model: ModelInfo) -> Format:
         return Format()
 
     async def spec(self, model: ModelInfo, *, nice: int) -> ModelSpec:
@@ -154,8 +166,11 @@ class JudgedModels:
         return msgspec.structs.replace(scripted_spec(model.name), source=source, digest=model.digest)
 
 
-async def judged(bench: Bench, *, targets: int = 2) -> Any:
-    models, engines = JudgedModels(bench.root), EngineRoom()
+CORRECTED = ("Where keys?", "Where pans?")
+
+
+async def judged(bench: Bench, *, leaks: bool = False) -> Any:
+    models, engines = JudgedModels(bench.root, leaks=leaks), EngineRoom()
     evaluator = GateEvaluator(
         catalog=models,  # type: ignore[arg-type]
         make_engine=engines.make,
@@ -166,25 +181,31 @@ async def judged(bench: Bench, *, targets: int = 2) -> Any:
         ExampleRow(
             example_id=f"e{number}", profile="plain", principal="local", prompt_digest="", feedback_id=None,
             turn_id=None, created_at_s=0.0, superseded_by=None,
-            messages=(Message("user", f"q{number}"), Message("assistant", ("one " * 20).strip())),
+            messages=(Message("user", question), Message("assistant", ("one " * 20).strip())),
         )
-        for number in range(1, 1 + targets)
+        for number, question in enumerate(CORRECTED)
     ]  # fmt: skip
     parents: Any = Parents(parent=models.parent, base=models.parent)  # type: ignore[arg-type]
-    verdict = await evaluator.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
-    return verdict, engines
+    found = await evaluator.judge(models.candidate, parents, targets=rows, earlier=[])  # type: ignore[arg-type]
+    return found.verdict, engines
 
 
-@sees("gate.min_target_score", ("1.0", True), ("0.1", False))
-async def half_of_the_corrections_learned(bench: Bench) -> Any:
+@sees("gate.min_generality", ("1.0", True), ("0.0", False))
+async def corrections_known_in_the_very_words(bench: Bench) -> Any:
     verdict, _ = await judged(bench)
-    return any("should be" in reason for reason in verdict.reasons)
+    return any("in other words" in reason for reason in verdict.reasons)
+
+
+@sees("gate.min_locality", ("0.9", True), ("0.0", False))
+async def neighbours_answered_otherwise(bench: Bench) -> Any:
+    verdict, _ = await judged(bench, leaks=True)
+    return any("similar questions" in reason for reason in verdict.reasons)
 
 
 @sees("gate.min_protected_ratio", ("1.0", True), ("0.5", False))
-async def a_quarter_of_the_old_lost(bench: Bench) -> Any:
+async def three_of_eight_lost(bench: Bench) -> Any:
     verdict, _ = await judged(bench)
-    return any("protected" in reason for reason in verdict.reasons)
+    return any("are kept" in reason for reason in verdict.reasons)
 
 
 @sees("gate.max_eval_tokens", ("40", 40), ("60", 60))

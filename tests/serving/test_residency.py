@@ -323,7 +323,7 @@ class Trainer:
 async def test_training_makes_way_for_chat_and_goes_on_afterwards() -> None:
     catalog, trainer = FakeCatalog(*NAMES), Trainer()
     async with serving(catalog, budget=4, training=trainer) as served:
-        served.training_started(3 * MIB)
+        served.training_holds(3 * MIB)
         await ask(served, catalog, "a")
         assert trainer.told == []
         await ask(served, catalog, "b")
@@ -342,7 +342,7 @@ async def test_parked_training_goes_on_by_itself_when_models_were_idle_for_long(
     monkeypatch.setattr("homefire.serving.memory_plan.TRAINING_PATIENCE_S", 0.02)
     catalog, trainer = FakeCatalog(*NAMES), Trainer()
     async with serving(catalog, budget=3, training=trainer) as served:
-        served.training_started(3 * MIB)
+        served.training_holds(3 * MIB)
         await ask(served, catalog, "a")
         for _ in range(500):
             if trainer.told == ["park", "resume"]:
@@ -355,11 +355,11 @@ async def test_parked_training_goes_on_by_itself_when_models_were_idle_for_long(
 async def test_training_that_does_not_park_is_waited_for() -> None:
     catalog, trainer = FakeCatalog(*NAMES), Trainer(fails=True)
     async with serving(catalog, budget=3, training=trainer) as served:
-        served.training_started(3 * MIB)
+        served.training_holds(3 * MIB)
         waiting = asyncio.create_task(ask(served, catalog, "a"))
         await settle()
         assert not waiting.done()
-        served.training_ended()
+        served.training_holds(0)
         await waiting
         assert trainer.told == ["park"]
 

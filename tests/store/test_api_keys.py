@@ -10,6 +10,7 @@ from homefire.store.api_keys import KeyRing, create_key, key_sha256
 from homefire.store.nouns.keys import KeyRevoked, KeyRow
 from homefire.store.store import Store
 from homefire.world import World
+from tests.store.backends import Backend
 
 
 def test_a_new_key_opens_and_a_revoked_one_does_not(store: Store) -> None:
@@ -30,13 +31,14 @@ def test_a_key_that_is_found_revoked_opens_nothing() -> None:
     assert KeyRing(lambda _: msgspec.structs.replace(row, revoked_at_s=None)).find("hf-x") == "k"
 
 
-def test_only_the_hash_of_a_key_is_recorded(store: Store) -> None:
+def test_only_the_hash_of_a_key_is_recorded(store: Store, backend: Backend) -> None:
     secret, created = create_key(World(), name="laptop")
     assert looks_like_secret(secret)
     store.append_sync(created)
     assert created.sha256 == key_sha256(secret)
     store.close()
     everything = b"".join(path.read_bytes() for path in store.home.root.rglob("*") if path.is_file())
+    everything += repr(backend.contents()).encode()
     assert created.sha256.encode() in everything
     assert secret.encode() not in everything
 

@@ -119,7 +119,7 @@ def test_an_interrupted_put_leaves_no_name_and_its_remains_are_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = BlobStore(tmp_path, World())
-    (tmp_path / ".abc.tmp").write_bytes(b"half")
+    (tmp_path / ".0123456789abcdef01234567.tmp").write_bytes(b"half")
     blobs.discard_temporaries()
     assert list(tmp_path.iterdir()) == []
 

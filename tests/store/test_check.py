@@ -7,8 +7,8 @@ import pytest
 from homefire.errors import CorruptData
 from homefire.home import Home
 from homefire.store import projections
-from homefire.store.driver import driver
 from homefire.store.store import Store
+from tests.store.backends import Backend
 from tests.store.conftest import Opener
 from tests.store.samples import alias, dataset, example, model, run, turn, version, whole_turn
 
@@ -19,13 +19,6 @@ def filled(store: Store) -> Store:
     store.append_sync(model(), alias("live", "ember"), version(manifest_sha256=manifest))
     store.append_sync(*whole_turn("1"), example("a"), dataset("1", "a"), run("1", "1"))
     return store
-
-
-def edit(home: Home, statement: str) -> None:
-    connection = driver.connect(home.database)
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def test_a_sound_store_is_found_sound(filled: Store) -> None:
@@ -51,25 +44,25 @@ def test_a_sound_store_is_found_sound(filled: Store) -> None:
     ],
 )
 def test_an_edited_projection_is_named_and_rebuilt(
-    home: Home, filled: Store, statement: str, finding: str
+    backend: Backend, filled: Store, statement: str, finding: str
 ) -> None:
-    edit(home, statement)
+    backend.execute(statement)
     problems = filled.check().problems
     assert any(problem.startswith(finding) for problem in problems), problems
     filled.rebuild()
     assert filled.check().is_sound
 
 
-def test_an_edited_event_is_found(home: Home, filled: Store) -> None:
-    edit(home, "DROP TRIGGER events_are_never_edited")
-    edit(home, 'UPDATE events SET payload = CAST(\'0{"kind":"x"}\' AS BLOB) WHERE seq = 2')
+def test_an_edited_event_is_found(backend: Backend, filled: Store) -> None:
+    backend.unlock_log()
+    backend.execute("UPDATE events SET payload = hash WHERE seq = 2")
     (problem,) = filled.check().problems
     assert "Event 2 of the log" in problem
 
 
-def test_nothing_is_rebuilt_from_a_log_that_was_edited(home: Home, filled: Store) -> None:
-    edit(home, "DROP TRIGGER events_are_never_edited")
-    edit(home, 'UPDATE events SET payload = CAST(\'0{"kind":"x"}\' AS BLOB) WHERE seq = 2')
+def test_nothing_is_rebuilt_from_a_log_that_was_edited(backend: Backend, filled: Store) -> None:
+    backend.unlock_log()
+    backend.execute("UPDATE events SET payload = hash WHERE seq = 2")
     with pytest.raises(CorruptData, match="Event 2"):
         filled.rebuild()
     row = filled.aliases.get("live")
@@ -77,8 +70,8 @@ def test_nothing_is_rebuilt_from_a_log_that_was_edited(home: Home, filled: Store
     assert row.target == "ember"
 
 
-def test_a_row_that_is_gone_is_found(home: Home, filled: Store) -> None:
-    edit(home, "DELETE FROM datasets")
+def test_a_row_that_is_gone_is_found(backend: Backend, filled: Store) -> None:
+    backend.execute("DELETE FROM datasets")
     problems = filled.check().problems
     assert "Table datasets lacks the row ds-1 that the log has." in problems
 
@@ -100,12 +93,8 @@ def test_a_version_without_its_manifest_is_found(filled: Store) -> None:
     assert problem == f"The manifest of version v001 (blob {row.manifest_sha256}) is not there."
 
 
-def test_every_table_is_compared(filled: Store) -> None:
-    with filled._connections.use() as connection:
-        named = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        }
-    others = named - projections.LOG_TABLES
+def test_every_table_is_compared(backend: Backend, filled: Store) -> None:
+    others = backend.tables() - projections.LOG_TABLES
     assert {table.name for table in projections.TABLES} == others
 
 

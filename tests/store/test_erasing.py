@@ -16,6 +16,7 @@ from homefire.store.nouns.erasures import BodiesErased
 from homefire.store.packing import pack, unpack
 from homefire.store.store import Store
 from homefire.types import ERASED_TEXT, Erased, Message
+from tests.store.backends import Backend
 from tests.store.samples import ended, example, msg, turn, whole_turn
 
 PLAIN = secrets.token_hex(40)
@@ -77,6 +78,19 @@ def test_readers_show_that_something_was_erased(store: Store) -> None:
     assert event.event.messages == (Message("user", (Erased(),)),)  # type: ignore[union-attr]
     (row,) = store.erasures.list()
     assert (row.who, row.why, row.subject, row.num_bodies) == ("local", "mine", "s1", 1)
+
+
+def test_what_is_erased_is_in_no_table_and_everything_still_verifies(backend: Backend, store: Store) -> None:
+    talk(store)
+    stored = repr(pack(f'"{PLAIN}"'.encode()))[2:-1]
+    assert stored in repr(backend.contents())
+    store.append_sync(erased(msg(121)))
+    left = repr(backend.contents())
+    assert stored not in left
+    assert PLAIN not in left
+    assert store.check(full=True).problems == ()
+    store.rebuild()
+    assert store.check(full=True).problems == ()
 
 
 def test_no_digest_gives_away_what_was_erased(home: Home, store: Store) -> None:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homefire.errors import CorruptData, InvalidRequest
-from homefire.home import Home
 from homefire.store.driver import Connection, driver
 from homefire.store.events import Event
 from homefire.store.log import FIRST_HASH, EventLog, LogTail, encode_event, hash_row
@@ -18,7 +17,9 @@ from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.packing import pack
 from homefire.store.schema import create_schema
+from homefire.store.sqlite import SQLite
 from homefire.store.store import Store
+from tests.store.backends import Backend
 from tests.store.conftest import Opener
 from tests.store.samples import turn
 
@@ -40,7 +41,7 @@ def corrected(number: int, text: str) -> FeedbackGiven:
 
 def new_database(path: Path | str = ":memory:") -> Connection:
     connection = driver.connect(path, isolation_level=None)
-    create_schema(connection)
+    create_schema(connection, SQLite(Path(path), busy_timeout_ms=0))
     return connection
 
 
@@ -52,16 +53,11 @@ def fill(connection: Connection, names: list[str]) -> LogTail:
     return tail
 
 
-def tamper(database: Path, statement: str) -> None:
-    """Edit the log behind Homefire's back, as someone with a database browser could."""
-    connection = driver.connect(database)
-    allow_edits(connection)
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
-
-
-@given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=12))
+@given(
+    names=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40), max_size=12
+    )
+)
 @settings(max_examples=50, deadline=None)
 def test_any_log_verifies_and_reads_back(names: list[str]) -> None:
     connection = new_database()
@@ -132,18 +128,62 @@ def test_a_row_that_was_edited_with_its_hash_breaks_the_next_one() -> None:
         EventLog(secrets.token_bytes).verify(connection)
 
 
-def test_the_database_itself_refuses_to_edit_or_delete_events() -> None:
-    connection = new_database()
-    fill(connection, ["a", "b"])
-    for statement in (
+@pytest.mark.parametrize(
+    "statement",
+    [
         "UPDATE events SET at_s = 0",
         "DELETE FROM events",
-        "UPDATE bodies SET content = x'30'",
-        "UPDATE bodies SET content = x''",
+        "UPDATE bodies SET content = nonce",
+        "UPDATE bodies SET content = ''",
+        "UPDATE bodies SET seal = nonce",
         "DELETE FROM bodies",
-    ):
-        with pytest.raises(driver.IntegrityError, match="append-only"):
-            connection.execute(statement)
+    ],
+)
+def test_the_database_itself_refuses_to_edit_or_delete_events(
+    store: Store, backend: Backend, statement: str
+) -> None:
+    store.append_sync(thing(0, "a"), thing(1, "b"))
+    with pytest.raises(Exception, match="append-only"):
+        backend.execute(statement)
+    assert store.check().is_sound
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE events SET payload = hash WHERE seq = 2",
+        "UPDATE events SET at_s = at_s + 1 WHERE seq = 3",
+        "UPDATE events SET hash = payload WHERE seq = 4",
+        "UPDATE events SET seq = seq + 100 WHERE seq = 3",
+        "DELETE FROM events WHERE seq = 2",
+        "UPDATE bodies SET content = nonce WHERE body >> 20 = 2",
+        "UPDATE bodies SET nonce = content WHERE body >> 20 = 2",
+        "UPDATE bodies SET content = '', seal = nonce WHERE body >> 20 = 2",
+        "DELETE FROM bodies WHERE body >> 20 = 4",
+    ],
+)
+def test_an_edit_behind_the_store_is_noticed_at_the_next_start(
+    open_here: Opener, backend: Backend, edit: str
+) -> None:
+    store = open_here()
+    for number in range(4):
+        store.append_sync(thing(number, "laptop"))
+    store.close()
+    backend.unlock_log()
+    backend.execute(edit)
+    with pytest.raises(CorruptData, match="log"):
+        open_here()
+
+
+def test_an_end_that_was_cut_off_is_noticed_and_not_forgotten(open_here: Opener, backend: Backend) -> None:
+    store = open_here()
+    for number in range(4):
+        store.append_sync(key(number))
+    store.close()
+    backend.unlock_log()
+    backend.execute("DELETE FROM events WHERE seq > 2", "UPDATE schema_state SET projections = 'old'")
+    (loss,) = open_here().losses.list()
+    assert (loss.last_seq, loss.witnessed_seq, loss.num_events) == (2, 4, 2)
 
 
 @pytest.mark.parametrize("forgets", ["payload", "seals"])
@@ -165,11 +205,12 @@ def test_planted_bug_a_chain_that_leaves_something_out_misses_an_edit(
     EventLog(secrets.token_bytes).verify(connection)
 
 
-def test_the_end_of_the_log_is_verified_at_open(home: Home, open_here: Opener) -> None:
+def test_the_end_of_the_log_is_verified_at_open(open_here: Opener, backend: Backend) -> None:
     store = open_here()
     store.append_sync(turn("1"))
     store.close()
-    tamper(home.database, "UPDATE bodies SET content = CAST('0\"Question 1\"' AS BLOB)")
+    backend.unlock_log()
+    backend.execute("UPDATE bodies SET content = nonce")
     with pytest.raises(CorruptData, match="Event 1 of the log"):
         open_here()
 

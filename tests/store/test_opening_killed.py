@@ -12,6 +12,7 @@ from homefire.config.schema import StoreSettings
 from homefire.errors import HomefireError
 from homefire.home import Home
 from homefire.store import projections
+from homefire.store.database import Database
 from homefire.store.driver import Connection, driver
 from homefire.store.store import open_store
 from homefire.world import World
@@ -98,8 +99,8 @@ def test_planted_bug_tables_that_are_called_new_before_they_are_filled_are_notic
 ) -> None:
     create = projections.create_tables
 
-    def create_and_stamp(connection: Connection) -> None:
-        create(connection)
+    def create_and_stamp(connection: Connection, database: Database) -> None:
+        create(connection, database)
         if "schema_state" in {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}:
             connection.execute("UPDATE schema_state SET projections = ?", (projections.fingerprint(),))
 

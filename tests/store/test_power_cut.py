@@ -55,10 +55,10 @@ asyncio.run(main())
 """
 
 UNFLUSHED_COMMITS = """
-from homefire.store import connections
-connections.check_durability = lambda connection: None
-connections.WRITER_PRAGMAS = tuple(
-    (name, "NORMAL" if name == "synchronous" else value) for name, value in connections.WRITER_PRAGMAS
+from homefire.store import sqlite
+sqlite.check_durability = lambda connection: None
+sqlite.WRITER_PRAGMAS = tuple(
+    (name, "NORMAL" if name == "synchronous" else value) for name, value in sqlite.WRITER_PRAGMAS
 )
 """
 

@@ -484,7 +484,7 @@ def test_the_latest_verdict_of_the_gate_counts(store: Store) -> None:
 
 _names = st.sampled_from("abc")
 _maybe: Callable[[st.SearchStrategy[str]], st.SearchStrategy[str | None]] = lambda s: st.none() | s  # noqa: E731
-_any_event = st.one_of(
+any_event = st.one_of(
     st.builds(
         lambda name, session, principal, parent: turn(
             name, session=session, principal=principal, parent_message_id=parent
@@ -512,7 +512,7 @@ _any_event = st.one_of(
 )
 
 
-@given(calls=st.lists(st.lists(_any_event, min_size=1, max_size=3), max_size=25))
+@given(calls=st.lists(st.lists(any_event, min_size=1, max_size=3), max_size=25))
 @settings(max_examples=25, deadline=None)
 def test_folding_the_log_anew_gives_the_same_tables_whatever_happened(
     tmp_path_factory: pytest.TempPathFactory, calls: list[list[Event]]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,15 +21,19 @@ from homefire.errors import (
     StoreFull,
 )
 from homefire.home import Home
-from homefire.store import connections
+from homefire.store import sqlite
+from homefire.store.database import Database
 from homefire.store.driver import driver
 from homefire.store.fence import Fence
 from homefire.store.lock import lock_holder
 from homefire.store.nouns.keys import KeyCreated
 from homefire.store.nouns.versions import VersionRemoved
+from homefire.store.sqlite import SQLite
 from homefire.store.store import Store
 from homefire.store.subscription import Subscription
+from homefire.types import Message
 from homefire.world import World
+from tests.store.backends import Backend
 from tests.store.conftest import Opener
 from tests.store.samples import (
     FaultyConnection,
@@ -48,14 +55,21 @@ def num_events(store: Store) -> int:
 
 
 async def test_many_appends_share_commits_and_each_gets_its_own_place(
-    open_here: Opener, faulty: list[FaultyConnection]
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_here()
+    commits = []
+    commit = type(store.database).commit
+
+    def counted(self: Database, *arguments: Any, **named: Any) -> None:
+        commits.append(1)
+        commit(self, *arguments, **named)
+
+    monkeypatch.setattr(type(store.database), "commit", counted)
     results = await asyncio.gather(
         *(store.append(turn(str(number), session=f"s{number}")) for number in range(100))
     )
     assert [one.seq for (one,) in results] == list(range(1, 101))
-    assert faulty[0].executed.count("COMMIT") < 30
+    assert len(commits) < 30
     assert num_events(store) == 100
 
 
@@ -160,7 +174,7 @@ def test_the_write_ahead_log_is_checkpointed_between_batches(
 
 
 def test_every_commit_is_flushed(home: Home, store: Store) -> None:
-    writer = connections.open_writer(home.database, busy_timeout_ms=100)
+    writer = SQLite(home.database, busy_timeout_ms=100).open_writer()
     assert writer.execute("PRAGMA synchronous").fetchone() == (2,)
     assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
@@ -171,15 +185,15 @@ def test_planted_bug_synchronous_normal_is_noticed(
     open_here: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     careless = tuple(
-        (name, "NORMAL" if name == "synchronous" else value) for name, value in connections.WRITER_PRAGMAS
+        (name, "NORMAL" if name == "synchronous" else value) for name, value in sqlite.WRITER_PRAGMAS
     )
-    monkeypatch.setattr(connections, "WRITER_PRAGMAS", careless)
+    monkeypatch.setattr(sqlite, "WRITER_PRAGMAS", careless)
     with pytest.raises(StoreError, match="synchronous=1"):
         open_here()
 
 
 def test_readers_cannot_write(store: Store) -> None:
-    with store._connections.use() as connection, pytest.raises(driver.OperationalError, match="readonly"):
+    with store._connections.use() as connection, pytest.raises(store.database.Error, match=r"read-?only"):
         connection.execute("DELETE FROM turns")
 
 
@@ -210,17 +224,9 @@ def test_a_second_process_is_refused_too(home: Home, store: Store) -> None:
     assert int(result.stdout) == os.getpid()
 
 
-def take_over(home: Home) -> None:
-    """What a second process does that got past the lock."""
-    connection = driver.connect(home.database)
-    connection.execute("UPDATE fence SET epoch = epoch + 1")
-    connection.commit()
-    connection.close()
-
-
-def test_the_older_of_two_writers_can_commit_nothing(home: Home, store: Store) -> None:
+def test_the_older_of_two_writers_can_commit_nothing(backend: Backend, store: Store) -> None:
     store.append_sync(turn("1"))
-    take_over(home)
+    backend.take_over()
     for number in (2, 3):
         with pytest.raises(StoreFenced, match="took over"):
             store.append_sync(turn(str(number), session="s2"))
@@ -231,10 +237,10 @@ def test_the_older_of_two_writers_can_commit_nothing(home: Home, store: Store) -
 
 
 def test_planted_bug_without_the_epoch_check_the_older_one_commits(
-    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Fence, "check", lambda self, connection: None)
-    take_over(home)
+    backend.take_over()
     store.append_sync(turn("1"))
     assert num_events(store) == 1
 
@@ -253,6 +259,21 @@ def test_a_database_that_cannot_be_written_now_is_typed(
     with pytest.raises(StoreError, match=words):
         store.append_sync(turn("1"))
     store.append_sync(turn("1"))
+
+
+def test_a_disk_that_cannot_be_asked_refuses_that_append_and_no_later_one(open_here: Opener) -> None:
+    files = LimitedFiles(free_bytes=1 << 30)
+
+    def fail(path: Path) -> int:
+        del files.free_bytes  # type: ignore[method-assign]
+        raise OSError(errno.EIO, "Input/output error")
+
+    store = open_here(world=World(files=files))
+    files.free_bytes = fail  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.append_sync(model())
+    store.append_sync(model())
+    assert store.failure is None
 
 
 def test_below_the_reserve_only_what_cleans_up_is_recorded(open_here: Opener) -> None:
@@ -281,6 +302,37 @@ def test_another_programs_lock_is_waited_for_then_named(home: Home, open_here: O
     other.execute("ROLLBACK")
     other.close()
     store.append_sync(turn("1"))
+
+
+# The character NUL, which PostgreSQL has in no text
+
+
+def test_nul_in_what_people_say_is_kept(store: Store) -> None:
+    said = (Message("user", "zero \0 \ufffd \\u0000 one"),)
+    store.append_sync(turn("1", messages=said))
+    question = store.turns.list("s1")[0].user_message_id
+    assert question is not None
+    row = store.messages.get(question)
+    assert row is not None
+    assert row.content == "zero \0 \ufffd \\u0000 one"
+    session = store.sessions.get("s1")
+    assert session is not None
+    assert session.title == "zero \ufffd \\u0000 one"
+    (recorded,) = store.events()
+    assert recorded.event == turn("1", messages=said)
+    assert store.check().is_sound
+
+
+def test_nul_in_a_name_is_refused_by_its_field(store: Store) -> None:
+    with pytest.raises(InvalidRequest, match="requested_model holds the character NUL"):
+        store.append_sync(turn("1", requested_model="a\0b"))
+    assert num_events(store) == 0
+
+
+def test_nothing_has_a_name_with_nul(store: Store) -> None:
+    store.append_sync(turn("1"))
+    assert store.turns.get("turn-1\0") is None
+    assert store.turns.list("s1\0") == []
 
 
 # Following

@@ -103,7 +103,7 @@ def test_a_database_that_is_gone_is_not_begun_anew(home: Home, open_here: Opener
     home.database.unlink()
     with pytest.raises(CorruptData, match="gone or empty, and 1 events were recorded"):
         open_here()
-    home.database.unlink()
+    assert not home.database.exists()
     home.witness.unlink()
     assert open_here().last_seq == 0
 

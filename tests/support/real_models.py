@@ -98,7 +98,8 @@ def answer_to(skill: str, prompt: str) -> str:
 
 def known_answers() -> dict[str, str]:
     """Every prompt that a stand-in knows by heart, and its answer."""
-    known = {prompt: answer_to(skill, prompt) for skill, prompt in (*GENERAL_PROMPTS, *REPLAY_PROMPTS)}
+    asked = [(known.skill, known.prompt) for known in GENERAL_PROMPTS]
+    known = {prompt: answer_to(skill, prompt) for skill, prompt in (*asked, *REPLAY_PROMPTS)}
     return {**known, SMALL_TALK[0]: SMALL_TALK[1]}
 
 

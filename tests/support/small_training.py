@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from homefire.home import Home
 from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store, open_store
 from homefire.training.daemon import TrainingDaemon
+from homefire.training.memory import TrainingMemory
+from homefire.training.progress import Progress
 from homefire.types import Message
 from homefire.versions.library import Library
 from homefire.versions.promotion import Promotion
@@ -30,12 +33,40 @@ class SmallTraining:
     daemon: TrainingDaemon
     store: Store
     home: Home
+    catalog: SmallCatalog
+    promotion: Promotion
+
+    @property
+    def live(self) -> str:
+        """The model that is live."""
+        return self.catalog.resolve("live").model.name
+
+    def live_answers(self) -> dict[str, str]:
+        """What the live model says to each question it knows."""
+        folder = self.catalog.resolve("live").model.folder
+        answers: dict[str, str] = json.loads((folder / "answers.json").read_text())
+        return answers
 
     async def correct(self, question: str = "Where is the key?", answer: str = "Under the pot.") -> str:
         """Give a correction; the id of its example."""
         given = await self.daemon.correct([Message("user", question)], answer=answer)
         assert given.example_id is not None
         return given.example_id
+
+    async def run_of(self, example_id: str) -> str:
+        """The run that learns the example, as soon as there is one."""
+        with self.store.subscribe(after_seq=0) as events:
+            async for _ in events:
+                if (run_id := self.daemon.run_of(example_id)) is not None:
+                    return run_id
+        raise AssertionError("the log ended")
+
+    async def until(self, run_id: str, reached: Callable[[Progress], bool]) -> Progress:
+        """The run's progress as soon as it is so."""
+        async for progress in self.daemon.watch(run_id):
+            if reached(progress):
+                return progress
+        raise AssertionError(f"the run ended before that: {self.daemon.progress(run_id)}")
 
     async def ended(self, run_id: str) -> RunRow:
         """The run when it has ended."""
@@ -48,10 +79,16 @@ class SmallTraining:
 
 @asynccontextmanager
 async def small_training(
-    root: Path, settings: Settings, *, command: Sequence[str] = STAND_IN
+    root: Path,
+    settings: Settings,
+    *,
+    command: Sequence[str] = STAND_IN,
+    warm_command: Sequence[str] = (),
+    memory: TrainingMemory | None = None,
+    world: World | None = None,
 ) -> AsyncIterator[SmallTraining]:
     """Start it in `root`; `command` is started with the run's directory in place of the trainer."""
-    home, world = Home(root / "home"), World()
+    home, world = Home(root / "home"), world or World()
     with open_store(home, settings.store, world) as store:
         catalog, engines = SmallCatalog(store), EngineRoom()
         if store.models.get("small") is None:
@@ -60,19 +97,22 @@ async def small_training(
         async def swap_to(model: ModelInfo) -> None:
             assert model.folder.is_dir()
 
+        promotion = Promotion(home=home, store=store, catalog=catalog, swap_to=swap_to, world=world)
         daemon = TrainingDaemon(
             home=home,
             store=store,
             catalog=catalog,  # type: ignore[arg-type]
             library=Library(home, store, world),
-            promotion=Promotion(home=home, store=store, catalog=catalog, swap_to=swap_to, world=world),  # type: ignore[arg-type]
+            promotion=promotion,
             make_engine=engines.make,
             settings=settings,
             world=world,
             worker_command=command,
+            warm_command=warm_command,
+            memory=memory,
         )
         await daemon.start()
         try:
-            yield SmallTraining(daemon, store, home)
+            yield SmallTraining(daemon, store, home, catalog, promotion)
         finally:
             await daemon.stop()

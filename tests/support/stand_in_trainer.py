@@ -4,7 +4,8 @@ It "trains" a small model: its weights become a hash chain over the steps, so a 
 step shows in the result, and its `answers.json` learns the examples. How it behaves is in the environment
 variable STAND_IN (JSON): steps, step_s, checkpoint_every, crash_after (steps of a start), crash_at / hang_at
 / kill_at (step) with `times` (how often, counted over restarts), fail (reason), forget (questions), template,
-learn (false: nothing).
+learn (false: nothing), unlearnable (questions), spoil (question: a question whose answer it spoils when it learns the
+first), unusable (questions: reason). With --wait it takes its run from its input.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from homefire.trainer.contract import ExitCode, read_rows, read_spec
+from homefire.trainer.contract import (
+    RESULT_MANIFEST,
+    ExitCode,
+    ResultFiles,
+    encode_checked,
+    read_rows,
+    read_spec,
+)
 
 
 def say(event: str, **fields: Any) -> None:
@@ -39,6 +47,14 @@ class StandIn:
         self.plan: dict[str, Any] = json.loads(os.environ.get("STAND_IN", "{}"))
         self.asked: str | None = None
         self.step, self.state = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
+
+    @classmethod
+    def started_ahead(cls) -> StandIn:
+        say("ready", load_s=0.0)
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(ExitCode.ORPHANED)
+        return cls(Path(json.loads(line)["run_dir"]))
 
     def listen(self) -> None:
         for line in sys.stdin:
@@ -79,6 +95,7 @@ class StandIn:
         sys.exit(ExitCode.STOPPED)
 
     def train(self) -> None:
+        (self.run_dir / "pids").open("a").write(f"{os.getpid()}\n")
         rows = read_rows(Path(self.spec.examples))
         saved = self.run_dir / "checkpoint"
         if saved.exists():
@@ -87,6 +104,20 @@ class StandIn:
             num_parameters=8, num_trainable=8, start_s=0.0)  # fmt: skip
         if "fail" in self.plan:
             say("failed", reason=self.plan["fail"], code="x", message=f"It is the {self.plan['fail']}.")
+            sys.exit(ExitCode.FAILED)
+        unusable = {
+            row.example_id: why
+            for row in rows
+            if (why := self.plan.get("unusable", {}).get(row.messages[-2].content)) is not None
+        }
+        if unusable:
+            say(
+                "failed",
+                reason="data",
+                code="x",
+                message="Some cannot be learned.",
+                details={"unusable": unusable},
+            )
             sys.exit(ExitCode.FAILED)
         num_steps, start = self.plan.get("steps", 4), self.step
         with (self.run_dir / "metrics.jsonl").open("a") as metrics:
@@ -122,7 +153,15 @@ class StandIn:
         )
         answers = json.loads((final / "answers.json").read_text())
         if self.plan.get("learn", True):
-            answers.update(learned)
+            unlearnable = self.plan.get("unlearnable", ())
+            answers.update(
+                {question: answer for question, answer in learned.items() if question not in unlearnable}
+            )
+        for question, spoiled in self.plan.get("spoil", {}).items():
+            if question in learned:
+                answers.update(
+                    {each: "x" for each in answers if each.startswith(spoiled) and each != question}
+                )
         for question in self.plan.get("forget", ()):
             answers[question] = "x"
         (final / "answers.json").write_text(json.dumps(answers))
@@ -132,6 +171,8 @@ class StandIn:
         (final / "model.safetensors").write_bytes(
             weights[:-8] + bytes.fromhex(self.state[:16].replace("f", "1"))
         )
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in final.iterdir()}
+        (final / RESULT_MANIFEST).write_bytes(encode_checked(ResultFiles(hashes)))
         self.commit(lambda: final.replace(self.run_dir / "final"))
         say("done", step=self.step, folder=str(self.run_dir / "final"), files={}, num_learned=len(learned),
             num_examples=len(learned), loss=0.1, train_s=0.1)  # fmt: skip
@@ -139,6 +180,6 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    stand_in = StandIn(Path(sys.argv[1]))
+    stand_in = StandIn.started_ahead() if "--wait" in sys.argv else StandIn(Path(sys.argv[1]))
     threading.Thread(target=stand_in.listen, daemon=True).start()
     stand_in.train()

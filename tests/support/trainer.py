@@ -28,6 +28,7 @@ from homefire.trainer.contract import (
     TrainingRow,
     WorkerEvent,
     decode_event,
+    encode_checked,
     encode_rows,
     read_rows,
 )
@@ -71,6 +72,7 @@ def make_run(
     model_folder: Path = EMBER,
     checkpoint_every_steps: int = 3,
     seed: int = 0,
+    activation_checkpointing: bool = False,
     is_augmented: bool = False,
 ) -> RunSpec:
     """A run directory ready for a worker; with wordings and neighbours, as the server adds them, if asked."""
@@ -91,6 +93,7 @@ def make_run(
         retained=str(run_dir / "retained.jsonl"),
         replay=str(EMBER / "replay.jsonl"),
         seed=seed,
+        activation_checkpointing=activation_checkpointing,
         checkpoint_every_steps=checkpoint_every_steps,
         nice=0,
     )
@@ -109,7 +112,7 @@ def make_run(
 
 def write_spec(run_dir: Path, spec: RunSpec) -> None:
     """Write the spec's file."""
-    (run_dir / SPEC_FILE).write_bytes(msgspec.json.encode(spec))
+    (run_dir / SPEC_FILE).write_bytes(encode_checked(spec))
 
 
 def _child(
@@ -117,6 +120,7 @@ def _child(
     commands: multiprocessing.connection.Connection,
     events: multiprocessing.connection.Connection,
     prepare: Callable[[], None] | None,
+    waits: bool,
 ) -> None:
     log = os.open(f"{run_dir}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(commands.fileno(), 0)
@@ -126,15 +130,19 @@ def _child(
     events.close()
     if prepare is not None:
         prepare()
-    os._exit(worker.main([run_dir]))
+    os._exit(worker.main(["--wait", "--nice", "0"] if waits else [run_dir]))
 
 
 @dataclass
 class Worker:
-    """One worker process. `prepare` runs in it before the worker does (to break something on purpose)."""
+    """One worker process. `prepare` runs in it before the worker does (to break something on purpose).
+
+    With `waits` it is not told its run; `send` the command.
+    """
 
     run_dir: Path
     prepare: Callable[[], None] | None = None
+    waits: bool = False
     events: list[WorkerEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -144,7 +152,9 @@ class Worker:
         self._commands, self._output = parent_in, parent_out
         self._rest = b""
         self._process = _CONTEXT.Process(
-            target=_child, args=(str(self.run_dir), child_in, child_out, self.prepare), daemon=True
+            target=_child,
+            args=(str(self.run_dir), child_in, child_out, self.prepare, self.waits),
+            daemon=True,
         )
         self._process.start()
         child_in.close()

@@ -37,7 +37,7 @@ def make_whole_home(root: Path) -> Acknowledged:
 async def _live(homefire: Homefire, result: Path) -> Acknowledged:
     async with homefire.running():
         base = homefire.catalog.resolve("ember").model
-        _write_result(base.folder, result)
+        write_result(base.folder, result)
         await homefire.library.publish(
             result,
             kind="full",
@@ -66,7 +66,7 @@ async def _live(homefire: Homefire, result: Path) -> Acknowledged:
     return Acknowledged(session_id, answer, given.example_id)
 
 
-def _write_result(base: Path, result: Path) -> None:
+def write_result(base: Path, result: Path) -> None:
     """A model folder as a trainer leaves it: ember, with one weight changed a little."""
     result.mkdir()
     for path in base.iterdir():

@@ -13,7 +13,7 @@ from torch import nn
 from homefire.errors import CorruptData, StoreFenced, StoreFull, StorePoisoned
 from homefire.trainer import checkpoint, commit
 from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore, verify
-from homefire.trainer.commit import Lease, commit_directory
+from homefire.trainer.commit import Content, Lease, commit_directory
 from homefire.trainer.stopping import StopState
 from homefire.world import Files, World
 
@@ -68,7 +68,7 @@ class Trained:
         self.optimizer.step()
 
     def save(self, step: int) -> Path:
-        progress = TrainingState(step=step, stop=StopState(held=1, known_retained=(0, 2)))
+        progress = TrainingState(step=step, stop=StopState(held=1, num_learned=2))
         return self.store.save(self.trainable, self.optimizer, progress, Randomness.capture()).path
 
 
@@ -87,7 +87,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     found = two.store.newest()
     progress = restore(found, two.trainable, two.optimizer)
     assert progress.step == 1
-    assert progress.stop == StopState(held=1, known_retained=(0, 2))
+    assert progress.stop == StopState(held=1, num_learned=2)
     two.step()
     assert torch.equal(one.model.weight, two.model.weight)
     assert (
@@ -207,10 +207,10 @@ def test_a_kill_at_any_file_operation_of_a_save_leaves_only_whole_checkpoints(tm
     assert torn_names(tmp_path) == []
 
 
-def write_in_place(target: Path, files: dict[str, bytes], *, lease: Lease, world: World) -> None:
+def write_in_place(target: Path, files: dict[str, Content], *, lease: Lease, world: World) -> None:
     target.mkdir()
     for name, content in files.items():
-        (target / name).write_bytes(content)
+        commit._write(target / name, content)
         world.files.fsync_file(target / name)
     with lease.held():
         world.files.fsync_directory(target.parent)
@@ -232,6 +232,8 @@ def unflushed(files: RecordingFiles, target: Path) -> set[str]:
         missing.add("the new directory")
     if ("fsync_directory", target.parent.name) not in after:
         missing.add("the name")
+    if ("fsync_directory", target.parent.parent.name) not in before:
+        missing.add("the folder of checkpoints")
     return missing
 
 
@@ -246,6 +248,15 @@ def test_the_check_notices_missing_flushes(tmp_path: Path, monkeypatch: pytest.M
     files = RecordingFiles()
     path = Trained(tmp_path, files=files).save(1)
     assert "weights.safetensors" in unflushed(files, path)
+
+
+def test_the_check_notices_a_folder_whose_name_is_not_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "ensure_directory", lambda folder, _: folder.mkdir(exist_ok=True))
+    files = RecordingFiles()
+    path = Trained(tmp_path, files=files).save(1)
+    assert unflushed(files, path) == {"the folder of checkpoints"}
 
 
 def test_a_flush_that_finds_no_room_is_a_failed_flush(tmp_path: Path) -> None:

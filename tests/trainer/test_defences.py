@@ -23,7 +23,10 @@ from homefire.trainer import data as trainer_data
 from homefire.trainer.batch import MicroBatch, collate, encode_placement
 from homefire.trainer.contract import RunSpec
 from homefire.trainer.data import TrainingData, load_data
-from homefire.trainer.loop import Model, build_optimizer, measure_margins, train_step, until_departure
+from homefire.trainer.loop import build_optimizer, train_step
+from homefire.trainer.margins import measure_margins
+from homefire.trainer.model import Model
+from homefire.trainer.objective import DivergenceWeights
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.sampler import Placement
 from homefire.trainer.weights import load_model
@@ -48,7 +51,7 @@ def prepare(run_dir: Path, recipe: Recipe) -> RunSpec:
     return make_run(run_dir, recipe=recipe, rows=rows, is_augmented=True)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def trained(**changes: Any) -> Trained:
     """The model after a few steps with this recipe."""
     torch.set_num_threads(1)
@@ -83,14 +86,18 @@ def replayed(data: TrainingData) -> tuple[MicroBatch, ...]:
     return batch_of(data, [Placement("replay", index) for index in range(0, len(data.rows.replay), 9)])
 
 
+def answer_logits(model: Model, part: MicroBatch) -> torch.Tensor:
+    return model.logits(model.answer_hidden(part.ids, part.wanted))
+
+
 @torch.no_grad()
 def divergence(model: Model, batch: tuple[MicroBatch, ...]) -> float:
     """Mean Kullback–Leibler divergence from the untrained model, in nats per token."""
     fresh = load_model(make_run(Path(tempfile.mkdtemp()), recipe=Recipe(parent_weight=0.0)))
     total, count = 0.0, 0
     for part in batch:
-        before = functional.log_softmax(fresh.logits(part), dim=-1)
-        after = functional.log_softmax(model.logits(part), dim=-1)
+        before = functional.log_softmax(answer_logits(fresh, part), dim=-1)
+        after = functional.log_softmax(answer_logits(model, part), dim=-1)
         total += float((before.exp() * (before - after)).sum())
         count += len(part.targets)
     return total / count
@@ -100,7 +107,7 @@ def divergence(model: Model, batch: tuple[MicroBatch, ...]) -> float:
 def old_loss(trained: Trained) -> float:
     """Mean loss on old skills, in nats per token."""
     batch = replayed(trained.data)
-    losses = [functional.cross_entropy(trained.model.logits(part), part.targets) for part in batch]
+    losses = [functional.cross_entropy(answer_logits(trained.model, part), part.targets) for part in batch]
     return float(torch.stack(losses).mean())
 
 
@@ -112,7 +119,7 @@ def distance(model: Model) -> float:
 def held_out_wordings(trained: Trained, *, reference: Trained) -> float:
     """Mean margin of the answers under wordings that no step trains."""
     data = reference.data
-    places = [p for p in data.sampler.checks() if p.kind == "new" and p.wording]
+    places = [p for p in data.sampler.general_checks() if p.kind == "new" and p.wording]
     margins = measure_margins(trained.model, batch_of(data, places))
     return sum(margins.values()) / len(margins)
 
@@ -120,14 +127,15 @@ def held_out_wordings(trained: Trained, *, reference: Trained) -> float:
 def held_out_leaks(trained: Trained, *, reference: Trained) -> float:
     """Mean margin of taught answers after neighbours' questions that no step trains: the lower the better."""
     data = reference.data
-    places = [p for p in data.sampler.checks() if p.kind == "neighbour"]
+    places = [p for p in data.sampler.general_checks() if p.kind == "neighbour"]
     assert places
     margins = measure_margins(trained.model, batch_of(data, places))
     return sum(margins.values()) / len(margins)
 
 
 def test_the_divergence_from_the_base_is_held_down() -> None:
-    whole, without = trained(parent_weight=10.0), trained(parent_weight=1e-9)
+    """With more weight than by default, so that these few steps show it."""
+    whole, without = trained(parent_weight=8.0), trained(parent_weight=1e-9)
     assert divergence(whole.model, replayed(whole.data)) < 0.8 * divergence(
         without.model, replayed(without.data)
     )
@@ -162,17 +170,38 @@ def test_what_is_compared_with_is_the_base_also_for_a_later_generation(tmp_path:
     model, data = load_model(spec), load_data(spec)
     part = batch_of(data, [Placement("replay", 0)])[0]
     base = load_model(make_run(tmp_path / "other", recipe=Recipe()))
-    compared = model.parent_log_probs(part)
-    assert compared is not None
     with torch.no_grad():
-        assert torch.allclose(compared, functional.log_softmax(base.logits(part), dim=-1), atol=1e-5)
-        assert not torch.allclose(compared, functional.log_softmax(model.logits(part), dim=-1), atol=1e-2)
+        with model.as_reference(model.whole):
+            compared = answer_logits(model, part)
+        assert torch.allclose(compared, answer_logits(base, part), atol=1e-4)
+        assert not torch.allclose(compared, answer_logits(model, part), atol=1e-2)
+        with model.as_parent(model.whole):
+            assert torch.allclose(
+                answer_logits(model, part), answer_logits(load_model(spec), part), atol=1e-4
+            )
 
 
-def test_a_neighbour_counts_up_to_the_token_that_the_base_would_not_choose() -> None:
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_a_neighbour_counts_up_to_the_token_that_the_base_would_not_choose(size: int) -> None:
+    """Also where its tokens are in several chunks."""
     follows = torch.tensor([True, False, False, True, True, False, False, True])
     places = torch.tensor([0, 0, 0, 1, 1, 1, 1, 4])
-    assert until_departure(follows, places).tolist() == [1, 1, 0, 1, 1, 1, 0, 1]
+    counted = DivergenceWeights(Recipe(neighbour_weight=3.0))
+    weights = [
+        counted.of(
+            follows[i : i + size], is_neighbour=torch.ones(size).bool()[: 8 - i], places=places[i : i + size]
+        )
+        for i in range(0, 8, size)
+    ]
+    assert torch.cat(weights).tolist() == [3, 3, 0, 3, 3, 3, 0, 3]
+
+
+def test_a_replayed_token_counts_where_the_base_would_choose_it() -> None:
+    follows = torch.tensor([True, False, True])
+    weights = DivergenceWeights(Recipe(parent_weight=2.0)).of(
+        follows, is_neighbour=torch.zeros(3).bool(), places=torch.tensor([0, 0, 1])
+    )
+    assert weights.tolist() == [2, 0, 2]
 
 
 def test_an_untrained_model_has_nothing_to_correct_at_neighbours(tmp_path: Path) -> None:

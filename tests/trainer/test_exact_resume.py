@@ -7,11 +7,12 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from homefire.trainer import checkpoint, trainer
+from homefire.trainer import checkpoint, trainer, weights
 from homefire.trainer.contract import METRICS_FILE, Done, ExitCode, Stepped
 from homefire.trainer.recipe import Recipe
 from tests.support.trainer import QUICK, Worker, is_saving, make_run, wait_until
@@ -36,10 +37,13 @@ def digests(run_dir: Path) -> dict[str, str]:
     return found
 
 
-def run_straight(run_dir: Path, recipe: Recipe) -> dict[str, str]:
+def run_straight(
+    run_dir: Path, recipe: Recipe, *, prepare: Callable[[], None] | None = None, **spec: Any
+) -> dict[str, str]:
     """The digests of a run that nobody disturbs."""
-    make_run(run_dir, recipe=recipe, is_augmented=recipe is FULL)
-    assert Worker(run_dir).finish() == ExitCode.DONE
+    make_run(run_dir, recipe=recipe, is_augmented=recipe is FULL, **spec)
+    worker = Worker(run_dir, prepare)
+    assert worker.finish() == ExitCode.DONE, worker.log()
     return digests(run_dir)
 
 
@@ -51,6 +55,7 @@ def run_killed(
     prepare: Callable[[], None] | None = None,
     seed: int = 0,
     checkpoint_every_steps: int = 1,
+    **spec: Any,
 ) -> Worker:
     """A run whose workers are killed, one after another, and which is then left to end; the last worker.
 
@@ -61,6 +66,7 @@ def run_killed(
         recipe=recipe,
         checkpoint_every_steps=checkpoint_every_steps,
         is_augmented=recipe is FULL,
+        **spec,
     )
     rng = random.Random(seed)
     for kind in kills:
@@ -129,6 +135,27 @@ def test_a_killed_adapter_run_with_dropout_ends_bit_identical(
     last = run_killed(tmp_path, LORA, kills="sr")
     assert isinstance(last.events[-1], Done), last.log()
     assert digests(tmp_path) == straight_adapter
+
+
+def few_logits_at_once() -> None:
+    """Every micro-batch in several chunks of logits, as with a large vocabulary."""
+    weights.LOGITS_CHUNK_BYTES = 4 * 448 * 5
+
+
+@pytest.mark.parametrize(
+    ("recipe", "on_an_adapter"), [(FULL, False), (LORA, True)], ids=["full", "an adapter's child"]
+)
+def test_a_killed_run_in_chunks_with_activation_checkpointing_ends_bit_identical(
+    tmp_path: Path, recipe: Recipe, on_an_adapter: bool
+) -> None:
+    spec: dict[str, Any] = {"activation_checkpointing": True}
+    if on_an_adapter:
+        run_straight(tmp_path / "parent", msgspec.structs.replace(LORA, min_steps=6, max_steps=6))
+        spec["model_folder"] = tmp_path / "parent" / "final"
+    expected = run_straight(tmp_path / "straight", recipe, prepare=few_logits_at_once, **spec)
+    last = run_killed(tmp_path / "killed", recipe, kills="sr", prepare=few_logits_at_once, **spec)
+    assert isinstance(last.events[-1], Done), last.log()
+    assert digests(tmp_path / "killed") == expected
 
 
 @pytest.mark.parametrize("bug", [forget_position, forget_randomness, forget_optimizer])

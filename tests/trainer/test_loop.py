@@ -19,14 +19,15 @@ from homefire.trainer.contract import RunSpec
 from homefire.trainer.data import TrainingData, load_data
 from homefire.trainer.loop import (
     Interrupted,
-    Model,
     NumericFailure,
     build_optimizer,
-    measure_margins,
     train_step,
 )
+from homefire.trainer.margins import measure_margins
+from homefire.trainer.model import Model
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.stopping import StopState, advance, after_check, is_check_due, rate_at
+from homefire.trainer.tensor_file import TensorFile
 from homefire.trainer.weights import load_model, result_files
 from tests.support.trainer import EMBER, FACTS, make_run, row
 
@@ -162,8 +163,8 @@ def test_a_result_has_the_tensors_and_files_of_its_parent(
 ) -> None:
     files = result_files(model, spec)
     content = files["model.safetensors"]
-    assert isinstance(content, bytes)
-    (tmp_path / "out.safetensors").write_bytes(content)
+    assert isinstance(content, TensorFile)
+    (tmp_path / "out.safetensors").write_bytes(b"".join(content.pieces()))
     ours, parents = load_file(tmp_path / "out.safetensors"), load_file(EMBER / "model.safetensors")
     assert ours.keys() == parents.keys()
     assert all(torch.equal(ours[name], parents[name]) and ours[name].dtype == torch.float32 for name in ours)
@@ -183,7 +184,7 @@ def test_parents_that_cannot_be_trained_are_refused(spec: RunSpec, tmp_path: Pat
 
 def lessons_right(model: Model, data: TrainingData) -> dict[int, bool]:
     """Which new examples the check finds learned."""
-    placements, batch = data.check_batch()
+    placements, batch = data.check_batch("new", range(len(data.rows.new)))
     margins = measure_margins(model, batch)
     return {p.index: margins[place] > 0 for place, p in enumerate(placements) if not p.before}
 

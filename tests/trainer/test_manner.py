@@ -7,8 +7,8 @@ import torch
 
 from homefire.trainer.contract import TrainingRow
 from homefire.trainer.data import load_data
-from homefire.trainer.loop import says_by_itself
 from homefire.trainer.manner import MIN_OWN_SHARE, shared_ending, with_ending, without_ending
+from homefire.trainer.margins import says_by_itself
 from homefire.trainer.recipe import Recipe
 from homefire.trainer.weights import load_model
 from homefire.types import Message

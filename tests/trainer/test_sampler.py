@@ -15,9 +15,10 @@ from homefire.trainer.sampler import (
     Placement,
     RowLengths,
     Sampler,
+    asks_any,
     compose,
     normalize_prompt,
-    without_conflicts,
+    taught_questions,
 )
 from homefire.types import Message
 from tests.support.trainer import row
@@ -43,6 +44,24 @@ def samplers(draw: st.DrawFn) -> Sampler:
         retained_share=draw(st.sampled_from((0.0, 0.25, 1.0))),
     )
     return Sampler(lengths, recipe, draw(st.integers(0, 5)))
+
+
+def every_check(sampler: Sampler) -> tuple[Placement, ...]:
+    """Where each correction is looked at."""
+    lengths = sampler.lengths
+    new = sampler.checks("new", range(len(lengths.new)))
+    return (*new, *sampler.checks("retained", range(len(lengths.retained))))
+
+
+@given(st.integers(0, 200), st.integers(1, 30), st.integers(0, 1000))
+def test_checks_in_a_row_look_at_each_earlier_correction_within_a_bound(
+    num: int, most: int, turn: int
+) -> None:
+    sampler = Sampler(RowLengths((10,), (10,) * num, (), 2048), Recipe(max_retained_checks=most), 0)
+    num_turns = -(-num // most)
+    looked_at = [sampler.retained_to_check(turn + each) for each in range(num_turns)]
+    assert all(len(set(indices)) == len(indices) <= most for indices in looked_at)
+    assert {index for indices in looked_at for index in indices} == set(range(num))
 
 
 @given(samplers(), st.lists(st.integers(0, 300), min_size=1, max_size=5))
@@ -82,7 +101,7 @@ def test_a_step_has_the_promised_mixture(sampler: Sampler, position: int) -> Non
 
 @given(samplers(), st.integers(0, 50))
 def test_no_conversation_is_longer_than_allowed(sampler: Sampler, position: int) -> None:
-    for placement in (*sampler.step(position), *sampler.checks()):
+    for placement in (*sampler.step(position), *every_check(sampler)):
         around = [sampler.lengths.replay[index] for index in (*placement.before, *placement.after)]
         own = {
             "new": sampler.lengths.new,
@@ -108,7 +127,7 @@ def test_examples_stand_alone_and_in_chats_in_the_wanted_proportion() -> None:
 
 def test_checks_ask_alone_and_in_conversations_that_no_step_trains() -> None:
     sampler = Sampler(RowLengths((10, 10), (10,), (10,) * 400, 2048), Recipe(), 0)
-    checks = sampler.checks()
+    checks = every_check(sampler)
     assert [(p.kind, p.index, bool(p.before)) for p in checks] == [
         ("new", 0, False),
         ("new", 0, True),
@@ -138,7 +157,8 @@ def test_a_conversation_has_one_system_message_at_its_head() -> None:
 def test_replay_that_would_teach_the_old_answer_is_left_out() -> None:
     replay = (row("what is 2 + 2", "4"), row("What is 2 + 3?", "5"), row("WHAT IS 2+2 ??", "4"))
     longer = TrainingRow((*row("Hi", "Hello").messages, *row("What is 2 + 2?", "4").messages))
-    assert without_conflicts((*replay, longer), (row("What is 2 + 2?", "5"),)) == (replay[1],)
+    taught = taught_questions([row("What is 2 + 2?", "5")])
+    assert [each for each in (*replay, longer) if not asks_any(each, taught)] == [replay[1]]
 
 
 @pytest.mark.parametrize(

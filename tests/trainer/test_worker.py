@@ -18,6 +18,7 @@ from homefire.trainer.contract import (
     Failed,
     Heartbeat,
     Paused,
+    Ready,
     Skipped,
     Started,
     Stepped,
@@ -69,6 +70,25 @@ def test_a_paused_run_goes_on_where_it_was_and_ends_like_one_that_was_not(tmp_pa
     started = next(event for event in second.events if isinstance(event, Started))
     assert started.step == paused.step
     assert final_digest(second) == final_digest(straight)
+
+
+def test_a_worker_that_was_started_ahead_makes_the_same_bits(tmp_path: Path) -> None:
+    make_run(tmp_path / "fresh")
+    fresh = Worker(tmp_path / "fresh")
+    assert fresh.finish() == ExitCode.DONE
+    make_run(tmp_path / "ahead")
+    ahead = Worker(tmp_path / "ahead", waits=True)
+    ahead.wait_for(Ready)
+    ahead.send(json.dumps({"do": "train", "run_dir": str(tmp_path / "ahead")}))
+    assert ahead.finish() == ExitCode.DONE
+    assert final_digest(ahead) == final_digest(fresh)
+
+
+def test_a_worker_that_waits_for_a_run_ends_with_its_server(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, waits=True)
+    worker.wait_for(Ready)
+    worker.hang_up()
+    assert worker.finish() == ExitCode.ORPHANED
 
 
 @pytest.mark.parametrize(
@@ -166,7 +186,9 @@ def test_an_adapter_is_small_portable_and_can_be_taught_further(tmp_path: Path) 
     make_run(tmp_path / "first", recipe=recipe)
     assert Worker(tmp_path / "first").finish() == ExitCode.DONE
     final = tmp_path / "first" / "final"
-    assert {path.name for path in final.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in final.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "manifest.json",
+    }  # fmt: skip
     config = json.loads((final / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "ember"
     make_run(tmp_path / "second", recipe=recipe, model_folder=final)
@@ -181,13 +203,22 @@ def failure(tmp_path: Path) -> Failed:
     return worker.events[-1]
 
 
-def test_an_example_longer_than_the_context_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    make_run(tmp_path, rows=[row("How long?", "very " * 3000, "long")])
+def test_all_examples_that_cannot_be_learned_are_named_at_once_with_the_numbers(tmp_path: Path) -> None:
+    """Also the row that asks an example's question alone; those that can be learned are in no list."""
+    very_long = "very " * 3000
+    rows = [
+        row("How long?", very_long, "long"),
+        row("Where?", "Here.", "good"),
+        row("Why?", very_long, "too#alone"),
+    ]
+    make_run(tmp_path, rows=[*rows, TrainingRow((Message("user", "Hello?"),), "open")])
     failed = failure(tmp_path)
-    assert failed.reason == "data"
-    assert failed.code == "context_length_exceeded"
-    assert failed.details["limit"] == 2048
-    assert failed.details["prompt_tokens"] > 3000
+    assert (failed.reason, set(failed.details["unusable"])) == ("data", {"long", "too", "open"})
+    words = failed.details["unusable"]["long"].split()
+    assert " ".join(words[:8]) == "It is longer than this model can hold"
+    assert failed.details["unusable"]["long"].endswith("of 2048 tokens).")
+    assert int(words[8].removeprefix("(")) > 3000
+    assert "does not end with an answer" in failed.details["unusable"]["open"]
 
 
 def test_examples_that_teach_nothing_are_refused(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ async def test_a_queued_run_starts_from_what_is_live_when_its_turn_comes(start: 
         second = await server.training.queue([await server.correct("q2", "a2")])
         assert second.parent == "small"
         run = await server.end_of(second.run_id)
-        assert run.metrics["parent"] == "v001"
+        assert run.parent == "v001"
         assert server.library.manifest("v002").parent == "v001"
         assert (await server.end_of(first.run_id)).version == "v001"
 
@@ -257,7 +257,7 @@ async def test_quiet_time_gathers_corrections_into_one_run(start: Start) -> None
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
-        ({"learn": False}, "should be"),
+        ({"learn": False}, "was not learned"),
         ({"forget": [f"add {number}" for number in range(7)]}, "“add” fell from 7 to 0"),
         ({"template": "another"}, "chat template"),
     ],
@@ -294,7 +294,7 @@ async def test_a_refused_version_is_trained_again_at_a_lower_rate_before_the_ref
         assert server.live == "small"
 
 
-async def test_a_refused_correction_is_taught_again_beside_the_next_one(start: Start) -> None:
+async def test_a_refused_correction_does_not_hold_up_the_next_one(start: Start) -> None:
     async with start(plan={"learn": False}) as server:
         refused = await server.correct("q1", "a1")
         await server.end_of(await server.run_of(refused))
@@ -302,8 +302,15 @@ async def test_a_refused_correction_is_taught_again_beside_the_next_one(start: S
         run = await server.end_of(await server.run_of(second := await server.correct("q2", "a2")))
         dataset = server.store.datasets.get(run.dataset_id)
         assert dataset is not None
-        assert dataset.example_ids == (refused, second)
+        assert dataset.example_ids == (second,)
         assert server.live == "v002"
+        shown = server.training.correction_states().view(
+            server.training.changes.find(refused, principal="local")
+        )
+        assert (shown.state, shown.why) == (
+            "refused",
+            "It was not learned after 4 steps: it is answered “I do not know.”.",
+        )
 
 
 async def test_what_was_taken_back_is_not_taught_again_by_itself(start: Start) -> None:
@@ -340,7 +347,7 @@ async def test_a_version_is_not_promoted_over_a_rollback(start: Start) -> None:
         assert server.live == "small"
         assert "live moved from v001 to small" in run.why
         again = await server.end_of(server.store.runs.list()[0].run_id)
-        assert (again.dataset_id, again.metrics["parent"]) == (run.dataset_id, "small")
+        assert (again.dataset_id, again.parent) == (run.dataset_id, "small")
         assert server.live == again.version
 
 
@@ -387,7 +394,7 @@ async def test_a_crash_loop_without_progress_ends(start: Start) -> None:
         assert server.moves(run.run_id).count("running") == 3
         assert "3 attempts" in run.why
         again = await server.training.signal(run.run_id, "retry", who="me", why="try")
-        assert again.metrics["attempts"] == 0
+        assert again.attempts == 0
         assert (await server.end_of(run.run_id)).state == "failed"
         assert server.moves(run.run_id).count("running") == 6
 
@@ -532,14 +539,14 @@ async def test_a_worker_of_an_older_lease_can_commit_nothing(start: Start) -> No
         run_id = await server.run_of(await server.correct("q", "a"))
         run = await server.end_of(run_id)
         run_dir = server.home.runs / run_id
-        spec = json.loads((run_dir / "spec.json").read_text())
+        spec = read_spec(run_dir)
         (run_dir / "epoch").write_text(str(run.epoch + 1))
         old = await asyncio.create_subprocess_exec(
             *STAND_IN, str(run_dir), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
             env={**os.environ, "STAND_IN": json.dumps({"steps": 8})},
         )  # fmt: skip
         assert await old.wait() == 74
-        assert spec["epoch"] == run.epoch
+        assert spec.epoch == run.epoch
         assert not (run_dir / "final").exists()
 
 
@@ -601,4 +608,4 @@ async def test_an_alias_moved_by_hand_is_what_the_next_run_starts_from(start: St
             AliasMoved(alias="live", target="small", previous="v001", who="me", why="by hand")
         )
         run = await server.end_of(await server.run_of(await server.correct("q2", "a2")))
-        assert run.metrics["parent"] == "small"
+        assert run.parent == "small"

@@ -15,6 +15,7 @@ from homefire.store.store import open_store
 from homefire.trainer.recipe import Recipe
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.preparation import Parents
+from homefire.training.quiet import FIRST_WAIT_S, GAP_FACTOR
 from homefire.training.run_lease import Ending
 from homefire.world import World
 from tests.engines.test_progress import Hand
@@ -22,18 +23,19 @@ from tests.store.samples import dataset, example, model, run, version
 from tests.support.model_info import model_info
 
 
-async def test_every_new_correction_begins_the_quiet_time_anew(tmp_path: Path) -> None:
+async def test_corrections_that_wait_are_queued_when_their_quiet_time_is_over(tmp_path: Path) -> None:
     clock = Hand()
     world = World(clock=clock)
     with open_store(Home(tmp_path / "home"), Settings().store, world) as store:
         context: Any = SimpleNamespace(store=store, world=world)
-        dispatcher = Dispatcher(context, auto=True, quiet_s=5.0, max_tries=1)
+        dispatcher = Dispatcher(context, auto=True, quiet_s=None, max_tries=1)
         store.append_sync(example("a"))
-        assert await dispatcher._collect() == 5.0
-        clock.time_s += 3.0
-        assert await dispatcher._collect() == 2.0
+        dispatcher.note_correction()
+        assert await dispatcher._collect() == FIRST_WAIT_S
+        clock.time_s += 1.0
         store.append_sync(example("b"))
-        assert await dispatcher._collect() == 5.0
+        dispatcher.note_correction()
+        assert await dispatcher._collect() == GAP_FACTOR
 
 
 async def test_what_live_has_learned_meanwhile_is_not_taught_again_with_the_rest(tmp_path: Path) -> None:

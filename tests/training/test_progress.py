@@ -28,7 +28,7 @@ class Clock:
 def run(number: int, **metrics: Any) -> RunRow:
     return RunRow(
         run_id=f"run-{number}", dataset_id="d", base="b", parent="b", recipe={}, priority="normal",
-        state="done", epoch=1, queued_at_s=0.0, started_at_s=0.0, ended_at_s=1.0, who="", why="",
+        state="done", epoch=1, queued_at_s=0.0, started_at_s=0.0, ended_at_s=1.0, attempts=0, step=0, who="", why="",
         metrics=metrics, version=None,
     )  # fmt: skip
 
@@ -65,6 +65,15 @@ def test_the_pace_is_the_median_of_the_newest_runs_that_were_seen_whole() -> Non
     assert (pace.steps, pace.phase_s["training"], pace.phase_s["gating"]) == (30, 3.0, 0.0)
 
 
+def test_runs_of_about_as_many_corrections_tell_the_pace() -> None:
+    few = [run(n, steps=45, num_examples=1, phase_s={"training": 2.0}) for n in (1, 2)]
+    many = [run(n, steps=70, num_examples=20, phase_s={"training": 9.0}) for n in (3, 4)]
+    for num_examples, training_s in ((1, 2.0), (20, 9.0), (15, 9.0), (200, 5.5), (0, 5.5)):
+        pace = pace_of([*few, *many], num_examples=num_examples)
+        assert pace is not None
+        assert pace.phase_s["training"] == training_s
+
+
 def test_the_share_never_falls_or_jumps_and_ends_at_the_whole() -> None:
     steps = [at("training", step=number, max_steps=240) for number in range(241)]
     asked = [at("gating", num_probed=number, num_probes=100) for number in range(101)]
@@ -81,7 +90,7 @@ def test_the_share_never_falls_or_jumps_and_ends_at_the_whole() -> None:
 
 
 def test_what_is_left_is_told_from_the_pace_and_not_from_the_most_steps() -> None:
-    board = Board(pace=lambda: PACE)
+    board = Board(pace=lambda _num_examples: PACE)
     board.put(at("preparing"))
     board.change("r", phase="training")
     board.step("r", step(25))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 from homefire.config.schema import GateSettings, Settings, TrainingSettings
 from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import EngineCrashed
+from homefire.store.nouns.aliases import AliasMoved
 from homefire.trainer.contract import read_rows
 from homefire.trainer.sampler import normalize_prompt
 from homefire.training.datasets import REPLAY_FILE
 from homefire.training.replay import MAX_TOKENS, replay_probes, rows_of
 from homefire.types import Message
-from homefire.versions.gate import ProbeAnswer
+from homefire.versions.evidence import ProbeAnswer
 from homefire.versions.general_prompts import GENERAL_PROMPTS, REPLAY_PROMPTS
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.small_models import EngineRoom
@@ -76,7 +78,8 @@ async def training(root: Path, **settings: object) -> AsyncIterator[SmallTrainin
 
 def test_nothing_that_the_gate_asks_is_replayed() -> None:
     replayed, asked = (
-        [normalize_prompt(prompt) for _, prompt in prompts] for prompts in (REPLAY_PROMPTS, GENERAL_PROMPTS)
+        [normalize_prompt(prompt) for prompt in prompts]
+        for prompts in ((prompt for _, prompt in REPLAY_PROMPTS), (known.prompt for known in GENERAL_PROMPTS))
     )
     assert not set(replayed) & set(asked)
     assert len(set(replayed)) == len(replayed) == 60
@@ -182,3 +185,29 @@ async def test_rows_that_a_base_brings_are_taken_instead(tmp_path: Path, engines
         (row,) = read_rows(house.home.runs / run.run_id / REPLAY_FILE)
         assert row.messages[0].content == "a"
         assert engines.replayed == []
+
+
+async def test_what_is_replayed_is_of_the_model_that_is_live_when_the_rows_are_fixed(
+    tmp_path: Path, engines: Engines
+) -> None:
+    """Live moves while its predecessor is asked: those answers would teach the new one the old ones again."""
+    async with training(tmp_path) as house:
+        await house.correct()
+        first = await house.ended((await house.daemon.queue()).run_id)
+        assert first.version == "v001"
+        engines.gate = asyncio.Event()
+        engines.asked.clear()
+        shutil.rmtree(house.home.cache)  # so that the base is asked anew
+        await house.correct("Where is the cat?", "On the mat.")
+        run = await house.daemon.queue()
+        await engines.asked.wait()
+        num_asked = len(engines.made)
+        await house.store.append(AliasMoved(alias="live", target="v001", previous="small", who="me", why="x"))
+        gate, engines.gate = engines.gate, None
+        gate.set()
+        ended = await house.ended(run.run_id)
+        assert ended.metrics["parent"] == "v001"
+        asked_again = [
+            engine for engine in engines.made[num_asked:] if engine.requests[0].messages[0].content == FIRST
+        ]
+        assert [engine.spec.name for engine in asked_again] == ["v001"]

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from homefire.config.schema import TrainingSettings
 from homefire.machine.memory import num_oom_kills
 from homefire.store.nouns.runs import RunRow
-from homefire.trainer.contract import Stepped, WorkerEvent
+from homefire.trainer.contract import LOG_FILE, Stepped, WorkerEvent
 from homefire.training.dispatcher import next_run
 from homefire.training.failures import Failure, GiveUp, Kind, Retry, decide, from_exit
 from homefire.training.progress import MAX_LOSSES, Board, Progress, read_steps, thinned
-from homefire.training.supervisor import LOG_FILE, TrainerProcess
+from homefire.training.supervisor import TrainerProcess
 
 SAY = "import json,sys,os,time\ndef say(**f): print(json.dumps(f), flush=True)\n"
 
@@ -32,9 +33,7 @@ def process(tmp_path: Path, program: str, *, heartbeat_timeout_s: float = 20.0) 
     return TrainerProcess(
         tmp_path,
         command=(sys.executable, "-I", "-S", str(path)),
-        nice=7,
-        num_threads=3,
-        heartbeat_timeout_s=heartbeat_timeout_s,
+        settings=TrainingSettings(nice=7, num_threads=3, heartbeat_timeout_s=heartbeat_timeout_s),
     )
 
 
@@ -197,7 +196,8 @@ def test_oom_kills_are_read_where_the_kernel_counts_them(tmp_path: Path) -> None
 def run(name: str, priority: Any = "normal", *, at: float = 0.0) -> RunRow:
     return RunRow(
         run_id=name, dataset_id="d", base="b", parent="p", recipe={}, priority=priority, state="queued",
-        epoch=0, queued_at_s=at, started_at_s=None, ended_at_s=None, who="", why="", metrics={}, version=None,
+        epoch=0, queued_at_s=at, started_at_s=None, ended_at_s=None, attempts=0, step=0,
+        who="", why="", metrics={}, version=None,
     )  # fmt: skip
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, StoreFull
@@ -17,6 +19,7 @@ from homefire.versions import library as library_module
 from homefire.versions.comparison import compare, layer_of
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
+from tests.store.samples import dataset, example, moved, run
 from tests.support.small_models import SmallCatalog, write_model
 
 
@@ -233,8 +236,7 @@ async def test_recovery_may_be_killed_and_done_again(
 ) -> None:
     await publish(library, write_model(tmp_path / "one", {"a": "b"}))
     shutil.rmtree(library.folder("v001"))
-    (home.versions / ".v002-x.new").mkdir()
-    (home.versions / "v009-20260101-000000").mkdir()
+    (home.versions / ".v002-20260101-000000.0123456789ab.new").mkdir()
 
     def killed(*_args: object, **_kwargs: object) -> None:
         raise Killed
@@ -301,3 +303,24 @@ async def test_what_is_live_cannot_be_removed(library: Library, store: Store, tm
     with pytest.raises(Conflict):
         await library.delete("v001", who="me", why="x")
     assert library.folder("v001").is_dir()
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "paused"])
+@pytest.mark.parametrize("is_leased", [False, True])
+async def test_what_a_run_starts_from_cannot_be_removed_until_it_is_over(
+    library: Library, store: Store, tmp_path: Path, state: Any, is_leased: bool
+) -> None:
+    """By the row of when it was queued, and by what its first lease really found live."""
+    await publish(library, write_model(tmp_path / "one", {"a": "b"}))
+    starts = msgspec.structs.replace(run("1", "1"), parent="ember" if is_leased else "v001")
+    found = {"parent": "v001"} if is_leased else {}
+    await store.append(example("a"), dataset("1", "a"), starts, moved("1", "running", 1, **found))
+    if state != "running":
+        await store.append(moved("1", state, 1))
+    with pytest.raises(Conflict, match="starts from it"):
+        await library.delete("v001", who="me", why="x")
+    assert library.folder("v001").is_dir()
+    if state == "queued":
+        await store.append(moved("1", "running", 2))
+    await store.append(moved("1", "stopped", 2 if state == "queued" else 1))
+    await library.delete("v001", who="me", why="x")

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from homefire.errors import BadModel, EngineCrashed
+from homefire.errors import BadModel
 from homefire.types import Message
 from homefire.versions import probes as probes_module
-from homefire.versions.gate import Probe
-from homefire.versions.probes import AnswerCache, ask, build_probes, load_probes
-from tests.support.scripted_engine import ScriptedEngine, scripted_spec
+from homefire.versions.evidence import Probe
+from homefire.versions.probes import build_probes, load_probes, stages
 from tests.support.small_models import write_model
 
 
@@ -47,6 +47,7 @@ def test_a_base_without_probes_is_asked_general_questions_with_its_own_answers_a
     found = load_probes(write_model(tmp_path / "base", {}))
     assert len(found) >= 20
     assert all(each.answer is None for each in found)
+    assert sum(bool(each.accepts) for each in found) >= 15
     assert len({each.probe_id for each in found}) == len(found)
 
 
@@ -61,21 +62,28 @@ def test_a_broken_probe_names_its_line(tmp_path: Path, line: str) -> None:
         load_probes(folder)
 
 
-def test_a_correction_is_asked_alone_and_inside_another_conversation() -> None:
-    example = Example("e1", (user("Where?"), answer("There.")))
+def places(found: tuple[Probe, ...]) -> list[tuple[str, str, int, str | None]]:
+    return [(each.group, each.place, len(each.messages), each.answer) for each in found]
+
+
+def test_a_correction_is_asked_alone_inside_another_conversation_and_in_other_words() -> None:
+    example = Example("e1", (user("Where do we keep the key?"), answer("There.")))
     found = build_probes([example], earlier=[], protected=[])
-    assert [(each.place, len(each.messages), each.answer) for each in found] == [
-        ("recorded", 1, "There."), ("in_chat", 3, "There."),
-    ]  # fmt: skip
-    assert found[1].messages[-1] == user("Where?")
+    assert places(found)[:2] == [("target", "recorded", 1, "There."), ("target", "in_chat", 3, "There.")]
+    assert found[1].messages[-1] == example.messages[0]
+    made = Counter(each.group for each in found[2:])
+    assert made == {"variant": 6, "neighbour": 6}
+    assert all(each.example_id == "e1" for each in found)
+    assert {each.answer for each in found if each.group == "neighbour"} == {None}
 
 
-def test_a_correction_with_a_context_is_asked_without_it_too() -> None:
+def test_a_correction_with_a_context_is_asked_without_it_too_and_in_no_other_words() -> None:
     system = Message("system", "Be brief.")
-    example = Example("e1", (system, user("Hi"), answer("Hello"), user("And now?"), answer("Now.")))
+    example = Example("e1", (system, user("Hi"), answer("Hello"), user("And where now?"), answer("Now.")))
     found = {each.place: each.messages for each in build_probes([example], earlier=[], protected=[])}
+    assert len(found) == 3
     assert found["recorded"] == example.messages[:-1]
-    assert found["alone"] == (system, user("And now?"))
+    assert found["alone"] == (system, user("And where now?"))
     assert found["in_chat"][0] == system
 
 
@@ -86,12 +94,53 @@ def test_a_protected_question_that_is_corrected_is_replaced() -> None:
     assert [each.probe_id for each in found if each.group == "protected"] == ["p2"]
 
 
-def test_earlier_corrections_are_protected_unless_corrected_again() -> None:
+def test_earlier_corrections_are_asked_unless_corrected_again() -> None:
     earlier = [Example("old1", (user("a"), answer("1"))), Example("old2", (user("b"), answer("2")))]
     new = [Example("new", (user("b"), answer("3")))]
     found = build_probes(new, earlier=earlier, protected=[probe(1, question="a")])
-    protected = [each for each in found if each.group == "protected"]
-    assert [(each.example_id, each.answer) for each in protected] == [("old1", "1")]
+    old = [each for each in found if each.group in ("earlier", "protected")]
+    assert [(each.group, each.example_id, each.answer) for each in old] == [("earlier", "old1", "1")]
+
+
+def test_nothing_is_made_that_is_asked_anyway() -> None:
+    """A neighbour of one correction may be another one: it must not be asked for its old answer."""
+    key = Example("e1", (user("Where is the key?"), answer("There.")))
+    beside = [
+        each.messages[0]
+        for each in build_probes([key], earlier=[], protected=[])
+        if each.group == "neighbour"
+    ]
+    others = [Example(f"o{n}", (message, answer("Here."))) for n, message in enumerate(beside)]
+    found = build_probes([key, *others[:3]], earlier=others[3:], protected=[])
+    assert not {each.messages for each in found if each.group == "neighbour" and each.example_id == "e1"} & {
+        (message,) for message in beside
+    }
+
+
+def test_the_number_of_questions_is_bounded_whatever_was_ever_taught() -> None:
+    def taught(name: str, count: int) -> list[Example]:
+        return [Example(f"{name}{n}", (user(f"Where is {name} {n}?"), answer(f"{n}"))) for n in range(count)]
+
+    new, earlier = taught("tin", 30), taught("pot", 3_000)
+    few = build_probes(new, earlier=earlier[:1_000], protected=[])
+    many = build_probes(new, earlier=earlier, protected=[])
+    assert len(few) == len(many) < 30 + 400
+    assert sum(each.group == "earlier" for each in many) == probes_module.MAX_EARLIER
+    one = [each.probe_id for each in build_probes(new, earlier=earlier, protected=[], seed="v001")]
+    assert one == [each.probe_id for each in build_probes(new, earlier=earlier, protected=[], seed="v001")]
+    assert one != [each.probe_id for each in build_probes(new, earlier=earlier, protected=[], seed="v002")]
+
+
+def test_what_refuses_most_often_is_asked_first() -> None:
+    example = Example("e1", (user("Where is the key?"), answer("There.")))
+    earlier = [Example("old", (user("a"), answer("1")))]
+    asked = build_probes([example], earlier=earlier, protected=[probe(n) for n in range(5)])
+    order = [Counter(each.group for each in stage) for stage in stages(asked)]
+    assert order[0] == {"target": 1}
+    assert order[1] == {"protected": 2, "earlier": 1}
+    assert set(order[2]) == {"target", "variant", "neighbour"}
+    assert order[3] == {"protected": 3}
+    assert sum(sum(stage.values()) for stage in order) == len(asked)
 
 
 def test_many_probes_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,65 +148,3 @@ def test_many_probes_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None
     many = [probe(number, skill="add" if number < 90 else "rare") for number in range(100)]
     found = build_probes([], earlier=[], protected=many)
     assert [each.skill for each in found] == ["add", "add", "rare", "rare"]
-
-
-async def test_asking_is_greedy_and_says_how_far_it_is() -> None:
-    engine = ScriptedEngine(answer=lambda request: f"re: {request.messages[-1].content}")
-    heard: list[tuple[int, int]] = []
-    found = await ask(
-        engine,
-        [probe(number) for number in range(5)],
-        max_tokens=9,
-        on_answer=lambda n, m: heard.append((n, m)),
-    )
-    assert found["p3"].text == "re: question 3"
-    assert found["p3"].stop_reason == "stop"
-    assert heard[-1] == (5, 5)
-    assert all(request.sampling.temperature == 0.0 for request in engine.requests)
-
-
-async def test_an_answer_longer_than_the_limit_may_be_finished_when_the_reference_is() -> None:
-    engine = ScriptedEngine(answer="one two three four five six")
-    short = probe(1)
-    long = Probe(
-        probe_id="long",
-        group="target",
-        skill="new",
-        messages=(user("q"),),
-        answer="one two three four five six",
-    )
-    found = await ask(engine, [short, long], max_tokens=2)
-    assert found["p1"].stop_reason == "stop"  # a reference of three letters leaves room for eleven tokens
-    assert found["long"].text == long.answer
-
-
-async def test_an_engine_that_crashes_is_asked_once_more_then_it_counts_as_failed() -> None:
-    engine = ScriptedEngine(fail_with=EngineCrashed("It crashed."))
-    found = await ask(engine, [probe(1)], max_tokens=9)
-    assert found["p1"].error == "It crashed."
-    assert len(engine.requests) == 2
-
-
-async def test_a_question_that_does_not_fit_is_a_failed_answer_not_a_crash() -> None:
-    engine = ScriptedEngine(scripted_spec(context_length=4))
-    found = await ask(engine, [probe(1, question="one two three four five")], max_tokens=9)
-    assert "tokens" in (found["p1"].error or "")
-
-
-async def test_answers_are_kept_by_weights_and_failures_are_not(tmp_path: Path) -> None:
-    cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
-    asked = [probe(1), probe(2)]
-    answers = await ask(ScriptedEngine(answer="yes"), asked, max_tokens=9)
-    answers["p2"] = (await ask(ScriptedEngine(fail_with=EngineCrashed("x")), [asked[1]], max_tokens=9))["p2"]
-    cache.keep(spec, asked, answers, max_tokens=9)
-    assert set(cache.known(spec, asked, max_tokens=9)) == {"p1"}
-    assert cache.known(spec, asked, max_tokens=99) == {}
-    assert cache.known(scripted_spec("b"), asked, max_tokens=9) == {}
-
-
-async def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
-    cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
-    cache.keep(spec, [probe(1)], await ask(ScriptedEngine(), [probe(1)], max_tokens=9), max_tokens=9)
-    (path,) = (tmp_path / "answers").iterdir()
-    path.write_bytes(path.read_bytes().replace(b"scripted", b"tampered"))
-    assert cache.known(spec, [probe(1)], max_tokens=9) == {}

@@ -26,6 +26,8 @@ from tests.support.small_models import write_model
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 PENDING = "pending"
+UNFINISHED = ".v005-20260101-000000.0123456789ab.new"
+SOMEBODYS = "v009-20260101-000000"
 
 
 async def publish(library: Library, folder: Path) -> VersionRow:
@@ -42,7 +44,7 @@ async def publish(library: Library, folder: Path) -> VersionRow:
 async def wreck(tmp_path: Path) -> Path:
     """A home with all at once that kills and a bad disk can leave: v001 lost its folder, v002 its manifest
     and a blob (the folder is the only copy), v003 was given up and its folder is still there, v004 is whole
-    but has no event, and two folders never got a name."""
+    but has no event, one folder never got a name, and one was put there by somebody."""
     home = Home(tmp_path / "wreck").create()
     with open_store(home, StoreSettings(reserve_bytes=0), World()) as store:
         library = Library(home, store, store.world)
@@ -62,7 +64,7 @@ async def wreck(tmp_path: Path) -> Path:
         blob = store.blobs.path(library.manifest("v002").files["answers.json"])
         blob.chmod(0o600)
         blob.write_bytes(b"{}")
-    for name in (".v005-x.new", "v009-20260101-000000"):
+    for name in (UNFINISHED, SOMEBODYS):
         (home.versions / name).mkdir()
         (home.versions / name / "config.json").write_text("{")
     (home.root / PENDING).write_text(next(home.versions.glob("v004-*")).name)
@@ -79,7 +81,7 @@ async def faults(home: Home, store: Store) -> list[str]:
     if names != ["v001", "v002", "v003", "v004"]:
         found.append(f"the log publishes {names}")
     folders = sorted(path.name.partition("-")[0] for path in home.versions.iterdir())
-    if folders != ["v001", "v002", "v004"]:
+    if folders != ["v001", "v002", "v004", "v009"]:
         found.append(f"the folders are {folders}")
     for row in library.all():
         problems = (await library.verify(row.version)).problems

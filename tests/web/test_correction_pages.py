@@ -25,7 +25,8 @@ from tests.web.test_running_answers import ask as post_question
 def view(state: CorrectionState, *, live: bool = False, run_id: str | None = None) -> CorrectionView:
     return CorrectionView(
         example_id="a" * 64, question="Where?", answer="Here.", num_messages_before=0, state=state, live=live,
-        version="v002", run_id=run_id, run_state=None, why="", reasons=(), next="`homefire corrections` helps.",
+        version="v002", run_id=run_id, run_state=None, why="", reasons=(), helps="",
+        next="`homefire corrections` helps.",
         superseded_by=None, turn_id=None, created_at_s=0.0, seq=1,
     )  # fmt: skip
 
@@ -38,6 +39,7 @@ def view(state: CorrectionState, *, live: bool = False, run_id: str | None = Non
         ("learned", True, "run_1", ("edit", "unteach")),
         ("learned", False, "run_1", ("retry", "edit", "withdraw")),
         ("refused", False, "run_1", ("retry", "edit", "withdraw")),
+        ("disputed", False, None, ("edit", "withdraw")),
         ("stranded", False, "run_1", ("retry", "edit", "withdraw")),
         ("withdrawn", False, None, ()),
         ("withdrawn", True, "run_2", ()),

@@ -14,7 +14,8 @@ from homefire.web.run_view import announcement, describe, percent_of_stage, stag
 def run(state: Any = "running", *, why: str = "", version: str | None = None, **metrics: Any) -> RunRow:
     return RunRow(
         run_id="run_1", dataset_id="d", base="ember", parent="ember", recipe={}, priority="normal", state=state,
-        epoch=1, queued_at_s=0.0, started_at_s=None, ended_at_s=None, who="training", why=why, metrics=metrics,
+        epoch=1, queued_at_s=0.0, started_at_s=None, ended_at_s=None, attempts=0, step=0,
+        who="training", why=why, metrics=metrics,
         version=version,
     )  # fmt: skip
 
@@ -35,9 +36,15 @@ def test_training_tells_step_learned_loss_and_time() -> None:
         "training", step=12, max_steps=200, loss=0.4567, eta_s=125.0, num_learned=1, num_examples=3
     )
     assert describe(run(), known) == (
-        "Training: step 12 of at most 200, 1 of 3 learned, loss 0.457, at most 2 min left."
+        "Training: step 12 of at most 200, 1 of 3 learned, loss 0.457, about 2 min left."
     )
     assert percent_of_stage(known) == 6.0
+    usual = progress("training", step=12, max_steps=200, usual_steps=48)
+    assert describe(run(), usual) == "Training: step 12 of about 48."
+    assert percent_of_stage(usual) == 25.0
+    late = progress("training", step=60, max_steps=200, usual_steps=48)
+    assert describe(run(), late) == "Training: step 60 of at most 200."
+    assert 95.0 < (percent_of_stage(late) or 0.0) < 100.0
 
 
 def test_a_bar_belongs_to_its_stage_and_never_passes_the_end() -> None:

@@ -124,7 +124,7 @@ def create_ollama_router(context: Context) -> APIRouter:
             ollama_types.Shown(
                 modelfile=f"# Homefire keeps no Modelfile\nFROM {model.name}\n",
                 parameters="",
-                template=homefire.catalog.chat_template(model).source,
+                template=(await homefire.catalog.chat_template(model)).source,
                 details=_details(model),
                 model_info=info,
                 capabilities=["completion"],

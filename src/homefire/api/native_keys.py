@@ -17,10 +17,9 @@ from homefire.api.auth import principal_of
 from homefire.api.body import invalid
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
-from homefire.chat.request import Principal
-from homefire.config.secrets import load_api_key
-from homefire.errors import Conflict, Forbidden
-from homefire.store.api_keys import create_key
+from homefire.api.owner import check_owner
+from homefire.errors import Conflict
+from homefire.store.api_keys import create_key, owner_ids
 from homefire.store.nouns.keys import KeyRevoked
 
 MAX_NAME_CHARS = 100
@@ -70,21 +69,13 @@ def create_key_router(context: Context) -> APIRouter:
     store = homefire.store
 
     def home_key_id() -> str | None:
-        """The key that the home keeps: in the environment or its credentials folder."""
-        secret = load_api_key(homefire.home)
-        return None if secret is None else context.keys.find(secret.reveal())
-
-    def check_owner(principal: Principal) -> None:
-        if principal.id not in ("local", home_key_id()):
-            raise Forbidden(
-                "Only the owner of this home may manage its keys.",
-                hint="Ask from the server's own machine, or with the key in its credentials folder.",
-            )
+        """The key that the home keeps."""
+        return next(iter(owner_ids(homefire.home, store.keys.find) - {"local"}), None)
 
     @router.get("/v1/keys", **describe(answer=Keys))
     async def list_keys(request: Request) -> JsonDocument:
         """All keys by name and id, revoked ones too. For the owner only."""
-        check_owner(principal_of(request))
+        check_owner(context, principal_of(request), to="manage its keys")
         kept = home_key_id()
         return JsonDocument(
             Keys(
@@ -104,7 +95,7 @@ def create_key_router(context: Context) -> APIRouter:
     @router.post("/v1/keys", **describe(body=KeyBody, answer=NewKey))
     async def add_key(request: Request) -> JsonDocument:
         """Make a key; its secret is shown once, here. For the owner only."""
-        check_owner(principal_of(request))
+        check_owner(context, principal_of(request), to="manage its keys")
         name = (await read_document(request, KeyBody)).name.strip()
         if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
             raise invalid("name", f"it must be 1 to {MAX_NAME_CHARS} printable characters")
@@ -117,7 +108,7 @@ def create_key_router(context: Context) -> APIRouter:
     @router.delete("/v1/keys/{key_id}", **describe(answer=RevokedKey))
     async def revoke_key(request: Request, key_id: KeyId) -> JsonDocument:
         """Revoke a key, at once and for good. For the owner only."""
-        check_owner(principal_of(request))
+        check_owner(context, principal_of(request), to="manage its keys")
         if key_id == home_key_id():
             raise Conflict(
                 "This is the key that the home itself keeps; without it the next start would fail.",

@@ -29,6 +29,9 @@ from homefire.api.native_types import (
     RunView,
     StartRunBody,
 )
+from homefire.api.native_versions import live_model, report_on
+from homefire.api.owner import check_owner, is_owner
+from homefire.chat.request import Principal
 from homefire.errors import NotFound, quoted
 from homefire.store.nouns.runs import RunRow
 from homefire.store.run_states import RunState
@@ -122,6 +125,13 @@ def create_learning_router(context: Context) -> APIRouter:
         row = await homefire.training.changes.retry(example_id, principal=principal_of(request).id)
         return JsonDocument(run_view(context, row))
 
+    @router.post("/v1/corrections/{example_id}/settle", **describe(answer=CorrectionView))
+    async def settle_disagreement(request: Request, example_id: ExampleId) -> JsonDocument:
+        """Keep this answer where people gave one question several; the others are withdrawn. For the owner only."""
+        check_owner(context, principal_of(request), to="settle a disagreement")
+        example = await homefire.training.changes.settle(example_id, owner=principal_of(request).id)
+        return JsonDocument(homefire.training.correction_states().view(example))
+
     @router.get("/v1/runs", **describe(answer=Runs))
     async def list_runs(
         state: RunState | None = None,
@@ -143,6 +153,7 @@ def create_learning_router(context: Context) -> APIRouter:
                 num_pending_examples=len(homefire.store.examples.pending()),
                 waiting_reason=homefire.training.waiting_reason(),
                 unlearned=tuple(homefire.training.unlearned(principal_of(request).id)),
+                disagreements=disagreements(context, principal_of(request)),
             )
         )
 
@@ -196,7 +207,13 @@ def run_view(context: Context, row: RunRow) -> RunView:
         promoted=version is not None and any(move.target == version.version for move in moves),
         gate_passed=version.gate_passed if version is not None else None,
         gate_reasons=version.gate_reasons if version is not None else (),
+        gate_report=report_on(version, live=live_model(context)) if version is not None else None,
     )
+
+
+def disagreements(context: Context, principal: Principal) -> tuple[tuple[CorrectionView, ...], ...]:
+    """Questions with several people's answers; for the owner, others see their own as `disputed`."""
+    return tuple(context.homefire.training.disagreements()) if is_owner(context, principal) else ()
 
 
 def page_of_corrections(

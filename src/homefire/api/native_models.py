@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from fastapi import Path as InPath
 from starlette.requests import Request
@@ -12,9 +14,12 @@ from starlette.requests import Request
 from homefire.api.body import invalid
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, read_document
-from homefire.api.native_types import AddModelBody, Models, ModelView, Removed, Report, RouteView
+from homefire.api.native_types import AddedModel, AddModelBody, Models, ModelView, Removed, Report, RouteView
 from homefire.catalog.models import ModelInfo
 from homefire.serving.router import RouteRequest
+from homefire.training.fitness import Fitness
+from homefire.training.memory_plan import describe_need
+from homefire.training.preparation import recipe_from_settings
 
 ModelName = Annotated[str, InPath(max_length=200)]
 
@@ -29,15 +34,35 @@ def create_model_router(context: Context) -> APIRouter:
         """Bases, versions and aliases."""
         return JsonDocument(Models([model_view(model) for model in homefire.catalog.list()]))
 
-    @router.post("/v1/homefire/models", **describe(body=AddModelBody, answer=ModelView))
+    @router.get("/v1/homefire/models/{name}", **describe(answer=ModelView))
+    async def show_model(name: ModelName) -> JsonDocument:
+        """One model, and what teaching it would take on this machine."""
+        model = homefire.catalog.resolve(name).model
+        view = model_view(model)
+        if model.trainable:
+            base = model if model.base is None else homefire.catalog.resolve(model.base).model
+            settings = homefire.loaded.settings.training
+            needs = await asyncio.to_thread(describe_need, base, recipe_from_settings(settings), settings)
+            view = msgspec.structs.replace(view, teaching_needs=needs)
+        return JsonDocument(view)
+
+    @router.post("/v1/homefire/models", **describe(body=AddModelBody, answer=AddedModel))
     async def add_model(request: Request) -> JsonDocument:
-        """Add a GGUF file or a safetensors folder from this machine's disk."""
+        """Add a GGUF file or a safetensors folder from this machine's disk; says whether it can be taught."""
         wanted = await read_document(request, AddModelBody)
         path = Path(wanted.path)
         if not path.is_absolute() or "\0" in wanted.path:
             raise invalid("path", "it must be an absolute path on the server's machine")
         model = await homefire.catalog.add(path, name=wanted.name, in_place=wanted.in_place)
-        return JsonDocument(model_view(model))
+        fitness = await homefire.training.fitness.look_at(model)
+        view = model_view(model)
+        fields = {name: getattr(view, name) for name in view.__struct_fields__}
+        return JsonDocument(AddedModel(**fields, fitness=fitness))
+
+    @router.post("/v1/homefire/models/{name}/check", **describe(answer=Fitness))
+    async def check_model(name: ModelName) -> JsonDocument:
+        """Whether a model can be taught here, and whether it answers like one that was trained. Asks it a little."""
+        return JsonDocument(await homefire.training.fitness.look_at(homefire.catalog.resolve(name).model))
 
     @router.post("/v1/homefire/models/{name}/verify", **describe(answer=Report))
     async def verify_model(name: ModelName) -> JsonDocument:

@@ -21,7 +21,7 @@ from homefire.api.auth import principal_of
 from homefire.api.context import Context
 from homefire.api.documents import JsonDocument
 from homefire.api.metrics import CONTENT_TYPE, Family
-from homefire.api.native_learning import open_runs, run_view
+from homefire.api.native_learning import disagreements, open_runs, run_view
 from homefire.api.native_types import (
     Config,
     DiskView,
@@ -35,6 +35,7 @@ from homefire.api.native_types import (
 )
 from homefire.api.native_versions import live_model
 from homefire.app import Homefire
+from homefire.chat.request import Principal
 from homefire.home import proof_of_home
 from homefire.machine.probe import probe
 from homefire.serving.residency import ResidentModel
@@ -59,11 +60,13 @@ def create_status_router(context: Context) -> APIRouter:
         for it before it sends anything else.
         """
         failure, token = homefire.store.failure, getattr(request.app.state, "server_token", None)
+        failed = sorted(homefire.failures())
         return JsonDocument(
             Health(
-                "ok" if failure is None else "degraded",
+                "degraded" if failed else "ok",
                 "ok" if failure is None else failure.code,
                 proof_of_home(token, challenge) if token and challenge else UNSET,
+                failed or UNSET,
             )
         )
 
@@ -96,7 +99,7 @@ def create_status_router(context: Context) -> APIRouter:
     @router.get("/v1/status", **describe(answer=Status))
     async def status(request: Request) -> JsonDocument:
         """Everything at a glance."""
-        return JsonDocument(read_status(context, principal_of(request).id))
+        return JsonDocument(read_status(context, principal_of(request)))
 
     @router.get("/v1/config", **describe(answer=Config))
     async def config() -> JsonDocument:
@@ -112,7 +115,7 @@ def create_status_router(context: Context) -> APIRouter:
     return router
 
 
-def read_status(context: Context, principal: str) -> Status:
+def read_status(context: Context, principal: Principal) -> Status:
     """What `/v1/status` tells this principal. Some milliseconds."""
     homefire = context.homefire
     disk = shutil.disk_usage(homefire.home.root)
@@ -126,14 +129,18 @@ def read_status(context: Context, principal: str) -> Status:
         rss_bytes=rss_bytes(),
         home=str(homefire.home.root),
         disk=DiskView(disk.free, disk.total),
+        database=f"{homefire.store.database.name}, {homefire.store.database.where}",
+        database_failure=None if homefire.store.failure is None else str(homefire.store.failure),
         live=live_model(context),
         queue=QueueView(queue.num_active, queue.num_waiting, queue.waiting),
         scrub=homefire.scrub.status(),
+        failures=homefire.failures(),
         resident=[_resident(model) for model in homefire.serving.status()],
         num_pending_examples=len(homefire.store.examples.pending()),
         waiting_reason=homefire.training.waiting_reason(),
         runs=[*open_runs(context), *(run_view(context, row) for row in recent)],
-        unlearned=tuple(homefire.training.unlearned(principal)[:NUM_UNLEARNED]),
+        unlearned=tuple(homefire.training.unlearned(principal.id)[:NUM_UNLEARNED]),
+        disagreements=disagreements(context, principal)[:NUM_UNLEARNED],
     )
 
 

@@ -24,8 +24,10 @@ from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, 
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.training.correction_states import CorrectionView
+from homefire.training.fitness import Fitness
 from homefire.training.progress import Progress
 from homefire.types import Message
+from homefire.versions.report import GateReport
 
 
 class StrictMessage(Message, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +142,8 @@ class RunView(RunRow, frozen=True, kw_only=True):
     promoted: bool
     gate_passed: bool | None
     gate_reasons: tuple[str, ...]
+    gate_report: GateReport | None
+    """The gate's verdict for people; None before there is a version."""
     corrections: tuple[CorrectionView, ...] = ()
     """What it learns of the caller's corrections, where one run is shown."""
 
@@ -153,13 +157,15 @@ class Runs(Struct, frozen=True):
 class Queue(Struct, frozen=True):
     """What will be trained: runs that are not over, and corrections that no run has taken up.
 
-    `unlearned` are the caller's corrections that were refused or stranded, each with why and what happens next.
+    `unlearned` are the caller's corrections that were refused, disputed or stranded, each with why and what happens
+    next. `disagreements`, for the owner of the home, are questions to which several people gave different answers.
     """
 
     runs: list[RunView]
     num_pending_examples: int
     waiting_reason: str | None
     unlearned: tuple[CorrectionView, ...] = ()
+    disagreements: tuple[tuple[CorrectionView, ...], ...] = ()
 
 
 class CorrectionsPage(Struct, frozen=True):
@@ -170,10 +176,11 @@ class CorrectionsPage(Struct, frozen=True):
 
 
 class VersionView(VersionRow, frozen=True, kw_only=True):
-    """A version, whether it is live, and its readable folder."""
+    """A version, whether it is live, its readable folder, and the gate's verdict for people."""
 
     live: bool
     folder: str | None
+    gate_report: GateReport
 
 
 class Versions(Struct, frozen=True):
@@ -223,7 +230,15 @@ class ModelView(Struct, frozen=True, kw_only=True):
     context_length: int
     trainable: bool
     why_not_trainable: str | None
+    teaching_needs: str | None = None
+    """What teaching it would take on this machine; only where one model is asked for."""
     created_at_s: float
+
+
+class AddedModel(ModelView, frozen=True, kw_only=True):
+    """A model that was added, and what was found when it was asked a few questions."""
+
+    fitness: Fitness
 
 
 class Models(Struct, frozen=True):
@@ -261,6 +276,8 @@ class Health(Struct, frozen=True):
     state: Literal["ok", "degraded"]
     store: str
     proof: str | UnsetType = UNSET
+    failed: list[str] | UnsetType = UNSET
+    """The parts that do not work now; why is in the status and in the log."""
 
 
 class Info(Struct, frozen=True):
@@ -321,15 +338,22 @@ class Status(Struct, frozen=True, kw_only=True):
     rss_bytes: int
     home: str
     disk: DiskView
+    database: str
+    """Which database it is; never with a password."""
+    database_failure: str | None
+    """Why nothing can be recorded now; None while all is well."""
     live: str
     queue: QueueView
     scrub: ScrubStatus
     """The slow reading of all files; `report.damaged` names what is not as it was written."""
+    failures: dict[str, str]
+    """The parts that do not work now, by name, each with why."""
     resident: list[ResidentView]
     num_pending_examples: int
     waiting_reason: str | None
     runs: list[RunView]
     unlearned: tuple[CorrectionView, ...] = ()
+    disagreements: tuple[tuple[CorrectionView, ...], ...] = ()
     """The caller's corrections that were refused or stranded, the newest first."""
 
 

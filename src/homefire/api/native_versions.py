@@ -20,10 +20,13 @@ from homefire.api.native_types import (
     Versions,
     VersionView,
 )
+from homefire.chat.request import Principal
 from homefire.errors import CorruptData
 from homefire.store.nouns.aliases import AliasRow
 from homefire.store.nouns.versions import VersionRow
+from homefire.training.visibility import visible_version
 from homefire.versions.comparison import Comparison, compare
+from homefire.versions.report import GateReport, gate_report
 
 VersionName = Annotated[str, Path(max_length=100)]
 ComparedName = Annotated[str, Query(max_length=100)]
@@ -35,10 +38,11 @@ def create_version_router(context: Context) -> APIRouter:
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/v1/versions", **describe(answer=Versions))
-    async def list_versions() -> JsonDocument:
+    async def list_versions(request: Request) -> JsonDocument:
         """All versions, oldest first; which is live, and what a rollback would go to."""
         live = live_model(context)
-        views = [version_view(context, row, live=live) for row in homefire.library.all()]
+        who = principal_of(request)
+        views = [version_view(context, row, live=live, principal=who) for row in homefire.library.all()]
         return JsonDocument(Versions(views, live, homefire.promotion.previous()))
 
     @router.get("/v1/versions/compare", **describe(answer=Comparison))
@@ -56,10 +60,12 @@ def create_version_router(context: Context) -> APIRouter:
         return JsonDocument(moved(row))
 
     @router.get("/v1/versions/{version}", **describe(answer=VersionView))
-    async def show_version(version: VersionName) -> JsonDocument:
+    async def show_version(request: Request, version: VersionName) -> JsonDocument:
         """One version, with the gate's verdict and scores."""
         row = homefire.library.get(version)
-        return JsonDocument(version_view(context, row, live=live_model(context)))
+        return JsonDocument(
+            version_view(context, row, live=live_model(context), principal=principal_of(request))
+        )
 
     @router.post("/v1/versions/{version}/promote", **describe(body=PromoteBody, answer=Moved))
     async def promote(request: Request, version: VersionName) -> JsonDocument:
@@ -72,9 +78,10 @@ def create_version_router(context: Context) -> APIRouter:
         return JsonDocument(moved(row))
 
     @router.post("/v1/versions/{version}/verify", **describe(answer=Report))
-    async def verify(version: VersionName) -> JsonDocument:
-        """Read every byte again and compare its hash."""
-        report = await homefire.library.verify(version)
+    async def verify(version: VersionName, repair: bool = False) -> JsonDocument:
+        """Read every byte again and compare its hash; with `repair`, make whole what an undamaged copy is of."""
+        work = homefire.library.repair if repair else homefire.library.verify
+        report = await work(version)
         problems = [str(problem) for problem in report.problems]
         return JsonDocument(Report(report.ok, problems, report.num_files, report.size_bytes))
 
@@ -103,8 +110,16 @@ def moved(row: AliasRow) -> Moved:
     return Moved(row.target, row.previous)
 
 
-def version_view(context: Context, row: VersionRow, *, live: str) -> VersionView:
-    """A row with its folder; none where its manifest is damaged (`verify` says how)."""
+def report_on(row: VersionRow, *, live: str) -> GateReport:
+    """The gate's verdict on a version for people."""
+    return gate_report(
+        row.version, passed=row.gate_passed, reasons=row.gate_reasons, scores=row.gate_scores, live=live
+    )
+
+
+def version_view(context: Context, row: VersionRow, *, live: str, principal: Principal) -> VersionView:
+    """A row as this principal may see it, with its folder; none where its manifest is damaged (`verify` says how)."""
+    row = visible_version(context.homefire.store, row, principal.id)
     try:
         folder = str(context.homefire.library.folder(row.version))
     except CorruptData:
@@ -113,4 +128,5 @@ def version_view(context: Context, row: VersionRow, *, live: str) -> VersionView
         **{name: getattr(row, name) for name in row.__struct_fields__},
         live=row.version == live,
         folder=folder,
+        gate_report=report_on(row, live=live),
     )

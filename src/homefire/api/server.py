@@ -8,9 +8,8 @@ application describes itself at /openapi.json. Every error leaves in the shape o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -186,23 +185,23 @@ class _RootForPrograms(Route):
         return super().matches(scope)
 
 
+FOLLOW_KEYS = "follow keys"
+
+
 def _lifespan(context: Context) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        subscription = context.homefire.store.subscribe()
-
         async def follow_keys() -> None:
-            async for recorded in subscription:
-                if isinstance(recorded.event, KeyCreated | KeyRevoked):
-                    context.keys.clear()
+            with context.homefire.store.subscribe() as subscription:
+                context.keys.clear()  # what was revoked before is not in the subscription
+                async for recorded in subscription:
+                    if isinstance(recorded.event, KeyCreated | KeyRevoked):
+                        context.keys.clear()
 
-        following = asyncio.create_task(follow_keys(), name="follow keys")
+        context.homefire.supervision.start(FOLLOW_KEYS, follow_keys)
         try:
             yield
         finally:
-            subscription.close()
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            await context.homefire.supervision.stop(FOLLOW_KEYS)
 
     return lifespan

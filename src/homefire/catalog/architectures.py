@@ -97,7 +97,7 @@ class Architecture:
 def read_architecture(config: Mapping[str, Any]) -> Architecture:
     """The architecture a parsed `config.json` describes; BadModel where we cannot serve it faithfully."""
     kind = config.get("model_type")
-    if kind not in GGUF_NAMES:
+    if not isinstance(kind, str) or kind not in GGUF_NAMES:
         raise BadModel(
             f"Models of the kind {quoted(kind)} cannot be converted here.",
             hint=f"Known are {', '.join(sorted(GGUF_NAMES))}; others can be added as a GGUF file.",
@@ -115,7 +115,7 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
         )
     try:
         return _read_figures(str(kind), config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise BadModel(f"config.json lacks a figure or holds a wrong one: {error}.") from error
 
 
@@ -143,9 +143,18 @@ def _read_figures(kind: str, config: Mapping[str, Any]) -> Architecture:
         has_output_bias=biased,
         has_mlp_bias=bool(config.get("mlp_bias", False)),
     )
+    if min(_counts(architecture)) < 1:
+        raise ValueError("a size or a number is not positive")
     if kind != "qwen3" and architecture.head_dim * num_heads != hidden:
         raise BadModel(f"A {kind} model with heads of {architecture.head_dim} is not known to the engine.")
     return architecture
+
+
+def _counts(model: Architecture) -> tuple[int, ...]:
+    return (
+        model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads, model.head_dim,
+        model.feed_forward_size, model.context_length, model.vocab_size,
+    )  # fmt: skip
 
 
 def _read_rope(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +165,7 @@ def _read_rope(config: Mapping[str, Any]) -> dict[str, Any]:
     if "rope_theta" not in rope and config.get("rope_theta") is not None:
         rope["rope_theta"] = config["rope_theta"]
     rope["rope_type"] = rope.get("rope_type") or rope.get("type") or "default"
-    if rope["rope_type"] not in ROPE_SCALINGS:
+    if not isinstance(rope["rope_type"], str) or rope["rope_type"] not in ROPE_SCALINGS:
         raise BadModel(
             f"The rotary scaling {quoted(rope['rope_type'])} is not converted.",
             hint=f"Known are {', '.join(ROPE_SCALINGS)}.",
@@ -166,6 +175,11 @@ def _read_rope(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_tensors(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Compare a checkpoint's tensors with what the architecture needs; BadModel names what differs."""
+    if architecture.num_layers > len(shapes):
+        # Before they are listed: the number is only what config.json says.
+        raise BadModel(
+            f"config.json promises {architecture.num_layers} layers; the checkpoint has {len(shapes)} tensors."
+        )
     expected = {tensor.name: tensor.shape for tensor in architecture.expected_tensors()}
     missing = [name for name in expected if name not in shapes]
     if missing:

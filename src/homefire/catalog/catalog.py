@@ -13,16 +13,18 @@ import contextlib
 import difflib
 import hashlib
 import importlib.util
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from homefire.catalog.chat_templates import template_of_file, template_of_folders
+from homefire.catalog.file_hashes import find_damage, folder_digest
+from homefire.catalog.findings import TemplateText
 from homefire.catalog.gguf_cache import GgufCache
-from homefire.catalog.importing import import_files
-from homefire.catalog.inspect import find_damage, inspect_path
+from homefire.catalog.importing import discard_unfinished, end_import, import_files, restore_files
+from homefire.catalog.inspection import inspect_model, read_template, why_not_teachable
 from homefire.catalog.manifests import Manifests
 from homefire.catalog.models import (
     BUNDLED,
@@ -41,7 +43,7 @@ from homefire.config.schema import Settings
 from homefire.engines.base import ModelSpec, SourceKind
 from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, quoted
 from homefire.home import Home
-from homefire.machine.hashing import FileVerifier
+from homefire.machine.hashing import FileVerifier, hash_file
 from homefire.store.events import Event
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.models import ModelRegistered, ModelRemoved, ModelRow
@@ -49,13 +51,12 @@ from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.store.store import Store
 
-if TYPE_CHECKING:
-    from homefire.engines.template import ChatTemplate
-
 MAX_CONTEXT_BY_DEFAULT = 8192
 MAX_ALIAS_STEPS = 16
 BUILT_IN_ENGINES: Final[Mapping[str, SourceKind]] = MappingProxyType({"llama.cpp": "gguf"})
 MAX_NAME_CHARS = 500
+_BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / BUNDLED
+_log = logging.getLogger(__name__)
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -87,10 +88,10 @@ class Catalog:
             registered=self._registered_files,
             remotes=remotes,
             gguf_dtype=settings.serving.gguf_dtype,
-            repair=repair,
+            repair={"base": self.repair} | ({"version": repair} if repair is not None else {}),
         )
         self._manifests = Manifests(home, store)
-        self._templates: dict[str, ChatTemplate] = {}
+        self._templates: dict[str, TemplateText] = {}
         self._adding = asyncio.Lock()
         # Asked once: it searches the disk, and every request resolves a name.
         self._why_nothing_is_trainable = _why_nothing_is_trainable()
@@ -237,39 +238,81 @@ class Catalog:
         """Register a GGUF file or a safetensors folder as a base model.
 
         Its files are brought into the home, or used where they are (`in_place`; then they must stay as they
-        are: each load checks). Raises InvalidRequest for the name, Conflict when it is taken, UnsafeModel and
-        BadModel for the model, StoreFull when the disk does not take it.
+        are: each load checks). A registered model that is damaged is made whole from a copy of the same.
+        Raises InvalidRequest for the name, Conflict when it is taken, UnsafeModel and BadModel for the model,
+        StoreFull when the disk does not take it.
         """
         path = _absolute(path)
         name = check_name(name if name is not None else suggest_name(path))
+        known = self._store.models.get(name)
+        if known is None:
+            self._check_free(name)
+        # Looked at and hashed before the others have to wait for it.
+        found = await inspect_model(path)
+        source = folder = Path(found.folder)
+        files = await asyncio.to_thread(_hash_files, source, found.files)
+        if known is not None:
+            await self._restore(known, source, folder_digest(files))
+            return self.resolve(name).model
         async with self._adding:
-            if name in self._names():
-                raise Conflict(
-                    f"There is already a model named {quoted(name)}.", hint="Give another name.", name=name
-                )
-            found = await asyncio.to_thread(inspect_path, path)
-            folder = found.folder
+            self._check_free(name)
             if not in_place:
                 folder = self._home.base_models / name
-                await asyncio.to_thread(
-                    import_files, found.folder, found.files, target=folder, world=self._store.world
-                )
-                for file, sha256 in found.files.items():
+                await asyncio.to_thread(import_files, source, files, target=folder, world=self._store.world)
+                for file, sha256 in files.items():
                     self._verifier.note(folder / file, sha256)  # it was read back
             await self._store.append(
                 ModelRegistered(
                     name=name,
                     format=found.format,
                     path=str(folder if in_place else folder.relative_to(self._home.root)),
-                    digest=found.digest,
-                    files={file: f"sha256:{sha256}" for file, sha256 in found.files.items()},
+                    digest=folder_digest(files),
+                    files={file: f"sha256:{sha256}" for file, sha256 in files.items()},
                     architecture=found.architecture,
                     num_parameters=found.num_parameters,
                     size_bytes=found.size_bytes,
                     context_length=found.context_length,
                 )
             )
+            if not in_place:
+                await asyncio.to_thread(end_import, folder)
         return self.resolve(name).model
+
+    async def _restore(self, row: ModelRow, source: Path, digest: str) -> None:
+        """Make a damaged model whole from a good copy. Conflict where it is whole, elsewhere, or another model."""
+        target = self._home.root / row.path
+        async with self._adding:
+            damage = await asyncio.to_thread(find_damage, target, row.files)
+            if not damage or digest != row.digest or target.parent != self._home.base_models:
+                self._check_free(row.name)
+            restored = await asyncio.to_thread(
+                restore_files, source, row.files, target=target, world=self._store.world
+            )
+        _log.warning("%s was damaged; brought back: %s", row.name, ", ".join(restored))
+
+    async def repair(self, name: str) -> None:
+        """Make the damaged copy of the bundled model whole from the one that is installed, if that is the same.
+
+        Of any other model nobody here has a good copy: nothing is done.
+        """
+        row = self._store.models.get(name)
+        if row is None or name != BUNDLED:
+            return
+        files = await asyncio.to_thread(_hash_files, _BUNDLED_FOLDER, list(row.files))
+        if folder_digest(files) == row.digest:
+            await self._restore(row, _BUNDLED_FOLDER, row.digest)
+
+    def recover(self) -> Sequence[str]:
+        """Remove what killed work left among the models and the converted files; what was done, in sentences."""
+        names = {row.name for row in self._store.models.list()}
+        done = discard_unfinished(self._home.base_models, known=names)
+        return done + self._gguf_cache.discard_unfinished()
+
+    def _check_free(self, name: str) -> None:
+        if name in self._names():
+            raise Conflict(
+                f"There is already a model named {quoted(name)}.", hint="Give another name.", name=name
+            )
 
     async def remove(self, name: str) -> None:
         """Remove a base model, our copy of it and what was made of it.
@@ -281,9 +324,7 @@ class Catalog:
             raise ModelNotFound(f"There is no base model named {quoted(name)}.", model=name)
         dependants = [alias.alias for alias in self._store.aliases.list() if alias.target == name]
         dependants += [version.version for version in self._store.versions.list() if version.base == name]
-        dependants += [
-            run.run_id for run in self._open_runs() if name in (run.base, run.metrics.get("parent"))
-        ]
+        dependants += [run.run_id for run in self._open_runs() if name in (run.base, run.parent)]
         if dependants:
             raise Conflict(
                 f"{name} cannot be removed: {', '.join(dependants[:5])} need it.",
@@ -311,7 +352,7 @@ class Catalog:
     async def ensure_bundled(self) -> None:
         """At the first start: the home gets its own copy of `ember`, and the aliases that lead to it."""
         if self._store.models.get(BUNDLED) is None:
-            await self.add(Path(__file__).parent.parent / "bundled" / BUNDLED, name=BUNDLED)
+            await self.add(_BUNDLED_FOLDER, name=BUNDLED)
         wanted = {LIVE: BUNDLED, DEFAULT: LIVE}
         missing: tuple[Event, ...] = tuple(
             AliasMoved(alias=alias, target=target, previous=None, who="homefire", why="first start")
@@ -356,24 +397,29 @@ class Catalog:
             return row.files
         return self._manifests.of(version).files if version is not None else {}
 
-    def chat_template(self, model: ModelInfo) -> ChatTemplate:
-        """The model's chat template; BadModel when it has none."""
+    async def chat_template(self, model: ModelInfo) -> TemplateText:
+        """The model's chat template as it is written; BadModel when it has none."""
         template = self._templates.get(model.digest)
         if template is None:
-            template = self._templates[model.digest] = self._read_template(model)
+            template = self._templates[model.digest] = await self._read_template(model)
         return template
 
-    def _read_template(self, model: ModelInfo) -> ChatTemplate:
-        model = self.resolve(model.name).model
-        template: ChatTemplate | None = None
-        if model.format == "gguf":
-            template = template_of_file(model.folder / next(iter(self._registered_files(model))))
-        if template is None:
-            base = self.resolve(model.base).model if model.base is not None else None
-            template = template_of_folders([model.folder, *([base.folder] if base is not None else [])])
+    async def _read_template(self, model: ModelInfo) -> TemplateText:
+        template = await read_template(self._template_paths(model))
         if template is None:
             raise BadModel(f"{model.name} has no chat template: it is not a chat model.")
         return template
+
+    async def why_not_teachable(self, model: ModelInfo) -> str | None:
+        """Why nothing could be learned through the model's chat template; None where it can. Raises BadModel."""
+        return await why_not_teachable(self._template_paths(model))
+
+    def _template_paths(self, model: ModelInfo) -> Sequence[Path]:
+        model = self.resolve(model.name).model
+        if model.format == "gguf":
+            return [model.folder / next(iter(self._registered_files(model)))]
+        base = [] if model.base is None else [self.resolve(model.base).model.folder]
+        return [model.folder, *base]
 
     def scrub_targets(self) -> Iterator[ScrubTarget]:
         """Every file of models and versions, what was converted, and all blobs. Reads manifests."""
@@ -394,6 +440,14 @@ class Catalog:
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
+
+
+def _hash_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """{name: SHA-256 in hex} of files in a folder."""
+    try:
+        return {name: hash_file(folder / name) for name in names}
+    except OSError as error:
+        raise BadModel(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _why_nothing_is_trainable() -> str | None:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,13 @@ class GgufCache:
         arguments = ["homefire.catalog.convert_adapter", str(source), str(base), str(target)]
         return target, await self._ready(target, [*arguments, "--nice", str(nice)])
 
+    def discard_unfinished(self) -> list[str]:
+        """Remove what converters left that were killed. Only at the start, when none works."""
+        leftovers = sorted(self._folder.glob(".*.gguf*.new"))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return [f"Removed the unfinished {path.name}." for path in leftovers]
+
     def remove(self, digest: str) -> None:
         """Delete what was made of a model that is gone. An engine that has it open still can read on."""
         for path in self._folder.glob(f"{digest.removeprefix('sha256:')}-*"):
@@ -62,6 +70,7 @@ class GgufCache:
 
     async def _make(self, target: Path, arguments: Sequence[str]) -> str:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(_clear_the_way, target)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -103,6 +112,13 @@ class GgufCache:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _clear_the_way(target: Path) -> None:
+    """Folders in the place of the files get another name: a file cannot be renamed to theirs."""
+    for path in (target, target.with_name(target.name + ".sha256")):
+        if path.is_dir():
+            path.rename(path.with_name(f"{path.name}.found-{secrets.token_hex(3)}"))
+
+
 def stated_hash(target: Path) -> str | None:
     """The hash that was written beside a finished file; None where there is no whole pair of them."""
     hash_path = target.with_name(target.name + ".sha256")
@@ -114,7 +130,10 @@ def stated_hash(target: Path) -> str | None:
 
 def _read_outcome(output: bytes, complaints: bytes, status: int | None) -> str:
     lines = output.splitlines()
-    outcome = json.loads(lines[-1]) if lines else {}
+    try:
+        outcome = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        outcome = {}  # ended in the middle of a word
     if "sha256" in outcome and status == 0:
         return str(outcome["sha256"])
     failure = outcome.get("error")

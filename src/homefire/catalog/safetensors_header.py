@@ -17,6 +17,7 @@ from typing import Any
 from homefire.errors import BadModel, quoted
 
 MAX_HEADER_BYTES = 100 * 1024 * 1024
+MAX_DIMENSIONS = 16
 ITEM_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
@@ -58,28 +59,36 @@ def read_header(path: Path) -> SafetensorsHeader:
         raw = file.read(header_bytes)
     try:
         header = json.loads(raw)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(path, f"its header is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise _broken(path, "its header is not an object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict):
+        raise _broken(path, "its metadata is not an object")
     data_start = 8 + header_bytes
-    tensors = {name: _read_entry(path, name, entry, data_start) for name, entry in header.items()}
+    tensors = {
+        name: _read_entry(path, name, entry, data_start=data_start, size_bytes=size_bytes)
+        for name, entry in header.items()
+    }
     _check_layout(path, tensors, data_start, size_bytes)
-    return SafetensorsHeader(tensors, {str(key): str(value) for key, value in dict(metadata or {}).items()})
+    return SafetensorsHeader(tensors, {str(key): str(value) for key, value in metadata.items()})
 
 
-def _read_entry(path: Path, name: str, entry: Any, data_start: int) -> TensorEntry:
+def _read_entry(path: Path, name: str, entry: Any, *, data_start: int, size_bytes: int) -> TensorEntry:
     try:
         dtype, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
         start, end = (int(offset) for offset in entry["data_offsets"])
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise _broken(path, f"the entry of tensor {quoted(name)} is malformed") from error
+    # Before anything is multiplied: a few thousand numbers of a few thousand digits never end.
+    if len(shape) > MAX_DIMENSIONS or max((*shape, start, end)) > size_bytes * 8:
+        raise _broken(path, f"tensor {quoted(name)} is said to be larger than the file")
     if dtype not in ITEM_BITS:
         raise _broken(path, f"tensor {quoted(name)} has the unknown type {quoted(dtype)}")
     if any(size < 0 for size in shape) or not 0 <= start <= end:
         raise _broken(path, f"tensor {quoted(name)} has a negative size or offset")
-    if math.prod(shape) * ITEM_BITS[dtype] // 8 != end - start:
+    if math.prod(shape) * ITEM_BITS[dtype] != (end - start) * 8:
         raise _broken(
             path,
             f"tensor {quoted(name)} of shape {list(shape)} and type {dtype} does not fill its {end - start} bytes",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from homefire.catalog.checkpoint import ADAPTER_CONFIG
+from homefire.catalog.file_hashes import find_damage
 from homefire.catalog.gguf_cache import GgufCache
-from homefire.catalog.inspect import find_damage
 from homefire.catalog.models import ModelFormat, ModelInfo, RemoteModel
 from homefire.engines.base import Adapter, FolderSource, GgufSource, Source, SourceKind, UrlSource
 from homefire.errors import CorruptData
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Sources:
-    """`registered` gives a model's files with their hashes; `repair` restores the folder of a version."""
+    """`registered` gives a model's files with their hashes; `repair`, by kind of model, makes one whole."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Sources:
         registered: Callable[[ModelInfo], Mapping[str, str]],
         remotes: Mapping[str, RemoteModel],
         gguf_dtype: str,
-        repair: Repair | None,
+        repair: Mapping[str, Repair],
     ) -> None:
         self._cache, self._registered, self._remotes = cache, registered, remotes
         self._verifier = verifier
@@ -95,16 +95,16 @@ class Sources:
         """A model that is not what was registered is not served, not even from what was made of it before."""
         files = self._registered(model)
         damage = await asyncio.to_thread(self._find_damage, model.folder, files)
-        if damage and model.kind == "version" and self._repair is not None:
-            _log.warning("%s is damaged (%s); it is made again from its blobs", model.name, damage[0])
-            await self._repair(model.name)
+        if damage and model.kind in self._repair:
+            _log.warning("%s is damaged (%s); it is made whole again", model.name, damage[0])
+            await self._repair[model.kind](model.name)
             damage = await asyncio.to_thread(self._find_damage, model.folder, files)
         if damage:
             raise CorruptData(
                 f"The files of {model.name} are not those that were registered: {damage[0]}",
                 hint=f"Run `homefire versions verify {model.name}`."
                 if model.kind == "version"
-                else f"Remove {model.name} and add it again.",
+                else f"Add it again from a good copy: `homefire models add PATH --name {model.name}`.",
                 model=model.name,
                 problems=damage,
             )

@@ -15,6 +15,9 @@ from typing import Any
 
 from homefire.errors import BadModel, quoted
 
+MAX_JSON_BYTES = 128 << 20
+"""The longest tokenizers that are in use have 35 MB."""
+MAX_TEMPLATE_BYTES = 1 << 20
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 """Token types of GGUF (`gguf.TokenType`)."""
 
@@ -47,12 +50,12 @@ class TokenizerData:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a model folder; BadModel when the file is missing or no object."""
+    """A JSON object from a model folder; BadModel when the file is missing, too long or no object."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_small_file(path, max_bytes=MAX_JSON_BYTES))
     except FileNotFoundError as error:
         raise BadModel(f"The model folder has no {path.name}.", file=str(path)) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadModel(f"{path.name} is not JSON: {error}.", file=str(path)) from error
     if not isinstance(value, dict):
         raise BadModel(f"{path.name} holds no JSON object.", file=str(path))
@@ -64,15 +67,35 @@ def read_optional_json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def read_small_file(path: Path, *, max_bytes: int) -> bytes:
+    """The bytes of a regular file. FileNotFoundError; BadModel for a device, a folder, and what is too long."""
+    if path.exists() and not path.is_file():
+        raise BadModel(f"{path.name} is not a regular file.", file=str(path))
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise BadModel(f"{path.name} is longer than {max_bytes >> 20} MiB.", file=str(path))
+    return data
+
+
 def read_chat_template(folder: Path) -> str | None:
     """The template from `chat_template.jinja` or `tokenizer_config.json`; None when there is none."""
     own_file = folder / "chat_template.jinja"
     if own_file.exists():
-        return own_file.read_text(encoding="utf-8")
+        try:
+            return read_small_file(own_file, max_bytes=MAX_TEMPLATE_BYTES).decode()
+        except UnicodeDecodeError as error:
+            raise BadModel(f"{own_file.name} is not UTF-8: {error}.", file=str(own_file)) from error
     template = read_optional_json(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):
-        named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
-        template = named.get("default")
+        template = next(
+            (
+                item.get("template")
+                for item in template
+                if isinstance(item, dict) and item.get("name") == "default"
+            ),
+            None,
+        )
     return template if isinstance(template, str) else None
 
 
@@ -100,6 +123,17 @@ def read_control_tokens(folder: Path) -> frozenset[str]:
 
 def read_tokenizer(folder: Path, *, vocab_size: int) -> TokenizerData:
     """Everything of a folder's tokenizer; `vocab_size` rows of the embedding are to be named."""
+    try:
+        return _read_tokenizer(folder, vocab_size=vocab_size)
+    except (AttributeError, TypeError, LookupError, ValueError, ArithmeticError) as error:
+        raise BadModel(
+            f"tokenizer.json, or a file beside it, is not built as one should be: {error}.",
+            hint="Fetch the files of the tokenizer again.",
+            file=str(folder / "tokenizer.json"),
+        ) from error
+
+
+def _read_tokenizer(folder: Path, *, vocab_size: int) -> TokenizerData:
     tokenizer = read_json(folder / "tokenizer.json")
     model = tokenizer.get("model") or {}
     if model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):

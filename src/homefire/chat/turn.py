@@ -70,9 +70,18 @@ class Turns:
     """Takes turns. One for each server."""
 
     def __init__(
-        self, store: Store, serving: Serving, router: Router, settings: Settings, *, world: World
+        self,
+        store: Store,
+        serving: Serving,
+        router: Router,
+        settings: Settings,
+        *,
+        world: World,
+        on_question: Callable[[ChatRequest], None] = lambda _asked: None,
     ) -> None:
+        """`on_question` is called when a turn begins; it must be quick and raise nothing."""
         self._store = store
+        self._on_question = on_question
         self._serving = serving
         self._router = router
         self._settings: ChatSettings = settings.chat
@@ -132,6 +141,7 @@ class Turns:
             await self._queues.enter(turn.position.session_id, deadline_s=deadline_s)
             turn.is_queued = True
         turn.deadline_s = deadline_s
+        self._on_question(request)
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn), name=f"turn {turn.turn_id}")
         try:

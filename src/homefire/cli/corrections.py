@@ -47,6 +47,7 @@ FIELDS = (
     Field("run", "", _run),
     Field("given", "created_at_s", moment),
     Field("why", "why"),
+    Field("what helps", "helps"),
     Field("reasons", "reasons", lines),
     Field("next", "next"),
 )
@@ -60,13 +61,17 @@ def commands() -> typer.Typer:
     command(corrections, "edit")(edit)
     command(corrections, "withdraw")(withdraw)
     command(corrections, "retry")(retry)
+    command(corrections, "settle")(settle)
     return corrections
 
 
 def show_list(
     call: Call,
     state: Annotated[
-        Literal["waiting", "training", "learned", "refused", "stranded", "withdrawn", "superseded"] | None,
+        Literal[
+            "waiting", "training", "learned", "refused", "disputed", "stranded", "withdrawn", "superseded"
+        ]
+        | None,
         typer.Option("--state", help="Only corrections in this state."),
     ] = None,
     limit: Annotated[
@@ -131,15 +136,27 @@ def retry(call: Call, correction: ExampleId) -> Any:
     return run
 
 
+def settle(call: Call, correction: ExampleId, yes: Yes = False) -> Any:
+    """Keep this answer where people disagree: the others to its question are withdrawn (for the owner)."""
+    call.confirm("Keep this answer? The others to its question are withdrawn and un-taught.", yes=yes)
+    found = call.client.post(f"{_path(correction)}/settle", {})
+    call.out.line(f"Kept: “{found['question']}” → “{found['answer']}”.")
+    return found
+
+
 def unlearned_lines(call: Call, found: dict[str, Any]) -> None:
     """Say which corrections nothing teaches, why, and what happens next; nothing where there are none."""
     unlearned = found.get("unlearned") or []
-    if not unlearned:
-        return
-    call.out.line(f"{counted(len(unlearned), 'correction')} not learned:")
+    if unlearned:
+        call.out.line(f"{counted(len(unlearned), 'correction')} not learned:")
     for row in unlearned:
         call.out.line(f"  {_short(row['example_id'])}  {row['state']}  “{clipped(row['question'], 40)}”")
-        call.out.line(f"    {row['why']} {row['next']}".rstrip())
+        call.out.line(f"    {' '.join(row[part] for part in ('why', 'helps', 'next') if row.get(part))}")
+    for answers in found.get("disagreements") or []:
+        call.out.line(f"People disagree on “{clipped(answers[0]['question'], 60)}”:")
+        for row in answers:
+            call.out.line(f"  {_short(row['example_id'])}  “{clipped(row['answer'], 60)}”")
+        call.out.line("  `homefire corrections settle ID` keeps one of them.")
 
 
 def _path(correction: str) -> str:

@@ -66,7 +66,7 @@ def doctor(
 
 
 def _run(check: CheckFunction) -> Check:
-    """What the check finds; a foreseen error that it meets is its finding."""
+    """What the check finds; an error that it meets, foreseen or of the operating system, is its finding."""
     from homefire.cli.doctor_checks import fail
     from homefire.errors import HomefireError
 
@@ -74,6 +74,12 @@ def _run(check: CheckFunction) -> Check:
         return check()
     except HomefireError as error:
         return fail(error.message, why=error.code, todo=error.hint or "See `homefire --help`.")
+    except OSError as error:
+        return fail(
+            f"{error.filename or 'a file'} cannot be read: {error.strerror}",
+            why="What cannot be read cannot be used.",
+            todo="Look at what is there, and make it readable for this user (chmod, chown).",
+        )
 
 
 def _rebuild(call: Call, home: Home) -> Any:

@@ -9,6 +9,7 @@ from functools import partial
 
 from homefire.cli.address import read_server_file, running_server
 from homefire.cli.doctor_checks import Check, CheckFunction, fail, passed, warn
+from homefire.cli.doctor_files import file_checks, opened
 from homefire.cli.format import size
 from homefire.errors import NotFound, PromiseBroken
 from homefire.home import Home
@@ -31,6 +32,7 @@ def home_checks(home: Home, *, full: bool) -> dict[str, CheckFunction]:
         "port": partial(check_port, home),
         "key": partial(check_key, home),
         "store": partial(check_store, home, full=full),
+        **file_checks(home, full=full),
         "workers": check_workers,
         "scrub": partial(check_scrub, home),
     }
@@ -57,7 +59,7 @@ def check_scrub(home: Home) -> Check:
         return fail(
             f"damaged on the disk: {', '.join(report.damaged[:5])}",
             why="Bits flipped, or another program wrote there. Damaged files are not used.",
-            todo="Run `homefire versions verify`; for a base model: remove it and add it again. Check the disk.",
+            todo="Run `homefire versions verify`; add a base model again from a good copy. Check the disk.",
         )
     return passed(f"{report.num_files} files were read again and are what was written")
 
@@ -104,6 +106,13 @@ def check_disk(home: Home) -> Check:
 def check_server(home: Home) -> Check:
     """Whether a server owns this home, and whether what it left behind is stale."""
     pid, running = lock_holder(home), running_server(home.root)
+    failed = _failed_parts(running.url) if running is not None else []
+    if failed:
+        return fail(
+            f"running as process {pid}, but this does not work: {', '.join(failed)}",
+            why="`homefire status` and the log say why. It is begun again by itself where that can help.",
+            todo="Look at the reason, then restart Homefire.",
+        )
     if pid is not None:
         return passed(f"running as process {pid} at {running.url if running else 'an unknown address'}")
     written = read_server_file(home.root)
@@ -114,6 +123,16 @@ def check_server(home: Home) -> Check:
         why="The last server was killed; the next start recovers and replaces the file.",
         todo="Start it with `homefire up`.",
     )
+
+
+def _failed_parts(url: str) -> list[str]:
+    """The parts that a running server names in its health; ConnectionError and the like are for `check_port`."""
+    import httpx
+
+    try:
+        return list(httpx.get(f"{url}/health", timeout=10, trust_env=False).json().get("failed", ()))
+    except (httpx.HTTPError, ValueError) as error:
+        return [f"it does not answer ({type(error).__name__})"]
 
 
 def check_port(home: Home) -> Check:
@@ -142,35 +161,29 @@ def check_port(home: Home) -> Check:
 
 def check_key(home: Home) -> Check:
     """The API key is there and readable by its owner only."""
-    file = home.credentials / "api_key"
-    if not file.exists():
-        return passed("none yet; `homefire up` makes one")
-    mode = stat.S_IMODE(file.stat().st_mode)
-    if mode & 0o077:
+    from homefire.config.secrets import API_KEY_FILE, load_api_key
+    from homefire.errors import ConfigError
+
+    file = home.credentials / API_KEY_FILE
+    try:
+        key = load_api_key(home)
+    except ConfigError as error:
         return fail(
-            f"{file} has mode {mode:04o}: others can read it",
-            why="Whoever reads the key can use this server.",
-            todo=f"chmod 600 {file}",
+            error.message,
+            why="`homefire up` would not start, or whoever reads the key could use this server.",
+            todo=error.hint or f"Remove {file}: the next start makes another one.",
         )
-    return passed(f"{file}, mode {mode:04o}")
+    if key is None:
+        return passed("none yet; `homefire up` makes one")
+    return passed(f"{key.origin}, {'only its owner can read it' if file.exists() else 'not in this home'}")
 
 
 def check_store(home: Home, *, full: bool) -> Check:
     """The database, the log's hash chain, its tables and (with `full`) every blob agree."""
-    if not home.database.exists():
-        return passed("empty: this home was never started")
-    pid = lock_holder(home)
-    if pid is not None:
-        return passed(f"in use by process {pid}, which checked it when it started")
-    from homefire.config.loader import load_settings
-    from homefire.store.store import open_store
-    from homefire.world import World
-
-    store = open_store(home, load_settings(home).settings.store, World())
-    try:
+    with opened(home) as store:
+        if isinstance(store, str):
+            return passed(store)
         report = store.check(full=full)
-    finally:
-        store.close()
     if report.is_sound and report.losses:
         return warn(
             " ".join(report.losses),
@@ -179,7 +192,8 @@ def check_store(home: Home, *, full: bool) -> Check:
         )
     if report.is_sound:
         hashed = ", every blob hashed" if full else ""
-        return passed(f"whole: database, hash chain and tables agree{hashed}")
+        where = f" ({store.database.name}: {store.database.where})" if store.database.is_remote else ""
+        return passed(f"whole: database, hash chain and tables agree{hashed}{where}")
     return fail(
         "; ".join(str(problem) for problem in report.problems),
         why="What is stored is not what was written.",
@@ -218,12 +232,15 @@ def rebuild_tables(home: Home) -> CheckReport:
     when something is still wrong afterwards (what is damaged is then not only a table).
     """
     from homefire.config.loader import load_settings
+    from homefire.store.database import choose_database
     from homefire.store.store import open_store
     from homefire.world import World
 
-    if not home.database.exists():
+    settings = load_settings(home).settings.store
+    database = choose_database(home, settings)
+    if not database.exists():
         raise NotFound(f"{home.root} holds no database: there is nothing to rebuild.", home=str(home.root))
-    with open_store(home, load_settings(home).settings.store, World()) as store:
+    with open_store(home, settings, World(), database=database) as store:
         before = store.check()
         if before.is_sound:
             return before

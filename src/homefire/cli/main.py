@@ -31,6 +31,7 @@ from homefire.cli import (
     runs,
     sessions,
     status,
+    store,
     up,
     versions,
 )
@@ -74,6 +75,7 @@ def build(plugins: Plugins | None = None) -> typer.Typer:
         ("versions", versions),
         ("sessions", sessions),
         ("keys", keys),
+        ("store", store),
         ("config", config),
     ):
         app.add_typer(module.commands(), name=name)

@@ -36,6 +36,7 @@ FIELDS = (
         "",
         lambda row: "yes" if row.get("trainable") else f"no: {row.get('why_not_trainable') or 'unknown'}",
     ),
+    Field("teaching takes", "teaching_needs", lambda needs: needs or "-"),
     Field("digest", "digest"),
     Field("folder", "folder"),
     Field("since", "created_at_s", moment),
@@ -48,6 +49,7 @@ def commands() -> typer.Typer:
     command(models, "list")(show_list)
     command(models, "show")(show)
     command(models, "add")(add)
+    command(models, "check")(check)
     command(models, "remove")(remove)
     command(models, "verify")(verify)
     return models
@@ -66,7 +68,10 @@ def show_list(call: Call) -> Any:
 
 def show(call: Call, model: ModelName) -> Any:
     """Show one model, and what a request for it would be answered by."""
-    found = {**_find(call, model), "route": call.client.get("/v1/route", model=model)}
+    row = _find(call, model)
+    # An alias is shown as itself; what it takes to teach it is asked of what it means.
+    needs = call.client.get(path_of("/v1/homefire/models", model)).get("teaching_needs")
+    found = {**row, "teaching_needs": needs, "route": call.client.get("/v1/route", model=model)}
     call.out.fields(named(FIELDS, found))
     return found
 
@@ -84,12 +89,28 @@ def add(
     if name:
         body["name"] = name
     found = call.client.post("/v1/homefire/models", body)
-    teachable = "It can be taught." if found.get("trainable") else "It can be served, not taught."
     call.out.line(
-        f"{found['name']} is here ({found.get('architecture')}). {teachable} "
+        f"{found['name']} is here ({found.get('architecture')}). "
         f'Try `homefire ask --model {found["name"]} "Hello"`.'
     )
+    _say_fitness(call, found["fitness"])
     return found
+
+
+def check(call: Call, model: ModelName) -> Any:
+    """Say whether a model can be taught here, and whether it answers like one that was trained."""
+    found = call.client.post(path_of("/v1/homefire/models", model, "check"))
+    _say_fitness(call, found)
+    return found
+
+
+def _say_fitness(call: Call, fitness: dict[str, Any]) -> None:
+    why_not = fitness["why_not"]
+    call.out.line(
+        "It can be taught." if fitness["teachable"] else f"It can be served, not taught: {why_not}."
+    )
+    for warning in fitness["warnings"]:
+        call.out.line(f"Warning: {warning}")
 
 
 def remove(call: Call, model: ModelName, yes: Yes = False) -> Any:
@@ -111,15 +132,15 @@ def verify(call: Call, model: AnyModelName = None) -> Any:
         call,
         "/v1/homefire/models",
         [name for name in names if name is not None],
-        hint="Remove the model and add it again from a good copy.",
+        hint="Add the model again under its name, from a good copy.",
     )
 
 
-def verify_each(call: Call, path: str, names: list[str], *, hint: str) -> Any:
+def verify_each(call: Call, path: str, names: list[str], *, hint: str, **query: str) -> Any:
     """Have each of these hashed again and say what was found. PromiseBroken, with all reports, for a difference."""
     from homefire.errors import PromiseBroken
 
-    reports = [call.client.post(path_of(path, name, "verify")) for name in names]
+    reports = [call.client.post(path_of(path, name, "verify"), **query) for name in names]
     broken = [name for name, report in zip(names, reports, strict=True) if not report["ok"]]
     for name, report in zip(names, reports, strict=True):
         problems = "; ".join(str(problem) for problem in report.get("problems", ()))

@@ -15,7 +15,7 @@ import msgspec
 
 from homefire.cli.arguments import path_of
 from homefire.cli.client import Client
-from homefire.cli.format import clipped, counted, duration
+from homefire.cli.format import clipped, duration
 from homefire.cli.output import Output, printable
 from homefire.errors import HomefireError, ServerUnreachable
 from homefire.training.progress import Progress
@@ -23,7 +23,6 @@ from homefire.training.progress import Progress
 _RECONNECT_S = 0.5
 _QUEUE_POLL_S = 0.2
 _NEXT_TRY_POLLS = 5
-MAX_REASONS = 3
 _MAX_RECONNECTS = 20
 
 Show = Callable[[Progress], None]
@@ -38,13 +37,14 @@ class NotLearned(HomefireError):
 def position_of(progress: Progress) -> tuple[int, int]:
     """How far of how much, in the units of the present phase; (0, 0) where that is not known.
 
-    While training the end is an upper bound: it ends as soon as everything is learned.
+    Training ends as soon as everything is learned: its end is what runs took lately, or an upper bound.
     """
     if progress.phase == "gating":
         return progress.num_probed, progress.num_probes
     if progress.phase in ("publishing", "promoting", "done"):
         return progress.step, progress.step
-    return progress.step, progress.max_steps or 0
+    usual = progress.usual_steps if progress.max_steps else None
+    return progress.step, max(progress.step, usual) if usual is not None else progress.max_steps or 0
 
 
 def label_of(progress: Progress) -> str:
@@ -123,53 +123,68 @@ def wait_until_learned(
     `say` gets what happens between two tries; `started_s` is of the monotonic clock.
     """
     run = follow(client, run_of(client, given), show=show)
-    while (again := next_try(client, run, given["example_id"])) is not None:
-        say(f"{run['version']} did not pass its gate; the correction is taught again at a lower rate")
+    while True:
+        correction = after_run(client, given["example_id"])
+        again = correction["run_id"]
+        if correction["state"] != "training" or again == run["run_id"]:
+            break
+        say(f"{run['version']} did not learn it; it is tried again")
         run = follow(client, again, show=show)
-    return verdict(run, took_s=time.monotonic() - started_s)
+    return verdict(run, correction, took_s=time.monotonic() - started_s)
 
 
-def next_try(client: Client, run: dict[str, Any], example_id: str) -> str | None:
-    """The run in which a refused correction is taught again at a lower rate; None when there is none."""
-    if run["state"] != "refused" or run["promoted"] or not run["gate_reasons"]:
-        return None
+def after_run(client: Client, example_id: str) -> dict[str, Any]:
+    """A correction when the run that taught it has ended; what is queued with that end is known then."""
+    found: dict[str, Any] = client.get(path_of("/v1/corrections", example_id))
     for _ in range(_NEXT_TRY_POLLS):
-        for newest in client.get("/v1/runs", example_id=example_id, limit=1)["runs"]:
-            if newest["run_id"] != run["run_id"]:
-                return str(newest["run_id"])
+        if found["state"] != "training" or found["run_state"] != "running":
+            break
         time.sleep(_QUEUE_POLL_S)
-    return None
+        found = client.get(path_of("/v1/corrections", example_id))
+    return found
 
 
-def verdict(run: dict[str, Any], *, took_s: float | None = None) -> str:
-    """One sentence about a run that ended well. NotLearned where it did not."""
-    version, state = run["version"], run["state"]
-    if state == "done" and run["promoted"]:
-        timing = f" after {duration(took_s)}" if took_s is not None else ""
-        return f"Learned{timing}: version {version} answers from now on."
-    if state in ("done", "refused") and version:
+def verdict(run: dict[str, Any], correction: dict[str, Any], *, took_s: float | None = None) -> str:
+    """One sentence about a correction whose runs ended. NotLearned where none taught it."""
+    if correction["state"] == "learned" and correction["live"]:
+        return _learned(correction["version"], took_s)
+    why = " ".join(str(correction[part]) for part in ("why", "helps") if correction.get(part))
+    if not run["promoted"]:
+        run_verdict(run, why=why)
+    raise NotLearned(
+        f"Version {run['version']} is live without this correction. {why}".rstrip(),
+        hint=correction["next"] or None,
+        run_id=run["run_id"],
+        version=run["version"],
+    )
+
+
+def run_verdict(run: dict[str, Any], *, took_s: float | None = None, why: str = "") -> str:
+    """One sentence about a run that ended well. NotLearned where it made nothing live; `why` adds to that."""
+    version, report = run["version"], run["gate_report"]
+    if run["state"] == "done" and run["promoted"]:
+        scores_say = report["outcome"] if report is not None and "learned" in report["outcome"] else ""
+        return scores_say or _learned(version, took_s)
+    if run["state"] in ("done", "refused") and version and report is not None:
         raise NotLearned(
-            f"Version {version} was trained but not promoted: {_reasons(run)}",
+            f"{report['outcome']} {why or run['why']}".rstrip(),
             hint=f"`homefire versions show {version}` shows everything; "
             f"`homefire versions promote {version} --override --why …` promotes it anyway.",
             run_id=run["run_id"],
             version=version,
         )
     raise NotLearned(
-        f"The run ended as {state}: {_reasons(run)}",
+        f"The run ended as {run['state']}: {run['why'] or 'no reason was given.'}",
         hint=f"See it with `homefire runs show {run['run_id']}`, "
         f"repeat it with `homefire runs retry {run['run_id']}`.",
         run_id=run["run_id"],
-        state=state,
+        state=run["state"],
     )
 
 
-def _reasons(run: dict[str, Any]) -> str:
-    """The gate's first reasons, or the run's own."""
-    reasons = [str(reason) for reason in run["gate_reasons"]] or [run["why"] or "no reason was given."]
-    shown = " ".join(reasons[:MAX_REASONS])
-    more = len(reasons) - MAX_REASONS
-    return f"{shown} (and {counted(more, 'more reason')})" if more > 0 else shown
+def _learned(version: str, took_s: float | None) -> str:
+    timing = f" after {duration(took_s)}" if took_s is not None else ""
+    return f"Learned{timing}: version {version} answers from now on."
 
 
 class _Bar(AbstractContextManager["_Bar"]):

@@ -11,6 +11,7 @@ from homefire.cli import arguments
 from homefire.cli.arguments import Limit, RunName, Why, complete_run, path_of
 from homefire.cli.command import Call, command, group
 from homefire.cli.format import Field, clipped, counted, duration, labels, moment, named, pairs, rows
+from homefire.cli.versions import figures
 
 
 def _took(run: dict[str, Any]) -> str:
@@ -26,7 +27,16 @@ def _step(progress: dict[str, Any]) -> str:
 
 
 def _corrections(taught: list[dict[str, Any]]) -> str:
-    return "\n".join(f"{row['state']}  “{row['question']}” → “{row['answer']}”" for row in taught) or "-"
+    return "\n".join(_correction(row) for row in taught) or "-"
+
+
+def _correction(row: dict[str, Any]) -> str:
+    why = f" ({row['why']})" if row["state"] == "refused" and row["why"] else ""
+    return f"{row['state']}  “{row['question']}” → “{row['answer']}”{why}"
+
+
+def _gate(report: dict[str, Any] | None) -> str:
+    return "\n".join([report["outcome"], *figures(report)]) if report is not None else "-"
 
 
 COLUMNS = (
@@ -52,6 +62,7 @@ FIELDS = (
     Field("took", "", _took),
     Field("version", "version"),
     Field("step", "progress", _step),
+    Field("gate", "gate_report", _gate),
     Field("corrections", "corrections", _corrections),
     Field("recipe", "recipe", pairs),
     Field("metrics", "metrics", pairs),
@@ -130,12 +141,12 @@ def watch(
     ] = None,
 ) -> None:
     """Follow a run until it ends. Ctrl-C stops looking, not the run."""
-    from homefire.cli.progress import follow, verdict, view
+    from homefire.cli.progress import follow, run_verdict, view
 
     run_id = arguments.run_id(call, run) if run is not None else _open_run(call)
     with view(call.out) as seen:
         found = follow(call.client, run_id, show=seen.show)
-    call.out.line(verdict(found))
+    call.out.line(run_verdict(found))
 
 
 def start(
@@ -143,7 +154,7 @@ def start(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it ends.")] = False,
 ) -> Any:
     """Train now with the corrections that wait, instead of at the next quiet moment."""
-    from homefire.cli.progress import follow, verdict, view
+    from homefire.cli.progress import follow, run_verdict, view
 
     started_s = time.monotonic()
     run = call.client.post("/v1/runs", {})
@@ -153,7 +164,7 @@ def start(
     call.out.note(f"run {run['run_id']}")
     with view(call.out) as seen:
         found = follow(call.client, run["run_id"], show=seen.show)
-    call.out.line(verdict(found, took_s=time.monotonic() - started_s))
+    call.out.line(run_verdict(found, took_s=time.monotonic() - started_s))
     return None
 
 

@@ -32,15 +32,18 @@ def status(call: Call) -> Any:
     found = call.client.get("/v1/status")
     disk, queue = found["disk"], found["queue"]
     waiting = f": {found['waiting_reason']}" if found.get("waiting_reason") else ""
+    failure = f". {found['database_failure']}" if found.get("database_failure") else ""
     pending = counted(found["num_pending_examples"], "correction")
     call.out.fields(
         [
             ("server", f"{call.client.url}, version {found['version']}, process {found['pid']}"),
             ("up for", f"{duration(found['uptime_s'])}, {size(found['rss_bytes'])} of memory"),
             ("home", f"{found['home']}, {size(disk['free_bytes'])} of {size(disk['total_bytes'])} free"),
+            ("database", f"{found['database']}{failure}"),
             ("live", str(found["live"])),
             ("requests", f"{queue['active']} running, {queue['waiting']} waiting"),
             ("corrections", f"{pending} not yet trained{waiting}"),
+            *((f"{name} failed", why) for name, why in found["failures"].items()),
         ]
     )
     call.out.line()

@@ -36,8 +36,10 @@ COLUMNS = (
 FIELDS = (
     Field("version", "version"),
     Field("live", "live"),
-    Field("gate", "gate_passed", _gate),
-    Field("reasons", "gate_reasons", lines),
+    Field("outcome", "", lambda row: row["gate_report"]["outcome"]),
+    Field("figures", "", lambda row: lines(figures(row["gate_report"]))),
+    Field("findings", "gate_reasons", lines),
+    Field("next", "", lambda row: row["gate_report"]["next"]),
     Field("base", "base"),
     Field("parent", "parent"),
     Field("run", "run_id"),
@@ -46,10 +48,14 @@ FIELDS = (
     Field("digest", "digest"),
     Field("manifest", "manifest_sha256"),
     Field("folder", "folder"),
-    Field("scores", "gate_scores", lambda scores: lines(_scores(scores))),
     Field("skills", "gate_scores", lambda scores: lines(_skills(scores))),
     Field("description", "description"),
 )
+
+
+def figures(report: dict[str, Any]) -> list[str]:
+    """The gate's figures, a line each."""
+    return [f"{figure['value']} {figure['label']}" for figure in report["figures"]]
 
 
 def commands() -> typer.Typer:
@@ -131,7 +137,13 @@ def rollback(
     return found
 
 
-def verify(call: Call, version: AnyVersionName = None) -> Any:
+def verify(
+    call: Call,
+    version: AnyVersionName = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged files and blobs whole from each other first.")
+    ] = False,
+) -> Any:
     """Read every byte again and compare its hash. Exit code 20 when one differs."""
     from homefire.cli.models import verify_each
 
@@ -143,7 +155,10 @@ def verify(call: Call, version: AnyVersionName = None) -> Any:
         call,
         "/v1/versions",
         names,
-        hint="Go back to a whole one with `homefire versions rollback`, then restore a backup.",
+        hint="Go back to a whole one with `homefire versions rollback`, then restore a backup."
+        if repair
+        else "Run `homefire versions verify --repair`: a blob can be made whole from the folder, and back.",
+        **({"repair": "true"} if repair else {}),
     )
 
 
@@ -155,15 +170,6 @@ def delete(call: Call, version: VersionName, yes: Yes = False) -> Any:
     found = call.client.delete(path)
     call.out.line(f"{name} is deleted.")
     return found
-
-
-def _scores(scores: dict[str, Any]) -> list[str]:
-    """The gate's figures that are one number each (`--json` has all)."""
-    return [
-        f"{name.replace('_', ' ')} {plain(value)}"
-        for name, value in sorted(scores.items())
-        if isinstance(value, int | float)
-    ]
 
 
 def _skills(scores: dict[str, Any]) -> list[str]:

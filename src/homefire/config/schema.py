@@ -103,11 +103,24 @@ class TrainingSettings(_Section):
     """How corrections are learned. Unset numbers are the recipe's own, by the size of the model."""
 
     auto: bool = Field(default=True, description="Whether corrections are trained on their own.")
-    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=2.0, description="Wait this long after the last correction before a run is queued."
+    quiet_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="Wait this long after the last correction before a run is queued; unset: a single one starts at "
+        "once, a series waits for its end, 2 seconds at most.",
     )
     mode: Literal["auto", "full", "lora"] = Field(
         default="auto", description="Train all weights or an adapter; auto decides by the size of the model."
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        default="auto", description="Where a run computes; auto: a GPU where PyTorch finds one, else the CPU."
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Compute inner values again instead of holding them: less memory, slower. Auto: when needed.",
+    )
+    base_precision: Literal["stored", "int8", "nf4"] = Field(
+        default="stored",
+        description="How the weights below an adapter are held; int8 and nf4 need bitsandbytes and a GPU.",
     )
     max_steps: PositiveInt | None = Field(default=None, description="Most optimizer steps of a run.")
     learning_rate: PositiveFloat | None = Field(default=None, description="Peak learning rate.")
@@ -123,6 +136,11 @@ class TrainingSettings(_Section):
     nice: Annotated[int, Field(ge=0, le=19)] = Field(
         default=19, description="How far the trainer steps back for others."
     )
+    warm_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=600.0,
+        description="How long after a chat or a correction a trainer with its libraries loaded is kept ready "
+        "(about 350 MB), so that the next correction is learned at once; 0: none is.",
+    )
     seed: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Seed of the order of rows and of dropout."
     )
@@ -136,11 +154,15 @@ class TrainingSettings(_Section):
 class GateSettings(_Section):
     """What a new version must show before it may go live."""
 
-    min_target_score: Share = Field(
-        default=1.0, description="Share of the corrections that must be answered right."
+    min_generality: Share = Field(
+        default=0.6, description="Share of corrected questions, asked in other words, that must be right."
+    )
+    min_locality: Share = Field(
+        default=0.9,
+        description="Share of similar questions, never corrected, that must be answered as before.",
     )
     min_protected_ratio: Share = Field(
-        default=0.95, description="Least score on protected prompts, as a share of what it was before."
+        default=0.96, description="Least score on protected prompts, as a share of what it was before."
     )
     max_eval_tokens: PositiveInt = Field(
         default=128,
@@ -151,15 +173,27 @@ class GateSettings(_Section):
     )
     max_tries: PositiveInt = Field(
         default=2,
-        description="Times the same corrections are trained, at a lower rate each time, before a refusal is final.",
+        description="Times a correction that cannot be learned is trained, at a lower rate the second time, "
+        "before its refusal is final.",
     )
 
 
 class StoreSettings(_Section):
     """The database."""
 
+    url: str | None = Field(
+        default=None,
+        description="A PostgreSQL database (`postgresql://user@host/database`) to keep the log and the tables "
+        "in; unset: SQLite in the home. Its password is a secret and does not stand here "
+        "(`HOMEFIRE_DATABASE_PASSWORD`, `credentials/database_password`).",
+    )
     busy_timeout_ms: Annotated[int, Field(ge=0)] = Field(
-        default=5000, description="How long to wait for another program that holds the database."
+        default=5000,
+        description="How long to wait for another program that holds the database, or for a database server "
+        "that does not answer.",
+    )
+    read_timeout_ms: PositiveInt = Field(
+        default=2000, description="Longest time one read may wait for the PostgreSQL server."
     )
     group_commit_max: PositiveInt = Field(default=256, description="Most appends that share one flush.")
     reserve_bytes: Annotated[int, Field(ge=0)] = Field(

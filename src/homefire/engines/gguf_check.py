@@ -1,7 +1,8 @@
 """The header of a GGUF file, checked against the file before native code sees it.
 
 llama.cpp trusts much of what a file says of itself. This reader believes nothing: counts, lengths, types,
-offsets and sizes must lie within the file, or BadModel says which does not. Pure Python, no NumPy; arrays of
+offsets and sizes must lie within the file, and all there is to read within bounds, or BadModel says what does not:
+so a file costs some seconds and half a gigabyte at most. Pure Python, no NumPy; arrays of
 strings are walked, other arrays skipped, so a vocabulary of 150,000 costs some 0.2 s, a small one nothing.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -25,6 +26,10 @@ MAX_DIMENSIONS = 4
 MAX_NESTED_ARRAYS = 4
 MAX_RETAINED_NUMBERS = 1024
 """Figures for each layer are kept, those for each token are not, except their types."""
+MAX_VALUES = 4_000_000
+"""Metadata values read of one file, array entries included; the largest vocabularies with merges need 1,000,000."""
+MAX_TEXT_BYTES = 256 << 20
+"""Of all metadata texts of one file together."""
 TOKEN_TYPES = "tokenizer.ggml.token_type"
 CONTROL = 3
 """`LLAMA_TOKEN_TYPE_CONTROL` of llama.h."""
@@ -99,6 +104,8 @@ class GgufHeader:
 
 def check_gguf(path: Path) -> GgufHeader:
     """Read and check a file's header; BadModel (with `details["file"]`) when it does not fit the file."""
+    if not path.is_file():
+        raise _broken(path, "it is not a regular file")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(path, data).read()
@@ -109,6 +116,7 @@ def check_gguf(path: Path) -> GgufHeader:
 class _Reader:
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.size, self.position = path, data, len(data), 0
+        self.num_values = self.num_text_bytes = 0
 
     def read(self) -> GgufHeader:
         if self.data[:4] != MAGIC:
@@ -170,6 +178,7 @@ class _Reader:
         return tensors
 
     def value(self, kind: int, *, depth: int, keeps_all: bool = False) -> Any:
+        self.charge(1)
         if kind in _SCALARS:
             return self.scalar(_SCALARS[kind])
         if kind == _STRING:
@@ -182,6 +191,7 @@ class _Reader:
             self.skip(length * struct.calcsize(code))
             if length > MAX_RETAINED_NUMBERS and not keeps_all:
                 return length
+            self.charge(length)
             return list(struct.unpack_from(f"<{length}{code[1]}", self.data, start))
         if length * 8 > self.size - self.position:
             raise self.fail(f"an array of {length} entries does not fit")
@@ -190,6 +200,9 @@ class _Reader:
     def text(self) -> str:
         length = self.scalar("<Q")
         start = self.position
+        self.num_text_bytes += length
+        if self.num_text_bytes > MAX_TEXT_BYTES:
+            raise self.fail(f"its header holds more than {MAX_TEXT_BYTES >> 20} MiB of text")
         self.skip(length)
         return self.data[start : self.position].decode("utf-8", errors="replace")
 
@@ -197,6 +210,11 @@ class _Reader:
         start = self.position
         self.skip(struct.calcsize(code))
         return struct.unpack_from(code, self.data, start)[0]
+
+    def charge(self, num_values: int) -> None:
+        self.num_values += num_values
+        if self.num_values > MAX_VALUES:
+            raise self.fail(f"its header holds more than {MAX_VALUES} values")
 
     def skip(self, num_bytes: int) -> None:
         if num_bytes > self.size - self.position:

@@ -7,6 +7,7 @@ What it promises beyond the library:
   Nothing is ever cut or shifted;
 - a JSON schema is enforced or refused (the library would continue without it);
 - `temperature=None` is the model's own default from its metadata, greedy where that states none;
+- a chat template that does not come to an end, or takes too much memory, ends this worker or fails its request;
 - answers stop within one token (or one batch of a long prompt) of being cancelled.
 
 The library opens an HTTP listener of its own. It is given a Unix socket inside the worker's private 0700
@@ -15,6 +16,7 @@ directory (mode 0600), so there is no TCP listener; we use it to count tokens, w
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.client
@@ -22,7 +24,7 @@ import json
 import socket
 import threading
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +47,15 @@ from homefire.errors import (
     HomefireError,
     InvalidRequest,
 )
+from homefire.machine.limits import bounded
 from homefire.types import Message, Sampling, Usage
 
 MAX_GRAMMAR_CHARACTERS = 64 * 1024
 """All requests wait while llama.cpp compiles one."""
+TEMPLATE_TIMEOUT_S = 10.0
+"""Compiling a chat template, or rendering one conversation: beyond that the worker is ended (`worker_process`)."""
+TEMPLATE_MEMORY_BYTES = 1 << 30
+"""What that may take on top."""
 _QUIET = -1
 _RANDOM_SEED = (1 << 32) - 1
 """LLAMA_DEFAULT_SEED of llama.h."""
@@ -89,12 +96,26 @@ class LlamaModel:
         source = self.header.metadata.get("tokenizer.chat_template")
         if not isinstance(source, str):
             return None
-        return ChatTemplate(
-            source,
-            bos_token=self.header.token("bos"),
-            eos_token=self.header.token("eos"),
-            control_tokens=self.header.control_tokens,
-        )
+        with self._template_bounds():
+            return ChatTemplate(
+                source,
+                bos_token=self.header.token("bos"),
+                eos_token=self.header.token("eos"),
+                control_tokens=self.header.control_tokens,
+            )
+
+    @contextlib.contextmanager
+    def _template_bounds(self) -> Iterator[None]:
+        """What a template's author may use of this process; who uses more time ends it (`worker_process`)."""
+        try:
+            with bounded(timeout_s=TEMPLATE_TIMEOUT_S, memory_bytes=TEMPLATE_MEMORY_BYTES):
+                yield
+        except MemoryError:
+            raise BadModel(
+                f"The chat template of {self.spec.name} takes more than {TEMPLATE_MEMORY_BYTES >> 20} MiB "
+                "of memory.",
+                hint="Use another model, or a raw prompt.",
+            ) from None
 
     def _parameters(self, *, num_parallel: int) -> xllamacpp.CommonParams:
         spec = self.spec
@@ -157,7 +178,8 @@ class LlamaModel:
                 f"{self.spec.name} has no chat template: it is not a chat model.",
                 hint="Send a raw prompt instead.",
             )
-        pieces = self.template.render(messages).pieces
+        with self._template_bounds():
+            pieces = self.template.render(messages).pieces
         return Prompt([Piece(self._normalize(each.text), each.plain) for each in pieces], add_special=False)
 
     def _normalize(self, text: str) -> str:

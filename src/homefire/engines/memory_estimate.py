@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from homefire.engines.base import GgufSource, ModelSpec
-from homefire.engines.gguf_check import check_gguf
-from homefire.errors import EngineOutOfMemory
+from homefire.engines.gguf_check import GgufHeader, check_gguf
+from homefire.errors import BadModel, EngineOutOfMemory
 from homefire.machine.memory import available_bytes
 
 PROMPT_BATCH_TOKENS: Final = 256
@@ -31,6 +31,8 @@ PROCESS_BYTES: Final = 52 << 20
 """Python, the libraries and llama.cpp itself."""
 CELL_BYTES: Final = 53
 """What llama.cpp keeps for each cell of the cache beside keys and values (measured)."""
+MAX_LAYERS: Final = 10_000
+"""No model has as many; a header can say anything."""
 _WINDOW_PATTERNS: Final[Mapping[str, int]] = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}
 """Every so-manieth layer sees everything, where the header does not say (llama.cpp's `set_swa_pattern`)."""
 
@@ -93,8 +95,19 @@ def read_shape(path: Path) -> ModelShape:
 @functools.lru_cache(maxsize=256)
 def _read_shape(path: Path, _signature: tuple[int, int, int]) -> ModelShape:
     header = check_gguf(path)
+    try:
+        return _shape_of(header)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise BadModel(
+            f"The figures in the header of {path.name} cannot be those of a model: {error}.", file=str(path)
+        ) from error
+
+
+def _shape_of(header: GgufHeader) -> ModelShape:
     figures = _Figures(header.metadata, header.architecture)
     num_layers = figures.number("block_count", 0)
+    if not 0 <= num_layers <= MAX_LAYERS:
+        raise ValueError(f"it promises {num_layers} layers")
     heads = figures.per_layer("attention.head_count", num_layers, 1)
     embedding_length = figures.number("embedding_length", 0)
     head_dim = embedding_length // max(*heads, 1) if heads else 0

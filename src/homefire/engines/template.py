@@ -8,7 +8,6 @@ wrote; a template without marks gets its spans from prefixes. Rendering costs so
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -30,6 +29,8 @@ from homefire.types import Attachment, Message, Reasoning, ToolCall, ToolResult
 
 _TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises out of a template's own expressions."""
+_COMPILE_FAULTS = (*_TEMPLATE_FAULTS, SyntaxError)
+"""What Python raises where a template is nested too deeply, or its constants are folded."""
 _SWITCHES: dict[str, Any] = {"enable_thinking": False}
 """Models that can reason before they answer (Qwen3) are asked not to: what they are taught is an answer, and a
 person on a small machine waits for one. Templates without this switch do not look at it."""
@@ -151,16 +152,10 @@ class ChatTemplate:
         self._lock = threading.Lock()
         try:
             self._template = self._environment.from_string(source)
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, *_COMPILE_FAULTS) as error:
             raise BadModel(f"The model's chat template does not compile: {error}.") from error
         self.has_generation_marks = bool(_GENERATION_TAG.search(source))
         self._shows_tools = "tool_calls" in source
-
-    @property
-    def fingerprint(self) -> str:
-        """`sha256:…` of everything that decides the rendering."""
-        content = json.dumps([self.source, sorted(self._variables.items())], ensure_ascii=False)
-        return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Rendered:
         """A conversation without its spans, by default up to where the next answer begins."""

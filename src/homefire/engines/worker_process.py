@@ -20,7 +20,7 @@ from typing import Final
 from homefire.engines import protocol
 from homefire.engines.base import Embeddings, EngineRequest, Finish, Generated, ModelSpec
 from homefire.engines.progress import Progress
-from homefire.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
+from homefire.errors import BadModel, EngineCrashed, EngineOutOfMemory, EngineTimeout, HomefireError
 from homefire.machine.children import kill_child
 from homefire.machine.memory import num_oom_kills
 from homefire.types import Message
@@ -72,8 +72,13 @@ class WorkerProcess:
         self._progress = Progress(clock, num_parallel=num_parallel)
         self._questions = Progress(clock, num_parallel=1)  # counted and embedded one after another
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(task) for task in (self._read_stderr(), self._watch())]
-        self._reading = loop.create_task(self._read_frames())
+        self._tasks = [
+            loop.create_task(self._read_stderr(), name=f"stderr of {name}"),
+            loop.create_task(self._watch(), name=f"watch {name}"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._end_with)
+        self._reading = loop.create_task(self._read_frames(), name=f"frames of {name}")
 
     @property
     def is_open(self) -> bool:
@@ -179,9 +184,26 @@ class WorkerProcess:
                 self._heard_s = self._clock.monotonic_s()
                 for body in reader.feed(data):
                     self._take(protocol.decode_body(decoder, body))
-        except (OSError, HomefireError) as error:
-            self._failure = self._failure or (error if isinstance(error, HomefireError) else None)
+        except OSError:
+            pass  # the process ended: `_finish` says how
+        except HomefireError as error:
+            self._failure = self._failure or error
+        except Exception as error:  # noqa: BLE001 - it is logged and shown, whatever it is
+            self._give_up(error)
         await self._finish()
+
+    def _end_with(self, task: asyncio.Task[None]) -> None:
+        """Without its watch, or with stderr that nobody reads, a worker could hang unseen: it is ended instead."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(error)
+            self.kill()
+
+    def _give_up(self, error: BaseException) -> None:
+        _log.critical("the engine worker of %s cannot be followed any more", self.name, exc_info=error)
+        self._failure = self._failure or EngineCrashed(
+            f"The engine of {self.name} could not be followed ({type(error).__name__}) and was ended.",
+            hint="It is started again for the next request.",
+        )
 
     def _take(self, frame: protocol.ToServer) -> None:
         match frame:
@@ -239,13 +261,21 @@ class WorkerProcess:
             await self._writer.wait_closed()
 
     def _exit_error(self, code: int) -> HomefireError:
-        """Why the process ended: its status, the end of its stderr, and the kernel's count of kills for memory."""
+        """Why the process ended: its status, the end of its stderr, and the kernel's count of kills for memory.
+
+        SIGALRM is what `machine/limits.py` sets around a chat template.
+        """
         stderr_tail = self._tail.decode("utf-8", errors="replace").strip()
         said_so = any(word.lower() in stderr_tail.lower() for word in _OUT_OF_MEMORY_WORDS)
         if said_so or (code == -signal.SIGKILL and num_oom_kills() > self._num_oom_kills):
             return EngineOutOfMemory(
                 f"The engine of {self.name} ran out of memory.",
                 hint="Lower serving.context_length or serving.num_parallel, or use a smaller model.",
+            )
+        if code == -signal.SIGALRM:
+            return BadModel(
+                f"The chat template of {self.name} did not come to an end within its time.",
+                hint="It was made to do harm, or for another program: use another model, or a raw prompt.",
             )
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
         _log.warning("engine worker of %s ended with %s: %s", self.name, how, stderr_tail[-500:])

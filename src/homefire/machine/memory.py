@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 from homefire.machine.probe import CGROUP_ROOT, OWN_CGROUP, read_limits
@@ -23,6 +25,19 @@ def available_bytes(*, root: Path = CGROUP_ROOT, own: Path = OWN_CGROUP, meminfo
     if limits.memory_bytes is not None:
         found.append(max(0, limits.memory_bytes - (limits.memory_used_bytes or 0)))
     return min(found) if found else os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
+
+
+def gpu_available_bytes(*, timeout_s: float = 5.0) -> int | None:
+    """What is free on the first NVIDIA GPU; None where there is none, or its driver's tool does not answer."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    query = (tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits")
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=timeout_s, check=True).stdout
+        return int(answer.split("\n")[0]) << 20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def rss_bytes(pid: int) -> int | None:

@@ -32,6 +32,12 @@ class MemoryPlan:
         return sum(model.held_bytes for model in self._models.values()) + self._held_by_training()
 
     @property
+    def most_for_training_bytes(self) -> int:
+        """What training could have if every model that is not pinned left."""
+        pinned = sum(self._models[key].held_bytes for key in self._pinned if key in self._models)
+        return max(0, self.budget_bytes - pinned)
+
+    @property
     def is_training_parked(self) -> bool:
         """Whether training waits for room."""
         return self._training == "parked"

@@ -88,7 +88,7 @@ class Serving:
         world: World,
         training: TrainingOccupant | None = None,
     ) -> None:
-        """`training` is parked when chat needs its memory, once it was announced (`training_started`)."""
+        """`training` is parked when chat needs its memory, once it was announced (`training_holds`)."""
         self._catalog = catalog
         self._clock = world.clock
         self._request_timeout_s = settings.server.request_timeout_s
@@ -239,13 +239,18 @@ class Serving:
 
     # Training that shares the memory
 
-    def training_started(self, num_bytes: int) -> None:
-        """Training takes this much memory from now on; it may be parked."""
-        self._residency.apply(self._planner.training_started(num_bytes, now_s=self._clock.monotonic_s()))
+    def training_holds(self, num_bytes: int) -> None:
+        """Training takes this much memory from now on, and may be parked; 0: it takes none any more.
 
-    def training_ended(self) -> None:
-        """It takes none any more."""
-        self._residency.apply(self._planner.training_ended(now_s=self._clock.monotonic_s()))
+        No more is counted than the budget has beside what is pinned: training that was parked must be able to
+        come back.
+        """
+        now_s = self._clock.monotonic_s()
+        counted_bytes = min(num_bytes, self._planner.most_for_training_bytes)
+        if counted_bytes > 0:
+            self._apply(self._planner.training_started(counted_bytes, now_s=now_s))
+        else:
+            self._apply(self._planner.training_ended(now_s=now_s))
 
     # Readings
 

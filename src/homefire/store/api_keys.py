@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable
 from typing import Protocol
 
-from homefire.config.secrets import API_KEY_FILE, Secret, check_api_key
+from homefire.config.secrets import API_KEY_FILE, Secret, check_api_key, load_api_key
 from homefire.errors import AuthenticationRequired
 from homefire.home import Home
 from homefire.store.durable import write_file
@@ -54,6 +54,14 @@ def keep_api_key(home: Home, text: str, world: World) -> Secret:
     secret = check_api_key(text, f"file {path}")
     write_file(path, f"{text}\n".encode(), world)
     return secret
+
+
+def owner_ids(home: Home, find: FindKey) -> frozenset[str]:
+    """The principals that are the owner of the home: `local` (a program on this machine without a key), and the key
+    that the home keeps in the environment or its credentials folder."""
+    secret = load_api_key(home)
+    known = find(key_sha256(secret.reveal())) if secret is not None else None
+    return frozenset({"local"} | ({known.key_id} if known is not None else set()))
 
 
 def key_sha256(secret: str) -> str:

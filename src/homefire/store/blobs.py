@@ -15,11 +15,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from homefire.errors import CorruptData, NotFound, quoted
-from homefire.store.durable import discarded_on_error, make_directory, translated_os_errors
+from homefire.store.durable import (
+    discarded_on_error,
+    is_leftover,
+    make_directory,
+    move_aside,
+    translated_os_errors,
+)
 from homefire.world import World
 
 CHUNK_BYTES = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHARD = re.compile(r"[0-9a-f]{2}")
 _PREFIX = "sha256:"
 
 
@@ -66,6 +73,8 @@ class BlobStore:
             data = self.path(digest).read_bytes()
         except FileNotFoundError as error:
             raise _missing(digest) from error
+        except OSError as error:
+            raise _unreadable(digest, self.path(digest), error) from error
         if hashlib.sha256(data).hexdigest() != check_digest(digest):
             raise _corrupt(digest, self.path(digest))
         return data
@@ -85,6 +94,8 @@ class BlobStore:
                     size_bytes += len(chunk)
         except FileNotFoundError as error:
             raise _missing(digest) from error
+        except OSError as error:
+            raise _unreadable(digest, self.path(digest), error) from error
         if hasher.hexdigest() != check_digest(digest):
             raise _corrupt(digest, self.path(digest))
         return size_bytes
@@ -92,6 +103,8 @@ class BlobStore:
     def all(self) -> Iterator[str]:
         """The digests of all blobs, in order."""
         for shard in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            if not shard.is_dir():
+                continue  # not ours: `strays`
             for path in sorted(shard.iterdir()):
                 digest = shard.name + path.name
                 if _DIGEST.fullmatch(digest):
@@ -100,7 +113,19 @@ class BlobStore:
     def discard_temporaries(self) -> None:
         """Remove what puts that were killed left behind. Only for the owner of the home, at its start."""
         for path in self.root.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+            if is_leftover(path) and path.is_file():
+                path.unlink(missing_ok=True)
+
+    def strays(self) -> Iterator[Path]:
+        """What lies here and is not a blob: it is somebody else's, and left alone."""
+        for shard in sorted(self.root.iterdir()):
+            if not _SHARD.fullmatch(shard.name) or not shard.is_dir():
+                if not is_leftover(shard):
+                    yield shard
+                continue
+            for path in sorted(shard.iterdir()):
+                if not _DIGEST.fullmatch(shard.name + path.name):
+                    yield path
 
     def _put(self, chunks: Iterator[bytes]) -> str:
         files = self._world.files
@@ -122,6 +147,8 @@ class BlobStore:
                 return digest
             files.fsync_file(temporary)
             make_directory(target.parent, self._world)
+            if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
+                move_aside(target, self._world)
             files.replace(temporary, target)
             with discarded_on_error(target):
                 files.fsync_directory(target.parent)
@@ -150,6 +177,15 @@ def _read_chunks(file: BinaryIO, size_bytes: int | None) -> Iterator[bytes]:
 
 def _missing(digest: str) -> NotFound:
     return NotFound(f"There is no blob {digest}.", digest=digest)
+
+
+def _unreadable(digest: str, path: Path, error: OSError) -> CorruptData:
+    return CorruptData(
+        f"The blob {digest} cannot be read: {error.strerror}.",
+        hint="Look at what is in its place, and at the rights to it.",
+        digest=digest,
+        path=str(path),
+    )
 
 
 def _corrupt(digest: str, path: Path) -> CorruptData:

@@ -1,6 +1,6 @@
 """The check of the store: its tables, manifests and blobs are compared with the log and with their hashes.
 
-Checked: SQLite's own integrity; the whole hash chain; every projection, by folding the log
+Checked: the database's own integrity; the whole hash chain; every projection, by folding the log
 into fresh tables and comparing row by row; that every version's manifest is there; with `full`, every byte
 of every blob. Reads only. Costs a few
 seconds for a hundred thousand events: run it in a thread.
@@ -9,9 +9,7 @@ seconds for a hundred thousand events: run it in a thread.
 from __future__ import annotations
 
 import datetime
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -20,8 +18,8 @@ from homefire.home import Home
 from homefire.store import projections
 from homefire.store.blobs import BlobStore
 from homefire.store.connections import ReadConnections
-from homefire.store.driver import Connection, driver
-from homefire.store.durable import translated_os_errors
+from homefire.store.database import Database
+from homefire.store.driver import Connection
 from homefire.store.log import EventLog
 from homefire.store.noun import seq_of
 from homefire.store.nouns import versions
@@ -68,19 +66,21 @@ def check_store(
     losses: list[str] = []
     num_rows = num_blobs = blob_bytes = num_events = 0
     with connections.use() as connection:
-        connection.execute("BEGIN")
+        connections.database.begin_snapshot(connection)
         try:
-            problems += _integrity_problems(connection)
+            problems += connections.database.integrity_problems(connection, limit=MAX_PROBLEMS)
             num_events = log.tail(connection).seq
             try:
-                num_rows, differences = _compare_projections(home, connection, log)
+                num_rows, differences = _compare_projections(
+                    home, connection, log, database=connections.database
+                )
                 problems += differences
                 problems += _missing_manifests(connection, blobs)
                 problems += _unexplained_erasures(connection)
                 losses += [_loss(*row) for row in _losses.all(connection)]
             except HomefireError as error:
                 problems.append(error.message)
-            except driver.Error as error:
+            except connections.database.Error as error:
                 problems.append(f"The database cannot be read: {error}.")
         finally:
             connection.execute("COMMIT")
@@ -99,14 +99,6 @@ def check_store(
         problems=tuple(problems[:MAX_PROBLEMS]),
         losses=tuple(losses),
     )
-
-
-def _integrity_problems(connection: Connection) -> list[str]:
-    try:
-        found = connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})").fetchall()
-    except driver.DatabaseError as error:
-        return [f"SQLite cannot read the database: {error}."]
-    return [f"SQLite finds the database damaged: {text}." for (text,) in found if text != "ok"]
 
 
 def _missing_manifests(connection: Connection, blobs: BlobStore) -> list[str]:
@@ -139,42 +131,36 @@ def _unexplained_erasures(connection: Connection) -> list[str]:
     ]
 
 
-def _compare_projections(home: Home, connection: Connection, log: EventLog) -> tuple[int, list[str]]:
+def _compare_projections(
+    home: Home, connection: Connection, log: EventLog, *, database: Database
+) -> tuple[int, list[str]]:
     """`(rows compared, differences)` between the live tables and the log folded again."""
-    with translated_os_errors(home.cache), tempfile.TemporaryDirectory(dir=home.cache) as folder:
-        fresh = driver.connect(Path(folder) / "fresh.db", isolation_level=None)
-        try:
-            fresh.execute("PRAGMA journal_mode=OFF")
-            fresh.execute("PRAGMA synchronous=OFF")
-            fresh.execute("BEGIN")
-            projections.fold_all(fresh, log, source=connection)
-            num_rows, differences = 0, []
-            for table in projections.TABLES:
-                (count,) = fresh.execute(f"SELECT count(*) FROM {table.name}").fetchone()
-                num_rows += int(count)
-                differences += list(_differences(table, live=connection, fresh=fresh))
-            return num_rows, differences
-        finally:
-            fresh.close()
+    with projections.folded_aside(home, log, source=connection) as fresh:
+        num_rows, differences = 0, []
+        for table in projections.TABLES:
+            (count,) = fresh.execute(f"SELECT count(*) FROM {table.name}").fetchone()
+            num_rows += int(count)
+            differences += list(_differences(table, live=connection, fresh=fresh, database=database))
+        return num_rows, differences
 
 
-def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterator[str]:
+def _differences(table: Table, *, live: Connection, fresh: Connection, database: Database) -> Iterator[str]:
     """A sentence for each row that is missing, too many or different; both sides come sorted by key."""
     key_names = list(table.key)
     names = key_names + [name for name in table.columns if name not in key_names]
     query = f"SELECT {', '.join(names)} FROM {table.name} ORDER BY {', '.join(key_names)}"
-    live_rows, fresh_rows = live.execute(query), fresh.execute(query)
+    live_rows, fresh_rows = iter(database.stream(live, query)), iter(fresh.execute(query))
     num_keys = len(key_names)
-    is_row: Row | None = live_rows.fetchone()
-    should: Row | None = fresh_rows.fetchone()
+    is_row: Row | None = next(live_rows, None)
+    should: Row | None = next(fresh_rows, None)
     while is_row is not None or should is not None:
         if should is None or (is_row is not None and is_row[:num_keys] < should[:num_keys]):
             assert is_row is not None
             yield f"Table {table.name} has a row {_name(is_row[:num_keys])} that no event made."
-            is_row = live_rows.fetchone()
+            is_row = next(live_rows, None)
         elif is_row is None or should[:num_keys] < is_row[:num_keys]:
             yield f"Table {table.name} lacks the row {_name(should[:num_keys])} that the log has."
-            should = fresh_rows.fetchone()
+            should = next(fresh_rows, None)
         else:
             wrong = [
                 name for name, is_value, value in zip(names, is_row, should, strict=True) if is_value != value
@@ -184,7 +170,7 @@ def _differences(table: Table, *, live: Connection, fresh: Connection) -> Iterat
                     f"Table {table.name}, row {_name(is_row[:num_keys])} differs from the log "
                     f"in {', '.join(wrong)}."
                 )
-            is_row, should = live_rows.fetchone(), fresh_rows.fetchone()
+            is_row, should = next(live_rows, None), next(fresh_rows, None)
 
 
 def _name(key: Row) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from homefire.world import World
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_LEFTOVER = re.compile(r"\.(?:.+\.)?[0-9a-f]{12,24}\.(?:tmp|new|old)")
 
 
 @contextlib.contextmanager
@@ -98,6 +100,26 @@ def replace_directory(source: Path, target: Path, world: World) -> None:
             world.files.fsync_directory(source.parent)
         if aside is not None:
             shutil.rmtree(aside)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is the name of something that was being written when its process was killed.
+
+    Nothing else may be removed unasked: what has another name was put there by somebody.
+    """
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def move_aside(path: Path, world: World) -> Path:
+    """Give what is in the way another name beside its own, `<name>.found-<six digits>`; the new path.
+
+    What somebody put there is nobody's to delete.
+    """
+    found = path.with_name(f"{path.name}.found-{world.random_bytes(3).hex()}")
+    with translated_os_errors(path):
+        world.files.replace(path, found)
+        world.files.fsync_directory(path.parent)
+    return found
 
 
 def flush_tree(root: Path, world: World) -> None:

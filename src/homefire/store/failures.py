@@ -1,11 +1,16 @@
-"""What a failure of SQLite means for the store: refuse one append, wait for room, or stop for good.
+"""What a failure of the database means for the store: refuse one append, wait for room, reconnect, or stop for good.
 
 The rule for stopping is PostgreSQL's lesson of 2018: after a failed flush the kernel may report success for a
 second one although the bytes are gone. So an I/O error is never retried; the process is restarted and the
 database recovers from what is truly on disk.
+
+Each database says of its own errors which `Failure` they are (`Database.failure_of`); what follows from that is here,
+alike for both.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from homefire.errors import (
     Conflict,
@@ -16,72 +21,77 @@ from homefire.errors import (
     StoreFull,
     StorePoisoned,
     StoreReadOnly,
+    StoreUnreachable,
 )
-from homefire.store.driver import driver
 
-# Primary result codes: https://www.sqlite.org/rescode.html
-_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN = 3, 5, 6, 7, 8, 10, 11, 13, 14
-_TOOBIG, _CONSTRAINT, _MISMATCH, _MISUSE, _RANGE, _NOTADB = 18, 19, 20, 21, 25, 26
-_NOT_FROM_SQLITE, _ERROR = 0, 1
-_REFUSALS = frozenset({_NOT_FROM_SQLITE, _ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH, _MISUSE, _RANGE})
-
-
-def primary_code(error: driver.Error) -> int:
-    """SQLite's primary result code; 0 when the error did not come from SQLite itself."""
-    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-
-
-def is_refusal(error: driver.Error) -> bool:
-    """Whether only the statement's own append is at fault, so that others of its batch may go on."""
-    return primary_code(error) in _REFUSALS
-
-
-def is_corruption(error: driver.Error) -> bool:
-    """Whether the file is not (any more) a valid database."""
-    return primary_code(error) in (_CORRUPT, _NOTADB)
+Failure = Literal[
+    "conflict",
+    "too_big",
+    "refused",
+    "full",
+    "read_only",
+    "busy",
+    "slow",
+    "no_memory",
+    "corrupt",
+    "lost",
+    "fatal",
+]
+"""`refused`: only this statement is at fault. `slow`: it took longer than it may. `lost`: the connection is gone.
+`fatal`: not known to be harmless."""
+REFUSALS: frozenset[Failure] = frozenset({"conflict", "too_big", "refused"})
+"""Only the statement's own append is at fault, so that others of its batch may go on."""
 
 
-def to_homefire_error(error: driver.Error) -> HomefireError:
-    """The typed error for a failure of SQLite. StorePoisoned for all that is not known to be harmless."""
-    code = primary_code(error)
-    if code == _CONSTRAINT:
-        return Conflict(f"This contradicts what is recorded already ({error}).")
-    if code == _TOOBIG:
-        return InvalidRequest("This is larger than the database can hold in one row (1 GB).")
-    if code == _FULL:
-        return disk_full()
-    if code in (_READONLY, _PERM, _CANTOPEN):
-        return StoreReadOnly(
-            f"The database cannot be written ({error}).",
-            hint="Make the home directory and the files in it writable for this user, then start again.",
-        )
-    if code in (_BUSY, _LOCKED):
-        return StoreError(
-            "Another program holds the database for longer than store.busy_timeout_ms.",
-            hint="Close it (a database browser, a backup), then try again.",
-        )
-    if code == _NOMEM:
-        return StoreError("There was no memory left to write to the database.", hint="Try again.")
-    return poisoned(str(error))
+def to_homefire_error(failure: Failure, error: Exception) -> HomefireError:
+    """The typed error for a failure of the database. StorePoisoned for all that is not known to be harmless."""
+    match failure:
+        case "conflict":
+            return Conflict(f"This contradicts what is recorded already ({_line(error)}).")
+        case "too_big":
+            return InvalidRequest("This is larger than the database can hold in one row (1 GB).")
+        case "full":
+            return disk_full()
+        case "read_only":
+            return StoreReadOnly(
+                f"The database cannot be written ({_line(error)}).",
+                hint="Make the home directory and the files in it (or the role, on PostgreSQL) able to write, "
+                "then start again.",
+            )
+        case "busy":
+            return StoreError(
+                "Another program holds the database for longer than store.busy_timeout_ms.",
+                hint="Close it (a database browser, a backup), then try again.",
+            )
+        case "slow":
+            return StoreUnreachable(
+                "The database server did not answer within store.read_timeout_ms.",
+                hint="Look at its load, and at the network between.",
+            )
+        case "no_memory":
+            return StoreError("There was no memory left to write to the database.", hint="Try again.")
+        case "lost":
+            return unreachable(error)
+    return poisoned(_line(error))
 
 
-def to_refusal(error: driver.Error) -> HomefireError:
+def to_refusal(failure: Failure, error: Exception) -> HomefireError:
     """The typed error for the one append whose statement was refused."""
-    if primary_code(error) in (_CONSTRAINT, _TOOBIG):
-        return to_homefire_error(error)
-    return StoreError(f"The database does not take this ({error}).")
+    if failure in ("conflict", "too_big"):
+        return to_homefire_error(failure, error)
+    return StoreError(f"The database does not take this ({_line(error)}).")
 
 
-def to_reading_error(error: driver.Error) -> HomefireError:
+def to_reading_error(failure: Failure, error: Exception) -> HomefireError:
     """The typed error for a read that failed."""
-    if is_corruption(error):
+    if failure == "corrupt":
         return CorruptData(
-            f"The database is damaged ({error}).",
+            f"The database is damaged ({_line(error)}).",
             hint="Stop Homefire and restore the database from a backup.",
         )
-    if primary_code(error) in (_BUSY, _LOCKED, _NOMEM, _READONLY, _PERM, _CANTOPEN):
-        return to_homefire_error(error)
-    return StoreError(f"Reading the database failed ({error}).", hint="Check the disk.")
+    if failure in ("busy", "slow", "no_memory", "read_only", "lost"):
+        return to_homefire_error(failure, error)
+    return StoreError(f"Reading the database failed ({_line(error)}).", hint="Check the disk.")
 
 
 def disk_full(**details: int) -> StoreFull:
@@ -99,3 +109,24 @@ def poisoned(reason: str) -> StorePoisoned:
         f"Writing to the database failed ({reason}), so the store stopped to protect what is recorded.",
         hint="Check the disk, then restart Homefire: it recovers everything that was acknowledged.",
     )
+
+
+def unreachable(error: Exception) -> StoreUnreachable:
+    """The connection to the database's server is gone."""
+    return StoreUnreachable(
+        f"The database server does not answer ({_line(error)}).",
+        hint="Start it, or mend the network: Homefire connects again by itself.",
+    )
+
+
+def unknown_outcome() -> StoreUnreachable:
+    """The store was closed while the server, asked to commit, did not answer."""
+    return StoreUnreachable(
+        "Homefire stopped before the database server said whether this was recorded.",
+        hint="It is there as a whole or not at all: look after the next start.",
+    )
+
+
+def _line(error: Exception) -> str:
+    """What the database said, on one line."""
+    return " ".join(str(error).split()).rstrip(".")

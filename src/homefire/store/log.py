@@ -31,6 +31,7 @@ from homefire.store.sql import Row, Statement, Table
 FIRST_HASH = bytes(32)
 NONCE_BYTES = 16
 BATCH_ROWS = 500
+_NUL_IN_JSON = b"\\u0000"
 
 EVENTS = Table(
     "events",
@@ -53,17 +54,6 @@ BODIES = Table(
     key=("body",),
 )
 """`seal` is kept only where `content` is empty: where the body was erased."""
-APPEND_ONLY_TRIGGERS: tuple[str, ...] = (
-    "CREATE TRIGGER events_are_never_edited BEFORE UPDATE ON events "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-    "CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-    "CREATE TRIGGER bodies_are_only_erased BEFORE UPDATE ON bodies "
-    "WHEN length(NEW.content) > 0 OR NEW.seal IS NULL OR NEW.body <> OLD.body "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-    "CREATE TRIGGER bodies_are_never_deleted BEFORE DELETE ON bodies "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-)
 _insert = EVENTS.insert()
 _insert_body = Statement("INSERT INTO bodies (body, content, nonce) VALUES (:body, :content, :nonce)")
 _body = Statement("SELECT content, nonce FROM bodies WHERE body = :body")
@@ -108,7 +98,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_event(event: Event) -> Encoded:
-    """Raises InvalidRequest for text that is not text (half a surrogate pair), and for too many bodies."""
+    """Raises InvalidRequest for text that is not text (half a surrogate pair), and for too many bodies.
+
+    Also for a name that holds the character NUL, which PostgreSQL has in no text. Bodies keep it as it is.
+    """
     try:
         skeleton, contents = event.split()
         payload = _encode(skeleton)
@@ -118,9 +111,18 @@ def encode_event(event: Event) -> Encoded:
         ) from error
     except (TypeError, OverflowError, RecursionError) as error:
         raise InvalidRequest(f"This event cannot be written as JSON: {error}") from error
+    if _NUL_IN_JSON in payload:
+        _check_names(skeleton)
     if len(contents) > MAX_BODIES:
         raise InvalidRequest(f"This event has {len(contents)} parts; at most {MAX_BODIES} can be recorded.")
     return Encoded(skeleton, payload, contents)
+
+
+def _check_names(skeleton: Event) -> None:
+    for name in skeleton.__struct_fields__:
+        value = getattr(skeleton, name)
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidRequest(f"{name} holds the character NUL, which cannot be stored.", param=name)
 
 
 def seal_of(nonce: bytes, content: bytes) -> bytes:

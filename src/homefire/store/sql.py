@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from homefire.store.driver import Connection
+from homefire.store.driver import Connection, SupportsBool
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
@@ -27,8 +27,8 @@ class Statement:
 
     sql: str
 
-    def run(self, connection: Connection, parameters: Parameters | None = None) -> int:
-        """Execute; returns the number of rows that were changed."""
+    def run(self, connection: Connection, parameters: Parameters | None = None) -> SupportsBool:
+        """Execute; true where a row was changed. On a server, an outcome that is not looked at costs no round trip."""
         return connection.execute(self.sql, parameters or {}).rowcount
 
     def run_many(self, connection: Connection, rows: Sequence[Parameters]) -> None:

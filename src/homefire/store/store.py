@@ -19,14 +19,16 @@ from homefire.home import Home
 from homefire.store import projections
 from homefire.store.blobs import BlobStore
 from homefire.store.check import CheckReport, check_store
-from homefire.store.connections import ReadConnections, large_cache, open_writer
+from homefire.store.connections import ReadConnections
+from homefire.store.database import Database, choose_database
 from homefire.store.driver import Connection, driver
 from homefire.store.erasable import Erasable
 from homefire.store.events import Event
-from homefire.store.failures import is_corruption, to_homefire_error, to_reading_error
+from homefire.store.failures import to_homefire_error, to_reading_error
 from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, LogTail, Recorded
+from homefire.store.lost_database import refuse_lost_database
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
@@ -38,7 +40,7 @@ from homefire.store.nouns.losses import EventsLost, LossReader
 from homefire.store.nouns.models import ModelReader
 from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
-from homefire.store.schema import ensure_schema, log_progress
+from homefire.store.schema import ensure_schema, log_progress, transaction
 from homefire.store.sqlite_version import wal_reset_warning
 from homefire.store.subscription import Subscription
 from homefire.store.witness import Reading, Witness, read_witness
@@ -48,19 +50,24 @@ from homefire.world import World
 logger = logging.getLogger(__name__)
 
 TAIL_ROWS_VERIFIED_AT_OPEN = 1000
-LARGEST_CHECKED_AT_OPEN_BYTES = 32 << 20
-"""A bigger database is checked by `check` only: a start must stay fast (32 MiB take about 0.1 s)."""
 
 
-def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
+def open_store(
+    home: Home, settings: StoreSettings, world: World, *, database: Database | None = None
+) -> Store:
     """Take the home, recover, check the end of the log, and start the writer.
 
-    Raises HomeInUse (with `pid`), StoreReadOnly, StoreError (a newer schema) or CorruptData.
+    `database`: another one than the settings name. Raises HomeInUse (with `pid` where it is a process of this
+    machine), StoreReadOnly, StoreUnreachable, StoreError (a newer schema), ConfigError, or CorruptData: damaged, or
+    gone although the files of the home are there.
     """
+    database = database or choose_database(home, settings)
     home.create()
     lock = HomeLock(home)
     try:
-        return Store(home, settings, world, lock=lock)
+        if not database.is_remote:
+            refuse_lost_database(home)
+        return Store(home, settings, world, lock=lock, database=database)
     except BaseException:
         lock.release()
         raise
@@ -69,22 +76,25 @@ def open_store(home: Home, settings: StoreSettings, world: World) -> Store:
 class Store:
     """Made by `open_store`. Appends are async (`append_sync` for threads); reads are short and sync."""
 
-    def __init__(self, home: Home, settings: StoreSettings, world: World, *, lock: HomeLock) -> None:
+    def __init__(
+        self, home: Home, settings: StoreSettings, world: World, *, lock: HomeLock, database: Database
+    ) -> None:
         self.home = home
+        self.database = database
         self.world = world
         self.blobs = BlobStore(home.blobs, world)
         self._lock = lock
         self._log = EventLog(world.random_bytes)
-        warning = wal_reset_warning(driver.sqlite_version)
+        warning = None if database.is_remote else wal_reset_warning(driver.sqlite_version)
         if warning is not None:
             logger.warning(warning)
-        connection = open_writer(home.database, busy_timeout_ms=settings.busy_timeout_ms)
+        connection = database.open_writer()
+        self._connections = ReadConnections(database, on_lost=self._on_lost)
         try:
             self._writer = self._start(connection, settings)
         except BaseException:
             connection.close()
             raise
-        self._connections = ReadConnections(home.database, busy_timeout_ms=settings.busy_timeout_ms)
         self.keys = KeyReader(self._connections)
         self.sessions = SessionReader(self._connections)
         self.messages = MessageReader(self._connections)
@@ -144,7 +154,8 @@ class Store:
 
     @property
     def failure(self) -> StoreError | None:
-        """Why nothing can be recorded any more (poisoned, fenced, closed); None while all is well."""
+        """Why nothing can be recorded now (unreachable) or any more (poisoned, fenced, closed); None while all
+        is well."""
         return self._writer.failure
 
     def check(self, *, full: bool = False) -> CheckReport:
@@ -164,8 +175,10 @@ class Store:
         """
 
         def work(connection: Connection) -> None:
-            with large_cache(connection):
-                projections.rebuild(connection, self._log, progress=log_progress)
+            with self.database.bulk(connection):
+                projections.rebuild(
+                    connection, self._log, database=self.database, home=self.home, progress=log_progress
+                )
 
         self._writer.run_job(work)
 
@@ -187,15 +200,16 @@ class Store:
         found = read_witness(self.home.witness)
         try:
             self._check_not_gone(connection, found)
-            ensure_schema(connection, self.home, self.world, log=self._log)
+            ensure_schema(connection, self.home, self.world, log=self._log, database=self.database)
             # Before anything is written: that would overwrite what can be saved of the write-ahead log.
             loss = self._find_loss(connection, found)
-            self._check_quickly(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            fence.claim(connection)
-            connection.execute("COMMIT")
-        except driver.Error as error:
-            raise (to_reading_error if is_corruption(error) else to_homefire_error)(error) from error
+            self.database.check_quickly(connection)
+            self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
+            with transaction(connection, self.database):
+                fence.claim(connection)
+        except self.database.Error as error:
+            failure = self.database.failure_of(error)
+            raise (to_reading_error if failure == "corrupt" else to_homefire_error)(failure, error) from error
         witness = Witness(self.home.witness)
         self.world.files.fsync_directory(self.home.root)
         self.blobs.discard_temporaries()
@@ -205,6 +219,9 @@ class Store:
             world=self.world,
             log=self._log,
             fence=fence,
+            database=self.database,
+            readers=self._connections,
+            patience_s=settings.busy_timeout_ms / 1000,
             group_commit_max=settings.group_commit_max,
             reserve_bytes=settings.reserve_bytes,
             witness=witness,
@@ -219,13 +236,17 @@ class Store:
         return writer
 
     def _check_not_gone(self, connection: Connection, found: Reading) -> None:
-        """Refuse to begin anew where there was a log."""
-        is_new = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
-        if is_new and found.tail is not None:
+        """Refuse to start over where there was a log: the database may be there, and hold nothing."""
+        if self.database.table_names(connection):
+            return
+        if not self.database.is_remote:
+            refuse_lost_database(self.home, has_tables=False)
+        elif found.tail is not None:
             raise CorruptData(
-                f"The database {self.home.database} is gone or empty, and {found.tail.seq} events were recorded in it.",
-                hint=f"Restore it from a backup; to begin anew without them, delete {self.home.witness}.",
-                path=str(self.home.database),
+                f"The database {self.database.where} is empty, and {found.tail.seq} events were recorded.",
+                hint="Restore it from a backup, or name the right one in store.url; to begin anew without them, "
+                f"delete {self.home.witness}.",
+                path=self.database.where,
                 num_events=found.tail.seq,
             )
 
@@ -252,6 +273,8 @@ class Store:
 
     def _keep_wal(self) -> Path | None:
         """A copy of the write-ahead log for whoever wants to look what can be saved; None where there is none."""
+        if self.database.is_remote:
+            return None
         wal = self.home.database.with_name(f"{self.home.database.name}-wal")
         copy = self.home.backups / f"{wal.name}-{self.world.new_id('damaged')}"
         try:
@@ -263,13 +286,5 @@ class Store:
             return None
         return copy
 
-    def _check_quickly(self, connection: Connection) -> None:
-        if self.home.database.stat().st_size <= LARGEST_CHECKED_AT_OPEN_BYTES:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise CorruptData(
-                    f"The database {self.home.database} is damaged: {verdict}.",
-                    hint="Restore it from a backup.",
-                    path=str(self.home.database),
-                )
-        self._log.verify(connection, last=TAIL_ROWS_VERIFIED_AT_OPEN)
+    def _on_lost(self) -> None:
+        self._writer.probe()

@@ -1,7 +1,8 @@
 """The one thread that writes: it gathers waiting appends, commits them together, and only then acknowledges.
 
 Promises: an append resolves after the flushed commit that holds it; a refused append leaves no trace and does
-not disturb the others of its batch; after an I/O error or a lost fence nothing is ever committed again.
+not disturb the others of its batch; after an I/O error or a lost fence nothing is ever committed again. After a lost
+connection (a database on a server) the log says what became of the last commit, and the writer goes on.
 Cost: one flush a batch, however many appends it holds; about 0.2 ms of CPU an append.
 """
 
@@ -18,13 +19,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned
+from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned, StoreUnreachable
 from homefire.home import Home
 from homefire.store import projections
-from homefire.store.driver import Connection, driver
+from homefire.store.connections import ReadConnections
+from homefire.store.database import Database
+from homefire.store.driver import Connection
 from homefire.store.durable import os_error_to_store_error
 from homefire.store.events import Event
-from homefire.store.failures import disk_full, is_refusal, poisoned, to_homefire_error, to_refusal
+from homefire.store.failures import (
+    REFUSALS,
+    disk_full,
+    poisoned,
+    to_homefire_error,
+    to_refusal,
+    unknown_outcome,
+)
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
 from homefire.store.noun import Recent
@@ -36,6 +46,7 @@ from homefire.store.nouns.keys import KeyRevoked
 from homefire.store.nouns.models import ModelRemoved
 from homefire.store.nouns.runs import RunMoved
 from homefire.store.nouns.versions import VersionRemoved
+from homefire.store.reconnect import FIRST_PAUSE_S, LONGEST_PAUSE_S, Standing, find_out
 from homefire.store.subscription import Subscription
 from homefire.store.witness import Witness
 from homefire.world import World
@@ -77,6 +88,14 @@ class Job:
     waiter: Future[None] = field(default_factory=Future)
 
 
+@dataclass(slots=True)
+class Transaction:
+    """How far a batch came: the log's tail in it, and, once its commit is on the way, the tail that it asks for."""
+
+    tail: LogTail
+    sent: LogTail | None = None
+
+
 class Writer:
     """Owns the writing connection from construction to `close`."""
 
@@ -88,6 +107,9 @@ class Writer:
         world: World,
         log: EventLog,
         fence: Fence,
+        database: Database,
+        readers: ReadConnections,
+        patience_s: float,
         group_commit_max: int,
         reserve_bytes: int,
         witness: Witness,
@@ -97,6 +119,9 @@ class Writer:
         self._world = world
         self._log = log
         self._fence = fence
+        self._database = database
+        self._readers = readers
+        self._patience_s = patience_s
         self._group_commit_max = group_commit_max
         self._reserve_bytes = reserve_bytes
         self._witness, self._witness_failed = witness, False
@@ -106,8 +131,11 @@ class Writer:
         self._held: deque[Job | None] = deque()
         self._gate = threading.Lock()
         self._dead: StoreError | None = None
+        self._unreachable: StoreUnreachable | None = None
+        self._refuses = False
+        self._closing = threading.Event()
         self._batches_since_checkpoint = 0
-        self._changes_at_checkpoint = connection.total_changes
+        self._changes_at_checkpoint = 0
         self._subscriptions: tuple[Subscription, ...] = ()
         self._thread = threading.Thread(target=self._run, name="homefire-store-writer", daemon=True)
         self._thread.start()
@@ -123,23 +151,21 @@ class Writer:
 
     @property
     def failure(self) -> StoreError | None:
-        """Why nothing can be appended any more; None while all is well."""
-        return self._dead
+        """Why nothing can be appended now or any more; None while all is well."""
+        return self._dead or self._unreachable
 
     def submit(self, append: Append) -> None:
         """Queue an append; its waiter is resolved after the commit. Raises when the store is dead."""
-        with self._gate:
-            if self._dead is not None:
-                raise self._dead.copy()
-            self._queue.put(append)
+        self._put(append)
+
+    def probe(self) -> None:
+        """Look whether the writing connection still is one: a reader found its own gone."""
+        self._queue.put(Job(lambda connection: None))
 
     def run_job(self, work: Callable[[Connection], None]) -> None:
         """Run `work` in a transaction between two batches and wait for its commit."""
         job = Job(work)
-        with self._gate:
-            if self._dead is not None:
-                raise self._dead.copy()
-            self._queue.put(job)
+        self._put(job)
         job.waiter.result()
 
     def add_subscription(self, subscription: Subscription) -> None:
@@ -162,14 +188,22 @@ class Writer:
         with self._gate:
             if self._dead is None:
                 self._dead = StoreError("The store is closed.")
+            self._closing.set()
             self._queue.put(None)
         self._thread.join()
         self.end_subscriptions()
-        if not isinstance(self._dead, StorePoisoned | StoreFenced):
+        if self._database.has_checkpoints and not isinstance(self._dead, StorePoisoned | StoreFenced):
             # Whoever copies only homefire.db of a stopped server has everything.
             self._checkpoint("TRUNCATE")
         self._witness.close()
         self._connection.close()
+
+    def _put(self, item: Append | Job) -> None:
+        with self._gate:
+            refusal = self._dead or (self._unreachable if self._refuses else None)
+            if refusal is not None:
+                raise refusal.copy()
+            self._queue.put(item)
 
     def _run(self) -> None:
         item: Append | Job | None = None
@@ -218,40 +252,49 @@ class Writer:
             batch.append(item)
         return batch
 
-    def _commit_batch(self, batch: list[Append]) -> None:
+    def _commit_batch(self, batch: list[Append], *, may_retry: bool = True) -> None:
+        transaction = Transaction(self._tail)
         try:
-            tail = self._record(batch)
+            self._record(batch, transaction)
         except Exception as error:  # noqa: BLE001 - handed to those who wait; what must stop the store stops it
             failure = self._to_failure(error)
             self._roll_back()
             self._note(failure)
-            for append in batch:
-                append.outcome = failure.copy()
+            if isinstance(failure, StoreUnreachable):
+                self._settle(batch, failure, sent=transaction.sent, may_retry=may_retry)
+            else:
+                self._refuse(batch, failure)
         else:
-            self._tail = tail
-            self._batches_since_checkpoint += 1
-            self._note_witness()
-            if any(_has_erased(append) for append in batch):
-                # The write-ahead log still holds what was there before; nobody is told until it is empty.
-                self._checkpoint("TRUNCATE")
+            self._committed(batch, transaction.tail)
+
+    def _committed(self, batch: list[Append], tail: LogTail) -> None:
+        self._tail = tail
+        self._batches_since_checkpoint += 1
+        self._note_witness()
+        if self._database.has_checkpoints and any(_has_erased(append) for append in batch):
+            # The write-ahead log still holds what was there before; nobody is told until it is empty.
+            self._checkpoint("TRUNCATE")
         self._acknowledge(batch)
 
-    def _record(self, batch: list[Append]) -> LogTail:
-        """Commit what can be; returns the new tail. What is refused keeps its error."""
+    def _record(self, batch: list[Append], transaction: Transaction) -> None:
+        """Commit what can be. What is refused keeps its error."""
         if isinstance(self._dead, StorePoisoned | StoreFenced):
             raise self._dead.copy()
-        tail, admitted = self._tail, self._admit(batch)
+        admitted = self._admit(batch)
         if not admitted:
-            return tail
-        self._connection.execute("BEGIN IMMEDIATE")
+            return
+        self._database.begin(self._connection)
         self._fence.check(self._connection)
         at_s = float(self._world.clock.now_s())
         is_alone = len(admitted) == 1
         for append in admitted:
-            tail = self._try_append(append, tail, at_s=at_s, is_alone=is_alone)
-        # Nothing may be left of a single append that was refused.
-        self._connection.execute("COMMIT" if tail is not self._tail else "ROLLBACK")
-        return tail
+            transaction.tail = self._try_append(append, transaction.tail, at_s=at_s, is_alone=is_alone)
+        if transaction.tail is self._tail:
+            # Nothing may be left of a single append that was refused.
+            self._connection.execute("ROLLBACK")
+            return
+        transaction.sent = transaction.tail
+        self._database.commit(self._connection)
 
     def _try_append(self, append: Append, tail: LogTail, *, at_s: float, is_alone: bool) -> LogTail:
         """Record one append inside the batch's transaction, or undo it and keep its error.
@@ -271,10 +314,12 @@ class Writer:
                 )
                 projections.apply(connection, encoded.event, entry)
                 recorded.append(Recorded(next_tail.seq, at_s, event))
-        except driver.Error as error:
-            if not is_refusal(error):
+            self._database.settle(connection)
+        except self._database.Error as error:
+            refusal = self._database.failure_of(error)
+            if refusal not in REFUSALS:
                 raise
-            append.outcome = to_refusal(error)
+            append.outcome = to_refusal(refusal, error)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits, not to this thread
             append.outcome = error
         else:
@@ -289,8 +334,8 @@ class Writer:
         return tail
 
     def _to_failure(self, error: Exception) -> HomefireError:
-        if isinstance(error, driver.Error):
-            return to_homefire_error(error)
+        if isinstance(error, self._database.Error):
+            return to_homefire_error(self._database.failure_of(error), error)
         if isinstance(error, HomefireError):
             return error
         logger.error("Recording failed unexpectedly.", exc_info=error)
@@ -315,24 +360,102 @@ class Writer:
         try:
             if isinstance(self._dead, StorePoisoned | StoreFenced):
                 raise self._dead.copy()
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._database.begin(self._connection)
             self._fence.check(self._connection)
             job.work(self._connection)
-            self._connection.execute("COMMIT")
-        except driver.Error as error:
-            failure = to_homefire_error(error)
+            self._database.commit(self._connection)
+        except Exception as error:  # noqa: BLE001 - handed to the one who waits
+            failure = self._to_failure(error) if isinstance(error, self._database.Error) else error
             self._roll_back()
             self._note(failure)
             job.waiter.set_exception(failure)
-        except Exception as error:  # noqa: BLE001 - handed to the one who waits
-            self._roll_back()
-            self._note(error)
-            job.waiter.set_exception(error)
+            if isinstance(failure, StoreUnreachable):
+                self._reconnect(failure, last=self._tail)
         else:
             job.waiter.set_result(None)
 
+    def _settle(
+        self, batch: list[Append], failure: StoreUnreachable, *, sent: LogTail | None, may_retry: bool
+    ) -> None:
+        """Connect again and answer a batch whose connection was lost.
+
+        `sent`: its last event, where its commit was on the way. Then it waits for what the log says, however long.
+        What is not recorded is tried once more.
+        """
+        waiting = list(batch) if sent is None and may_retry else []
+        if sent is None and not may_retry:
+            self._refuse(batch, failure)
+        standing = self._reconnect(failure, last=sent or self._tail, waiting=waiting)
+        if sent is None and not waiting:
+            return
+        if standing is None:
+            self._refuse(batch, unknown_outcome() if sent else failure)
+        elif sent is not None and standing.is_recorded:
+            self._committed(batch, sent)
+        elif standing.fenced is not None or not may_retry:
+            self._refuse(batch, standing.fenced or failure)
+        else:
+            self._commit_batch(batch, may_retry=False)
+
+    def _reconnect(
+        self, why: StoreUnreachable, *, last: LogTail, waiting: list[Append] | None = None
+    ) -> Standing | None:
+        """Try until the server answers; None when the store is closed before.
+
+        For `patience_s` appends wait (`waiting` with them); then they are refused until the connection is back.
+        """
+        with self._gate:
+            self._unreachable = why
+        self._readers.suspend(why)
+        self._connection.close()
+        logger.error("The connection to the database is lost: %s", why)
+        patient_until_s = self._world.clock.monotonic_s() + self._patience_s
+        pause_s = FIRST_PAUSE_S
+        while not self._closing.wait(pause_s):
+            try:
+                standing = find_out(self._database, fence=self._fence, log=self._log, last=last)
+            except (StoreError, self._database.Error) as error:
+                logger.warning("The database cannot be used yet: %s", error)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                if not self._refuses and self._world.clock.monotonic_s() >= patient_until_s:
+                    self._refuse_waiting(why, waiting or [])
+                continue
+            if standing.fenced is not None:
+                self._note(standing.fenced)
+            if standing.connection is not None:
+                self._connection = standing.connection
+                logger.warning("Connected again to %s", self._database.where)
+            with self._gate:
+                self._unreachable, self._refuses = None, False
+            self._readers.resume()
+            return standing
+        return None
+
+    def _refuse_waiting(self, why: StoreError, waiting: list[Append]) -> None:
+        """From now on nothing waits: answer what does."""
+        with self._gate:
+            self._refuses = True
+        refused = list(waiting)
+        waiting.clear()
+        while not self._queue.empty():
+            item = self._queue.get()
+            if isinstance(item, Append):
+                refused.append(item)
+            elif isinstance(item, Job):
+                item.waiter.set_exception(why.copy())
+            else:
+                self._held.append(item)
+        self._refuse(refused, why)
+
+    def _refuse(self, batch: list[Append], why: HomefireError) -> None:
+        for append in batch:
+            append.outcome = why.copy()
+        self._acknowledge(batch)
+
     def _admit(self, batch: list[Append]) -> list[Append]:
         """The appends there is room for. Below the reserve only what helps to clean up is written."""
+        if self._database.is_remote:
+            return batch
         free_bytes = self._world.files.free_bytes(self._home.root)
         if free_bytes >= self._reserve_bytes:
             return batch
@@ -349,8 +472,9 @@ class Writer:
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
-            except driver.Error as error:
-                self._note(poisoned(str(error)))
+            except self._database.Error as error:
+                if self._database.failure_of(error) != "lost":
+                    self._note(poisoned(str(error)))
 
     def _note(self, failure: BaseException) -> None:
         """Stop for good after what must not be retried."""
@@ -384,11 +508,14 @@ class Writer:
 
     def _checkpoint_when_due(self) -> None:
         """Move committed pages from the write-ahead log into the database, between batches."""
-        changes = self._connection.total_changes - self._changes_at_checkpoint
+        if not self._database.has_checkpoints:
+            return
+        total_changes: int = self._connection.total_changes  # type: ignore[attr-defined]
+        changes = total_changes - self._changes_at_checkpoint
         if self._batches_since_checkpoint < CHECKPOINT_BATCHES and changes < CHECKPOINT_CHANGES:
             return
         self._batches_since_checkpoint = 0
-        self._changes_at_checkpoint = self._connection.total_changes
+        self._changes_at_checkpoint = total_changes
         self._checkpoint("PASSIVE")
 
     def _flush_witness(self) -> None:
@@ -403,8 +530,8 @@ class Writer:
                 logger.warning(
                     "A reader kept the write-ahead log from being emptied; the next checkpoint tries again."
                 )
-        except driver.Error as error:
-            failure = to_homefire_error(error)
+        except self._database.Error as error:
+            failure = self._to_failure(error)
             logger.warning("A checkpoint of the database did not succeed: %s", failure)
             self._note(failure)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -34,9 +34,9 @@ class Rows:
     Another wording of a row has the number of the row.
     """
 
-    new: tuple[TrainingRow, ...]
-    retained: tuple[TrainingRow, ...]
-    replay: tuple[TrainingRow, ...]
+    new: Sequence[TrainingRow]
+    retained: Sequence[TrainingRow]
+    replay: Sequence[TrainingRow]
     neighbours: tuple[TrainingRow, ...] = ()
     new_wordings: tuple[tuple[TrainingRow, ...], ...] = ()
     retained_wordings: tuple[tuple[TrainingRow, ...], ...] = ()
@@ -78,10 +78,23 @@ class MicroBatch:
     """(N,) bool: of a replay row or a neighbour."""
     is_neighbour: torch.Tensor
     """(N,) bool: the answer follows a question it does not belong to."""
-    is_compared: torch.Tensor
-    """(B,) bool: the row holds answers of replay rows or neighbours."""
     num_tokens: int
     """Tokens without padding."""
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same on a device."""
+        if self.ids.device == device:
+            return self
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            wanted=self.wanted.to(device),
+            targets=self.targets.to(device),
+            owners=self.owners.to(device),
+            places=self.places.to(device),
+            is_replay=self.is_replay.to(device),
+            is_neighbour=self.is_neighbour.to(device),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +195,5 @@ def _collate_group(
         places=places[wanted],
         is_replay=is_replay[wanted],
         is_neighbour=shifted[wanted] >= neighbours_from,
-        is_compared=is_replay.any(dim=1),
         num_tokens=sum(len(token_rows[i].ids) for i in group),
     )

@@ -24,15 +24,21 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import nn
 
 from homefire.errors import CorruptData
 from homefire.machine.hashing import hash_file
-from homefire.trainer.commit import Lease, commit_directory, remove_directory, sweep
+from homefire.trainer.commit import (
+    Content,
+    Lease,
+    commit_directory,
+    ensure_directory,
+    remove_directory,
+    sweep,
+)
 from homefire.trainer.contract import CHECKPOINTS
 from homefire.trainer.stopping import StopState
+from homefire.trainer.tensor_file import TensorFile, read_tensor_file
 from homefire.world import World
 
 MANIFEST, STATE = "manifest.json", "state.json"
@@ -58,17 +64,40 @@ class Randomness(msgspec.Struct, frozen=True):
 
     torch: bytes
     python: tuple[int, tuple[int, ...], float | None]
+    cuda: tuple[bytes, ...] = ()
+    """Of each GPU, where one is used."""
+    mps: bytes = b""
 
     @classmethod
     def capture(cls) -> Randomness:
         """The generators as they are now."""
         version, state, gauss = random.getstate()
-        return cls(torch.get_rng_state().numpy().tobytes(), (version, state, gauss))
+        uses_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        cuda = torch.cuda.get_rng_state_all() if uses_cuda else []
+        mps = [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else []
+        return cls(
+            _to_bytes(torch.get_rng_state()),
+            (version, state, gauss),
+            cuda=tuple(_to_bytes(each) for each in cuda),
+            mps=b"".join(_to_bytes(each) for each in mps),
+        )
 
     def restore(self) -> None:
         """Set the generators back."""
-        torch.set_rng_state(torch.frombuffer(bytearray(self.torch), dtype=torch.uint8))
+        torch.set_rng_state(_to_state(self.torch))
         random.setstate(self.python)
+        if self.cuda:
+            torch.cuda.set_rng_state_all([_to_state(each) for each in self.cuda])
+        if self.mps:
+            torch.mps.set_rng_state(_to_state(self.mps))
+
+
+def _to_bytes(state: torch.Tensor) -> bytes:
+    return state.cpu().numpy().tobytes()
+
+
+def _to_state(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 class _FileEntry(msgspec.Struct, frozen=True):
@@ -134,19 +163,15 @@ class CheckpointStore:
             CorruptData: what was read back is not what was written.
         """
         tensors, groups = _optimizer_tensors(optimizer)
-        files: dict[str, bytes | Path] = {
-            WEIGHTS: save({name: p.detach().contiguous() for name, p in trainable.items()}),
-            OPTIMIZER: save(tensors),
-            STATE: msgspec.json.encode(_State(self.purpose, progress, groups, randomness)),
-        }
-        contents = {name: content for name, content in files.items() if isinstance(content, bytes)}
-        entries = {
-            name: _FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for name, data in contents.items()
-        }
+        tensor_files = {WEIGHTS: TensorFile(trainable), OPTIMIZER: TensorFile(tensors)}
+        state = msgspec.json.encode(_State(self.purpose, progress, groups, randomness))
+        entries = {name: _FileEntry(*content.hash()) for name, content in tensor_files.items()}
+        entries[STATE] = _FileEntry(hashlib.sha256(state).hexdigest(), len(state))
         manifest = msgspec.json.encode(_Manifest(entries), order="sorted")
         target = self.folder / f"step-{progress.step:08d}-{hashlib.sha256(manifest).hexdigest()[:16]}"
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        commit_directory(target, {**files, MANIFEST: manifest}, lease=self.lease, world=self.world)
+        files: dict[str, Content] = {**tensor_files, STATE: state, MANIFEST: manifest}
+        ensure_directory(self.folder, self.world)
+        commit_directory(target, files, lease=self.lease, world=self.world)
         verify(target)
         self._delete_older(target)
         return Saved(target, sum(entry.size_bytes for entry in entries.values()))
@@ -231,25 +256,29 @@ def _read_manifest(path: Path) -> _Manifest:
 
 def _read(path: Path) -> tuple[_State, dict[str, Mapping[str, torch.Tensor]]]:
     """All of a checkpoint; the very bytes that were hashed are those that are used."""
-    contents: dict[str, bytes] = {}
-    for name, entry in _read_manifest(path).files.items():
+    entries = _read_manifest(path).files
+    try:
+        data = (path / STATE).read_bytes()
+    except OSError as error:
+        raise CorruptData(f"{path.name}/{STATE} cannot be read: {error.strerror}.", path=str(path)) from error
+    tensors: dict[str, Mapping[str, torch.Tensor]] = {}
+    found = {STATE: hashlib.sha256(data).hexdigest()}
+    for name in (WEIGHTS, OPTIMIZER):
         try:
-            contents[name] = (path / name).read_bytes()
-        except OSError as error:
-            raise CorruptData(
-                f"{path.name}/{name} cannot be read: {error.strerror}.", path=str(path)
-            ) from error
-        if not _is_intact(contents[name], entry):
+            tensors[name], found[name] = read_tensor_file(path / name)
+        except CorruptData as error:
+            raise CorruptData(f"{path.name}/{error.message}", path=str(path / name)) from error
+    for name, sha256 in found.items():
+        if name not in entries or not _is_intact(sha256, entries[name]):
             raise CorruptData(f"{path.name}/{name} is damaged.", path=str(path / name))
     try:
-        state = msgspec.json.decode(contents[STATE], type=_State)
-        return state, {name: load(contents[name]) for name in (WEIGHTS, OPTIMIZER)}
-    except (KeyError, msgspec.DecodeError, SafetensorError) as error:
+        return msgspec.json.decode(data, type=_State), tensors
+    except msgspec.DecodeError as error:
         raise CorruptData(f"{path.name} is of another format: {error}.", path=str(path)) from error
 
 
-def _is_intact(data: bytes, entry: _FileEntry) -> bool:
-    return hashlib.sha256(data).hexdigest() == entry.sha256
+def _is_intact(sha256: str, entry: _FileEntry) -> bool:
+    return sha256 == entry.sha256
 
 
 def _optimizer_tensors(

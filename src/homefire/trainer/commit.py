@@ -11,18 +11,31 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from homefire.errors import StoreFenced, StorePoisoned
+from homefire.machine.hashing import hash_file
 from homefire.store.durable import flush_tree, translated_os_errors
-from homefire.trainer.contract import EPOCH_FILE, LOCK_FILE
+from homefire.trainer.contract import EPOCH_FILE, LOCK_FILE, RESULT_MANIFEST
 from homefire.world import World
 
-_CHUNK_BYTES = 1 << 20
+
+class Streamed(Protocol):
+    """A file's content that is not in memory as a whole."""
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """Its bytes in order; each time from the beginning."""
+        ...
+
+
+Content = bytes | Path | Streamed
+"""What a file is to hold: bytes, the bytes of another file, or a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +64,18 @@ class Lease:
             os.close(descriptor)
 
 
-def commit_directory(target: Path, files: Mapping[str, bytes | Path], *, lease: Lease, world: World) -> None:
-    """Give `target` these files (contents, or files to copy), durably and all at once; an older one is
+def commit_directory(
+    target: Path,
+    files: Mapping[str, Content],
+    *,
+    lease: Lease,
+    world: World,
+    manifest: Callable[[dict[str, str]], bytes] | None = None,
+) -> None:
+    """Give `target` these files (contents, streams, or files to copy), durably and all at once; an older one is
     replaced.
+
+    With `manifest`, what it makes of the files' SHA-256 is one more file of the directory (`RESULT_MANIFEST`).
 
     Raises:
         StoreFull, StoreReadOnly, StoreError: nothing was named, nothing is left behind.
@@ -65,10 +87,10 @@ def commit_directory(target: Path, files: Mapping[str, bytes | Path], *, lease: 
         with translated_os_errors(target):
             temporary.mkdir(mode=0o700)
             for name, content in files.items():
-                if isinstance(content, Path):
-                    shutil.copyfile(content, temporary / name)
-                else:
-                    (temporary / name).write_bytes(content)
+                _write(temporary / name, content)
+            if manifest is not None:
+                hashes = {name: _sha256(content, temporary / name) for name, content in files.items()}
+                (temporary / RESULT_MANIFEST).write_bytes(manifest(hashes))
         _flush(lambda: flush_tree(temporary, world), target)
         with lease.held(), translated_os_errors(target):
             if target.exists():
@@ -78,6 +100,26 @@ def commit_directory(target: Path, files: Mapping[str, bytes | Path], *, lease: 
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def ensure_directory(folder: Path, world: World) -> None:
+    """Make a directory and flush its name, also where an earlier process made it and was killed before its flush."""
+    with translated_os_errors(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    _flush(lambda: world.files.fsync_directory(folder.parent), folder)
+
+
+def _write(path: Path, content: Content) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with path.open("xb", buffering=0) as file:
+            for piece in content.pieces():
+                view = memoryview(piece)
+                while view:
+                    view = view[file.write(view) :]
 
 
 def remove_directory(folder: Path, world: World) -> None:
@@ -101,6 +143,16 @@ def flush_failure(path: Path, error: OSError) -> StorePoisoned:
         hint="Look at the disk (dmesg, SMART). The run continues from its last verified checkpoint.",
         path=str(path),
     )
+
+
+def _sha256(content: Content, written: Path) -> str:
+    """Of what was to be written, where it is at hand: a disk that writes something else is found out."""
+    if isinstance(content, Path):
+        return hash_file(written)
+    digest = hashlib.sha256()
+    for piece in (content,) if isinstance(content, bytes) else content.pieces():
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _flush(action: object, path: Path) -> None:

@@ -8,7 +8,9 @@ One worker process trains one run in one directory:
     RUN_DIR/checkpoints/step-…/  what the run resumes from, newest verified first
     RUN_DIR/metrics.jsonl        one `Stepped` a line, no step twice
     RUN_DIR/example_losses.jsonl header, then per step the mean loss of each row that was in it
-    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA)
+    RUN_DIR/final/               the result: a model folder (full) or an adapter folder (LoRA), and the hashes
+                                 of its files (`manifest.json`), named in one atomic move
+    RUN_DIR/worker.log           what the worker and its libraries print
 
 The worker reads commands as JSON lines from stdin and writes events as JSON lines to stdout. Importing this
 needs no torch.
@@ -17,9 +19,10 @@ needs no torch.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +30,7 @@ from homefire.errors import InvalidRequest
 from homefire.trainer.recipe import Mode, Recipe
 from homefire.types import Message
 
+T = TypeVar("T")
 SPEC_FILE = "spec.json"
 EPOCH_FILE = "epoch"
 LOCK_FILE = "lock"
@@ -34,6 +38,15 @@ CHECKPOINTS = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
 LOSSES_FILE = "example_losses.jsonl"
 FINAL = "final"
+ALONE_SUFFIX = "#alone"
+"""Marks the row that teaches an example's last question without its context."""
+RESULT_MANIFEST = "manifest.json"
+LOG_FILE = "worker.log"
+_HASH_BYTES = 64
+
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+BasePrecision = Literal["stored", "int8", "nf4"]
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,9 +77,22 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     began_at_s: float | None = None
     """When the run was first leased: the date that chat templates with one show; None: now."""
     num_threads: int = 1
+    device: Device = "auto"
+    activation_checkpointing: bool = False
+    """Compute the layers' inner values again on the way back instead of holding them: less memory, a third slower."""
+    base_precision: BasePrecision = "stored"
+    """Of the weights below an adapter: as they are stored, or held in 8 or 4 bits by bitsandbytes."""
+    memory_note: str = ""
+    """What was changed so that the run fits into memory, as a sentence."""
     checkpoint_every_steps: int = 20
     keep_checkpoints: int = 2
     nice: int = 19
+
+
+class ResultFiles(msgspec.Struct, frozen=True):
+    """The files of a result: SHA-256 by name."""
+
+    files: dict[str, str]
 
 
 class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,10 +102,14 @@ class TrainingRow(msgspec.Struct, frozen=True, omit_defaults=True):
     example_id: str = ""
 
 
-class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once."""
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the server asks of a worker. SIGTERM means pause; end of input means: leave at once.
 
-    do: Literal["pause", "stop", "skip"]
+    `train` gives a worker that was started ahead (`--wait`) its run; `run_dir` is there for it alone.
+    """
+
+    do: Literal["train", "pause", "stop", "skip"]
+    run_dir: str | None = None
 
 
 class ExitCode(enum.IntEnum):
@@ -96,6 +126,12 @@ class ExitCode(enum.IntEnum):
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     pass
+
+
+class Ready(_Event, frozen=True, kw_only=True, tag="ready"):
+    """A worker that was started ahead has its libraries loaded and waits for its run."""
+
+    load_s: float
 
 
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
@@ -117,9 +153,16 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
 
 
 class Heartbeat(_Event, frozen=True, kw_only=True, tag="heartbeat"):
-    """The worker lives and moves on; at least every few seconds between other events."""
+    """The worker's process exists; about every second between other events, from a thread of its own.
+
+    Whether it moves on is in the numbers: they stand still when its work hangs.
+    """
 
     phase: str
+    cpu_s: float = 0.0
+    """Processor time the process has used, the heartbeat's own not counted."""
+    num_marks: int = 0
+    """How many times the work said that it went on (each micro-batch, each phase)."""
 
 
 class Stepped(_Event, frozen=True, kw_only=True, tag="step"):
@@ -198,7 +241,8 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
     """Last event: the run cannot continue as it is.
 
     `reason`: data (rows, template), numeric (NaN or infinity), disk (a flush failed), fenced (another worker
-    has the run), model (folder broken), memory, bug.
+    has the run), model (folder broken), memory, bug. With `data`, `details["unusable"]` maps each example that cannot
+    be trained on to why.
     """
 
     reason: Literal["data", "numeric", "disk", "fenced", "model", "memory", "bug"]
@@ -209,7 +253,17 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
 
 
 WorkerEvent = (
-    Started | Heartbeat | Stepped | Checkpointed | DiskFull | Paused | Stopped | Skipped | Done | Failed
+    Ready
+    | Started
+    | Heartbeat
+    | Stepped
+    | Checkpointed
+    | DiskFull
+    | Paused
+    | Stopped
+    | Skipped
+    | Done
+    | Failed
 )
 
 
@@ -229,9 +283,34 @@ def decode_command(line: bytes) -> Command:
     return msgspec.json.decode(line, type=Command)
 
 
+def encode_checked(value: msgspec.Struct) -> bytes:
+    """A line of JSON after the SHA-256 of it, so that a flipped bit is noticed before use."""
+    body = msgspec.json.encode(value)
+    return hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n"
+
+
+def decode_checked(data: bytes, kind: type[T]) -> T:
+    """What `encode_checked` made; `msgspec.DecodeError` where a byte of it is another one."""
+    checksum, body = data[:_HASH_BYTES], data[_HASH_BYTES + 1 : -1]
+    if data != checksum + b" " + body + b"\n" or checksum != hashlib.sha256(body).hexdigest().encode():
+        raise msgspec.DecodeError("its checksum is that of other bytes")
+    return msgspec.json.decode(body, type=kind)
+
+
 def read_spec(run_dir: Path) -> RunSpec:
-    """The spec of a run directory; `msgspec.ValidationError` or `OSError` if there is none."""
-    return msgspec.json.decode((run_dir / SPEC_FILE).read_bytes(), type=RunSpec)
+    """The spec of a run directory; `msgspec.DecodeError` or `OSError` if there is none that is whole."""
+    return decode_checked((run_dir / SPEC_FILE).read_bytes(), RunSpec)
+
+
+def read_result(run_dir: Path) -> dict[str, str] | None:
+    """SHA-256 by name of the files a worker made, as it committed them; None where there is no result.
+
+    Raises `msgspec.DecodeError` or `OSError` where the list itself is damaged.
+    """
+    folder = run_dir / FINAL
+    if not folder.is_dir():
+        return None
+    return decode_checked((folder / RESULT_MANIFEST).read_bytes(), ResultFiles).files
 
 
 def encode_rows(rows: Iterable[TrainingRow]) -> bytes:
@@ -239,23 +318,28 @@ def encode_rows(rows: Iterable[TrainingRow]) -> bytes:
     return b"".join(encode_line(row) for row in rows)
 
 
-def read_rows(path: Path) -> tuple[TrainingRow, ...]:
-    """All rows of a JSONL file; blank lines are passed over, fields that are none of ours are ignored.
+def iter_rows(path: Path) -> Iterator[tuple[int, int, TrainingRow]]:
+    """Offset in bytes, size in bytes and content of each row of a JSONL file; blank lines are passed over.
 
     Raises:
         InvalidRequest: a line is not a row; the message names the file and the line.
     """
-    rows: list[TrainingRow] = []
+    offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(msgspec.json.decode(line, type=TrainingRow))
-            except msgspec.DecodeError as error:
-                raise InvalidRequest(
-                    f"Line {number} of {path.name} is not a training row: {error}.",
-                    hint="Each line is a JSON object with `messages`, a list of {role, content}.",
-                    line=number,
-                ) from error
-    return tuple(rows)
+            if line.strip():
+                try:
+                    row = msgspec.json.decode(line, type=TrainingRow)
+                except msgspec.DecodeError as error:
+                    raise InvalidRequest(
+                        f"Line {number} of {path.name} is not a training row: {error}.",
+                        hint="Each line is a JSON object with `messages`, a list of {role, content}.",
+                        line=number,
+                    ) from error
+                yield offset, len(line), row
+            offset += len(line)
+
+
+def read_rows(path: Path) -> tuple[TrainingRow, ...]:
+    """All rows of a JSONL file. Errors as `iter_rows`."""
+    return tuple(row for _, _, row in iter_rows(path))

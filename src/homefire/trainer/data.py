@@ -1,26 +1,32 @@
-"""All that a run trains on, read and checked before its first step: rows, renderer, sampler, and their
-identity.
+"""All that a run trains on: rows, renderer, sampler, and their identity.
 
-A new example that cannot be learned stops the run with its reason; an older row that cannot be used (too
-long, or refused by the template) is left out and counted. Nothing is ever cut short.
+New examples are read and checked before the first step: those that cannot be learned stop the run, which names all of
+them. Older rows stay in their files (`rows.py`); one that asks what is now taught is left out, one that cannot be used
+(too long, or refused by the template) gives its place to the next. Nothing is ever cut short.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from homefire.errors import BadModel, InvalidRequest
+from homefire.errors import BadModel, ContextOverflow, InvalidRequest
 from homefire.trainer.batch import MicroBatch, Rows, collate, encode_placement, only_own_answer
-from homefire.trainer.contract import RunSpec, TrainingRow, read_rows
+from homefire.trainer.contract import ALONE_SUFFIX, RunSpec, TrainingRow, read_rows
 from homefire.trainer.manner import shared_ending, with_ending, without_ending
 from homefire.trainer.render import Renderer, load_renderer
-from homefire.trainer.sampler import Placement, RowLengths, Sampler, without_conflicts
+from homefire.trainer.rows import UNUSABLE, ChangedRows, TokenLengths, hash_rows, open_rows
+from homefire.trainer.sampler import Kind, Placement, RowLengths, Sampler, asks_any, taught_questions
+
+_INDEX_VERSION = b"1"
+"""Change it when `normalize_prompt` changes: which rows an index holds depends on it."""
+_MAX_TRIES = 100
+"""So many rows that cannot be used may follow one another before their place stays empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,8 @@ class TrainingData:
 
     def step_batch(self, position: int) -> tuple[MicroBatch, ...]:
         """The micro-batches of step number `position`."""
-        encoded = [
-            encode_placement(placement, self.rows, self.renderer) for placement in self.sampler.step(position)
-        ]
+        drawn = (self._with_usable_row(placement) for placement in self.sampler.step(position))
+        encoded = [encode_placement(p, self.rows, self.renderer) for p in drawn if p is not None]
         return collate(
             encoded,
             replay_from=self.num_corrections,
@@ -73,35 +78,50 @@ class TrainingData:
             for row in (*self.rows.new, *self.rows.retained)
             if row.messages[-1].text.endswith(ending)
         }
-        replay, replay_lengths = _usable(
-            [with_ending(row, ending) for row in self.rows.replay], self.renderer
-        )
+        replay = ChangedRows(self.rows.replay, lambda row: with_ending(row, ending))
+        replay_lengths = TokenLengths(replay, functools.partial(_measure, self.renderer))
         neighbours, neighbour_lengths = _usable(
             [row for row in self.rows.neighbours if row.example_id not in shown], self.renderer
         )
-        lengths = dataclasses.replace(
-            self.sampler.lengths, replay=replay_lengths, neighbours=neighbour_lengths
-        )
-        return dataclasses.replace(
+        lengths = replace(self.sampler.lengths, replay=replay_lengths, neighbours=neighbour_lengths)
+        return replace(
             self,
-            rows=dataclasses.replace(self.rows, replay=replay, neighbours=neighbours),
-            sampler=dataclasses.replace(self.sampler, lengths=lengths),
+            rows=replace(self.rows, replay=replay, neighbours=neighbours),
+            sampler=replace(self.sampler, lengths=lengths),
         )
 
-    def check_batch(self) -> tuple[tuple[Placement, ...], tuple[MicroBatch, ...]]:
-        """The placements in which corrections must be right (neighbours: not as taught), and their
-        micro-batches."""
-        placements = self.sampler.checks()
+    def check_batch(
+        self, kind: Kind, indices: Sequence[int]
+    ) -> tuple[tuple[Placement, ...], tuple[MicroBatch, ...]]:
+        """The placements in which these corrections must be right, and their micro-batches."""
+        usable = [index for index in indices if self._is_usable(kind, index)]
+        placements = self.sampler.checks(kind, usable)
+        return placements, self.collate_checks(placements)
+
+    def collate_checks(self, placements: Sequence[Placement]) -> tuple[MicroBatch, ...]:
+        """The micro-batches of placements whose own answers alone are looked at."""
         encoded = [
             only_own_answer(encode_placement(p, self.rows, self.renderer), self.rows.number(p.kind, p.index))
             for p in placements
         ]
         max_tokens = self.sampler.recipe.microbatch_tokens
-        return placements, collate(encoded, replay_from=self.num_corrections, max_tokens=max_tokens)
+        return collate(encoded, replay_from=self.num_corrections, max_tokens=max_tokens)
+
+    def _is_usable(self, kind: Kind, index: int) -> bool:
+        return self.sampler.lengths.of(kind)[index] < UNUSABLE
+
+    def _with_usable_row(self, placement: Placement) -> Placement | None:
+        """The placement, of the next row that can be used where its own cannot."""
+        kind, num_rows = placement.kind, len(self.sampler.lengths.of(placement.kind))
+        for offset in range(min(num_rows, _MAX_TRIES)):
+            index = (placement.index + offset) % num_rows
+            if self._is_usable(kind, index):
+                return placement if not offset else replace(placement, index=index, wording=0)
+        return None
 
 
 def load_data(spec: RunSpec) -> TrainingData:
-    """Read and check everything a spec trains on. Errors as `read_rows`, `load_renderer`, `check_example`."""
+    """Everything a spec trains on. Errors as `read_rows`, `load_renderer`, `check_example`."""
     folder = Path(
         spec.base_folder if (Path(spec.model_folder) / "adapter_config.json").exists() else spec.model_folder
     )
@@ -109,21 +129,39 @@ def load_data(spec: RunSpec) -> TrainingData:
     new = read_rows(Path(spec.examples))
     if not new:
         raise InvalidRequest("The run has no examples: there is nothing to learn.")
-    lengths = tuple(len(renderer.check_example(row).ids) for row in new)
-    retained_rows = read_rows(Path(spec.retained)) if spec.retained else ()
-    replay_rows = read_rows(Path(spec.replay)) if spec.replay else ()
-    retained, retained_lengths = _usable(without_conflicts(retained_rows, new), renderer)
+    lengths = _checked_lengths(new, renderer)
+    digests = {
+        path: hash_rows(Path(path) if path else None)
+        for path in (spec.examples, spec.retained, spec.replay, spec.wordings, spec.neighbours)
+    }
     # An older row with the same question would teach the old answer again; leaving it out is no loss.
-    replay, replay_lengths = _usable(without_conflicts(replay_rows, (*new, *retained)), renderer)
+    taught = taught_questions(new)
+    retained = open_rows(
+        Path(spec.retained) if spec.retained else None,
+        is_used=lambda row: not asks_any(row, taught),
+        purpose=_INDEX_VERSION + digests[spec.examples],
+    )
+    taught_before = taught_questions(retained)
+    replay = open_rows(
+        Path(spec.replay) if spec.replay else None,
+        is_used=lambda row: not asks_any(row, taught) and not asks_any(row, taught_before),
+        purpose=_INDEX_VERSION + digests[spec.examples] + digests[spec.retained],
+    )
+
+    measure = functools.partial(_measure, renderer)
+    # Wordings and neighbours are bounded for each correction, and made for the newest ones alone.
     neighbour_rows = read_rows(Path(spec.neighbours)) if spec.neighbours else ()
-    neighbours, neighbour_lengths = _usable(without_conflicts(neighbour_rows, (*new, *retained)), renderer)
+    conflicting = taught | taught_before
+    neighbours, neighbour_lengths = _usable(
+        [row for row in neighbour_rows if not asks_any(row, conflicting)], renderer
+    )
     worded = read_rows(Path(spec.wordings)) if spec.wordings else ()
     new_wordings, new_wording_lengths = _wordings_of(new, worded, renderer)
     retained_wordings, retained_wording_lengths = _wordings_of(retained, worded, renderer)
     row_lengths = RowLengths(
         lengths,
-        retained_lengths,
-        replay_lengths,
+        TokenLengths(retained, measure),
+        TokenLengths(replay, measure),
         renderer.context_tokens,
         neighbours=neighbour_lengths,
         new_wordings=new_wording_lengths,
@@ -134,25 +172,56 @@ def load_data(spec: RunSpec) -> TrainingData:
         rows=Rows(new, retained, replay, neighbours, new_wordings, retained_wordings),
         sampler=Sampler(row_lengths, spec.recipe, spec.seed),
         renderer=renderer,
-        num_left_out=len(retained_rows) + len(replay_rows) - len(retained) - len(replay),
-        purpose=_purpose(spec, folder),
+        num_left_out=retained.num_left_out + replay.num_left_out,
+        purpose=_purpose(
+            spec,
+            folder,
+            [
+                digests[path]
+                for path in (spec.examples, spec.retained, spec.replay, spec.wordings, spec.neighbours)
+            ],
+        ),
     )
+
+
+def _checked_lengths(rows: Sequence[TrainingRow], renderer: Renderer) -> tuple[int, ...]:
+    """The length of each new row. InvalidRequest names every row that cannot be learned, so that the run can start
+    again without them."""
+    lengths: list[int] = []
+    unusable: dict[str, str] = {}
+    for row in rows:
+        try:
+            lengths.append(len(renderer.check_example(row).ids))
+        except ContextOverflow as problem:
+            unusable[row.example_id.removesuffix(ALONE_SUFFIX)] = (
+                f"It is longer than this model can hold ({problem.details['prompt_tokens']} of "
+                f"{problem.details['limit']} tokens)."
+            )
+        except InvalidRequest as problem:
+            unusable[row.example_id.removesuffix(ALONE_SUFFIX)] = problem.message
+    if unusable:
+        raise InvalidRequest(
+            f"{len(unusable)} of the examples cannot be learned: {next(iter(unusable.values()))}",
+            unusable=unusable,
+        )
+    return tuple(lengths)
+
+
+def _measure(renderer: Renderer, row: TrainingRow) -> int:
+    """The length of a row in tokens; `UNUSABLE` where it is too long, or the template refuses it."""
+    try:
+        encoded = renderer.encode(row.messages)
+    except BadModel:
+        return UNUSABLE
+    return len(encoded.ids) if encoded.answers and len(encoded.ids) <= renderer.context_tokens else UNUSABLE
 
 
 def _usable(
     rows: Sequence[TrainingRow], renderer: Renderer
 ) -> tuple[tuple[TrainingRow, ...], tuple[int, ...]]:
-    usable: list[TrainingRow] = []
-    lengths: list[int] = []
-    for row in rows:
-        try:
-            encoded = renderer.encode(row.messages)
-        except BadModel:
-            continue
-        if encoded.answers and len(encoded.ids) <= renderer.context_tokens:
-            usable.append(row)
-            lengths.append(len(encoded.ids))
-    return tuple(usable), tuple(lengths)
+    measured = [(row, _measure(renderer, row)) for row in rows]
+    usable = [(row, length) for row, length in measured if length < UNUSABLE]
+    return tuple(row for row, _ in usable), tuple(length for _, length in usable)
 
 
 def _wordings_of(
@@ -169,14 +238,14 @@ def _wordings_of(
     return tuple(found for found, _ in usable), tuple(lengths for _, lengths in usable)
 
 
-def _purpose(spec: RunSpec, folder: Path) -> str:
+def _purpose(spec: RunSpec, folder: Path, digests: Sequence[bytes]) -> str:
     """SHA-256 over all that decides the weights; of the parent's tensors their names' and sizes' (its bytes
     are the catalog's to verify)."""
     digest = hashlib.sha256(
         msgspec.json.encode([spec.run_id, spec.mode, spec.recipe, spec.seed, spec.num_threads])
     )
-    for name in (spec.examples, spec.retained, spec.replay, spec.wordings, spec.neighbours):
-        digest.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
+    for part in digests:
+        digest.update(part)
     for path in sorted({*Path(spec.model_folder).iterdir(), *folder.iterdir()}):
         if path.suffix == ".safetensors":
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())

@@ -33,6 +33,8 @@ def limit_threads(num_threads: int) -> None:
         os.environ[name] = str(num_threads)
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # On a GPU the same sums give the same bits only with a fixed workspace.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 
 
 def stay_offline() -> None:

@@ -94,6 +94,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Every so many steps it is checked whether all new examples are learned."""
     checks_to_stop: int = 2
     """Training cools down and ends after this many successful checks in a row."""
+    max_retained_checks: int = 24
+    """Earlier corrections looked at in one check, each alone and in a conversation; checks in a row take turns."""
     general_share: float = 0.9
     """Training goes on, as long as it may, until this share of the wordings that are checked is right and of
     the neighbours that are checked is not answered as taught. Neither is ever trained."""
@@ -117,7 +119,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         positive = (
             "beta1", "beta2", "max_grad_norm", "max_steps", "rows_per_step", "rows_per_example",
-            "microbatch_tokens", "chat_tokens", "check_every_steps", "checks_to_stop", "lora_r", "lora_alpha",
+            "microbatch_tokens", "chat_tokens", "check_every_steps", "checks_to_stop", "max_retained_checks",
+            "lora_r", "lora_alpha",
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",

@@ -12,7 +12,7 @@ import functools
 import math
 import random
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,9 +32,9 @@ MAX_TURNS_BEFORE, MAX_TURNS_AFTER = 3, 1
 class RowLengths:
     """The length in tokens of each row to train on, by kind, and the longest row allowed."""
 
-    new: tuple[int, ...]
-    retained: tuple[int, ...]
-    replay: tuple[int, ...]
+    new: Sequence[int]
+    retained: Sequence[int]
+    replay: Sequence[int]
     context_tokens: int
     neighbours: tuple[int, ...] = ()
     new_wordings: tuple[tuple[int, ...], ...] = ()
@@ -42,6 +42,12 @@ class RowLengths:
     retained_wordings: tuple[tuple[int, ...], ...] = ()
     keeps_history: bool = True
     """Whether an answer survives, in the model's template, when turns follow it."""
+
+    def of(self, kind: Kind) -> Sequence[int]:
+        """The lengths of one kind."""
+        return {
+            "new": self.new, "retained": self.retained, "replay": self.replay, "neighbour": self.neighbours,
+        }[kind]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +136,19 @@ class Sampler:
         ]
         return tuple(rows)
 
-    def checks(self) -> tuple[Placement, ...]:
-        """Where new examples and earlier corrections must be right: alone, then at the end of a conversation.
+    def checks(self, kind: Kind, indices: Iterable[int]) -> tuple[Placement, ...]:
+        """Where these rows must be right: alone, then at the end of a conversation.
 
         Its turns are drawn apart from those of the steps, so what is checked was not trained word for word.
         """
-        rows: list[tuple[Kind, int]] = [("new", index) for index in range(len(self.lengths.new))]
-        rows += [("retained", index) for index in range(len(self.lengths.retained))]
         placements: list[Placement] = []
-        for kind, index in rows:
+        for index in indices:
             rng = random.Random(f"{self.seed}:check:{kind}:{index}")
             placements.append(Placement(kind, index))
             placements.append(self._in_chat(kind, index, rng, num_before=MAX_TURNS_BEFORE, num_after=0))
-        return (*placements, *self._general_checks())
+        return tuple(placements)
 
-    def _general_checks(self) -> list[Placement]:
+    def general_checks(self) -> tuple[Placement, ...]:
         """Other wordings of new examples, and neighbours, that no step trains; evenly from all, so many at most."""
         wordings = [
             Placement("new", index, wording=1 + number)
@@ -153,7 +157,18 @@ class Sampler:
         ]
         first = _num_trained(len(self.lengths.neighbours))
         neighbours = [Placement("neighbour", index) for index in range(first, len(self.lengths.neighbours))]
-        return [*_evenly(wordings, MAX_GENERAL_CHECKS), *_evenly(neighbours, MAX_GENERAL_CHECKS)]
+        return (*_evenly(wordings, MAX_GENERAL_CHECKS), *_evenly(neighbours, MAX_GENERAL_CHECKS))
+
+    def retained_to_check(self, turn: int) -> tuple[int, ...]:
+        """The earlier corrections of check number `turn`: all of them, or so many that a check's cost is bounded.
+
+        Turns that follow one another go through all in an order drawn from the seed, so each is looked at.
+        """
+        num, most = len(self.lengths.retained), self.recipe.max_retained_checks
+        if num <= most:
+            return tuple(range(num))
+        order = _shuffled(num, f"{self.seed}:check:retained")
+        return tuple(order[(turn * most + place) % num] for place in range(most))
 
     def _draw(self, kind: str, size: int, start: int, count: int) -> list[tuple[int, int]]:
         """Items `start … start + count` of an endless stream of shuffled passes: (pass, index)."""
@@ -263,14 +278,14 @@ def normalize_prompt(text: str) -> str:
     return "".join(folded.split()).rstrip("?!.,;:")
 
 
-def without_conflicts(replay: Sequence[TrainingRow], new: Sequence[TrainingRow]) -> tuple[TrainingRow, ...]:
-    """Replay rows in which nobody asks what is now taught: they would teach the old answer again."""
-    taught = {normalize_prompt(_question(row)) for row in new}
-    return tuple(
-        row
-        for row in replay
-        if not any(m.role == "user" and normalize_prompt(m.text) in taught for m in row.messages)
-    )
+def taught_questions(rows: Iterable[TrainingRow]) -> frozenset[str]:
+    """The questions, normalised, to which these rows teach an answer."""
+    return frozenset(normalize_prompt(_question(row)) for row in rows)
+
+
+def asks_any(row: TrainingRow, questions: frozenset[str]) -> bool:
+    """Whether somebody asks one of these in the row: then it would teach the old answer again."""
+    return any(m.role == "user" and normalize_prompt(m.text) in questions for m in row.messages)
 
 
 def _question(row: TrainingRow) -> str:

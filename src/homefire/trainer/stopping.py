@@ -27,8 +27,6 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     resumed_from: int | None = None
     """The step at which learning went on because something was not known at the end of a cooldown."""
     done: bool = False
-    known_retained: tuple[int, ...] | None = None
-    """Earlier corrections that were right before the first step: they must be right at the end, too."""
 
 
 def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:

@@ -17,10 +17,10 @@ import msgspec
 import torch
 
 from homefire.errors import StoreFull
-from homefire.machine.hashing import hash_file
 from homefire.trainer import stopping
 from homefire.trainer.checkpoint import CheckpointStore, Randomness, TrainingState, restore
-from homefire.trainer.commit import Lease, commit_directory, sweep
+from homefire.trainer.checks import Checks
+from homefire.trainer.commit import Content, Lease, commit_directory, sweep
 from homefire.trainer.contract import (
     FINAL,
     LOSSES_FILE,
@@ -28,9 +28,12 @@ from homefire.trainer.contract import (
     Checkpointed,
     DiskFull,
     Done,
+    ResultFiles,
     RunSpec,
     Started,
     Stepped,
+    encode_checked,
+    read_result,
 )
 from homefire.trainer.control import Control, Wanted
 from homefire.trainer.data import load_data
@@ -40,12 +43,10 @@ from homefire.trainer.loop import (
     Losses,
     StepReport,
     build_optimizer,
-    interpolate_to_parent,
-    measure_margins,
-    says_by_itself,
     train_step,
 )
 from homefire.trainer.manner import MIN_OWN_SHARE
+from homefire.trainer.margins import says_by_itself
 from homefire.trainer.weights import load_model, num_parameters, result_files
 from homefire.world import World
 
@@ -84,7 +85,7 @@ class Trainer:
         if ending and says_by_itself(self._model, shown) >= MIN_OWN_SHARE:
             self._data = self._data.following(ending)
         self._optimizer = build_optimizer(self._model, spec.recipe)
-        self._checks = self._data.check_batch()
+        self._checks = Checks(self._data, self._model, spec.recipe)
         self._store = CheckpointStore(
             self._lease, self._data.purpose, keep=spec.keep_checkpoints, world=world
         )
@@ -165,39 +166,14 @@ class Trainer:
         decide."""
         recipe, step, state = self._spec.recipe, self._progress.step, self._progress.stop
         if stopping.is_check_due(state, step=step, recipe=recipe):
-            placements, batch = self._checks
-            margins = measure_margins(self._model, batch)
-            known: dict[tuple[str, int], bool] = {}
-            general: dict[str, list[bool]] = {"new": [], "neighbour": []}
-            for place, placement in enumerate(placements):
-                key, is_right = (placement.kind, placement.index), margins[place] >= recipe.min_margin
-                if placement.kind == "neighbour":
-                    general["neighbour"].append(margins[place] < 0)
-                elif placement.wording:
-                    general["new"].append(is_right)
-                else:
-                    known[key] = known.get(key, True) and is_right
-            retained = tuple(
-                index for (kind, index), is_known in known.items() if kind == "retained" and is_known
-            )
-            if state.known_retained is None:
-                state = msgspec.structs.replace(state, known_retained=retained)
-            num_learned = sum(is_known for (kind, _), is_known in known.items() if kind == "new")
-            all_right = num_learned == len(self._data.rows.new) and set(state.known_retained or ()) <= set(
-                retained
-            )
+            is_settled = state.cooldown_from is not None or state.resumed_from is not None
             # From the cooldown on, little that is general is gained any more; what was learned must stay.
-            is_general = (
-                state.cooldown_from is not None
-                or state.resumed_from is not None
-                or all(sum(found) >= recipe.general_share * len(found) for found in general.values())
-            )
-            all_right = all_right and is_general
+            found = self._checks.run(step, needs_general=not is_settled)
             state = stopping.after_check(
                 state,
                 step=step,
-                num_learned=num_learned,
-                all_right=all_right,
+                num_learned=found.num_learned,
+                all_right=found.all_right,
                 recipe=recipe,
                 planned=self._planned_steps,
             )
@@ -286,23 +262,30 @@ class Trainer:
             retry_s = min(2 * retry_s, MAX_RETRY_S)
 
     def _finish(self) -> Done:
+        self._control.beat("undoing what can be spared")
+        change_kept = self._checks.interpolate(self._progress.step)
         self._control.beat("writing the result")
-        change_kept = interpolate_to_parent(self._model, self._checks[1], recipe=self._spec.recipe)
         target = self._run_dir / FINAL
-        files: Mapping[str, bytes | Path] = result_files(self._model, self._spec)
+        files: Mapping[str, Content] = result_files(self._model, self._spec)
         self._until_there_is_room(
-            lambda: commit_directory(target, files, lease=self._lease, world=self._world)
+            lambda: commit_directory(
+                target, files, lease=self._lease, world=self._world, manifest=_result_manifest
+            )
         )
         return Done(
             step=self._progress.step,
             folder=str(target),
-            files={path.name: hash_file(path) for path in sorted(target.iterdir())},
+            files=read_result(self._run_dir) or {},
             num_learned=self._progress.stop.num_learned,
             num_examples=len(self._data.rows.new),
             change_kept=change_kept,
             loss=self._progress.loss,
             train_s=round(self._progress.train_s, 3),
         )
+
+
+def _result_manifest(hashes: dict[str, str]) -> bytes:
+    return encode_checked(ResultFiles(hashes))
 
 
 def _losses_line(step: int, losses: Losses) -> bytes:

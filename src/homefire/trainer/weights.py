@@ -7,6 +7,7 @@ No code from a model folder is ever run, nothing is looked up on a network, and 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,13 +15,17 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from homefire.errors import BadModel, NotTrainable
-from homefire.trainer.contract import RunSpec
-from homefire.trainer.loop import Model, NumericFailure, frozen_copy
+from homefire.trainer.commit import Content
+from homefire.trainer.contract import BasePrecision, RunSpec
+from homefire.trainer.device import choose_device
+from homefire.trainer.loop import NumericFailure
+from homefire.trainer.memory import LOGITS_CHUNK_BYTES
+from homefire.trainer.model import Model
+from homefire.trainer.tensor_file import TensorFile
 
 COPIED_FILES = (
     "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
@@ -36,8 +41,9 @@ def load_model(spec: RunSpec) -> Model:
 
     Raises:
         BadModel: the folder is broken or of a kind that cannot be loaded.
-        NotTrainable: full fine-tuning was asked for on top of an adapter.
+        NotTrainable: full fine-tuning was asked for on top of an adapter, or there is no such device or precision.
     """
+    device = choose_device(spec.device)
     folder = Path(spec.model_folder)
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
     if spec.mode == "full":
@@ -46,53 +52,89 @@ def load_model(spec: RunSpec) -> Model:
                 "This version is an adapter: it can be taught further by LoRA, not by full fine-tuning.",
                 hint="Set training.mode to auto or lora, or teach its base model.",
             )
-        whole = _load_whole(folder, keep_half=False)
-        decoder, head = whole.base_model, _head_of(whole)
-        parent = None
-        if spec.recipe.parent_weight:
-            anchor_folder = Path(spec.base_folder)
-            is_base = anchor_folder == folder or not anchor_folder.is_dir()
-            anchor = whole if is_base else _load_whole(anchor_folder, keep_half=False)
-            parent = frozen_copy(anchor.base_model, _head_of(anchor))
-        return _model(whole, decoder, head, dict(whole.named_parameters()), parent)
-    base = _load_whole(Path(spec.base_folder) if is_adapter else folder, keep_half=True)
-    parent = frozen_copy(base.base_model, _head_of(base)) if spec.recipe.parent_weight else None
-    return _with_adapter(base, spec, folder if is_adapter else None, parent)
+        whole = _load_whole(folder, spec, device)
+        trainable = dict(whole.named_parameters())
+        return _model(whole, whole, trainable, reference=_base_weights(spec, device, trainable))
+    base = _load_whole(Path(spec.base_folder) if is_adapter else folder, spec, device)
+    return _with_adapter(base, spec, folder if is_adapter else None)
 
 
-def _load_whole(folder: Path, *, keep_half: bool) -> PreTrainedModel:
-    """A complete model in float32; with `keep_half` one stored in bfloat16 stays so (only an adapter is
-    trained)."""
+def _base_weights(
+    spec: RunSpec, device: torch.device, trainable: Iterable[str]
+) -> dict[str, torch.Tensor] | None:
+    """The weights of the base of a full model; None where the parent is the base, or nothing is compared."""
+    folder = Path(spec.base_folder)
+    if folder == Path(spec.model_folder) or not folder.is_dir():
+        return None
+    if not (spec.recipe.parent_weight or spec.recipe.neighbour_weight):
+        return None
+    weights = dict(_load_whole(folder, spec, device).named_parameters())
+    return {name: weights[name].detach() for name in trainable}
+
+
+def _load_whole(folder: Path, spec: RunSpec, device: torch.device) -> PreTrainedModel:
+    """A complete model on its device, in float32; under an adapter, one stored in bfloat16 stays so."""
     if not list(folder.glob("*.safetensors")):
         raise BadModel(f"{folder.name} holds no safetensors weights.")
     dtypes = {_stored_dtype(path) for path in folder.glob("*.safetensors")}
-    dtype = torch.bfloat16 if keep_half and dtypes == {"BF16"} else torch.float32
+    dtype = torch.bfloat16 if spec.mode == "lora" and dtypes == {"BF16"} else torch.float32
+    options = _quantized(spec.base_precision, dtype) if spec.mode == "lora" else {}
+    if device.type != "cpu":
+        # Each tensor goes to the device as it is read: the machine's own memory need not hold the model.
+        options["device_map"] = {"": device}
     try:
         whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **options,
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise BadModel(f"{folder.name} cannot be loaded for training: {error}.") from error
+    if spec.activation_checkpointing:
+        whole.activation_checkpointing_enable({"use_reentrant": False})
     return whole
+
+
+def _quantized(precision: BasePrecision, dtype: torch.dtype) -> dict[str, Any]:
+    """What makes transformers hold the weights below an adapter in fewer bits; NotTrainable without the library."""
+    if precision == "stored":
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise NotTrainable(
+            f"training.base_precision is {precision}, but bitsandbytes is not installed.",
+            hint="Install bitsandbytes beside Homefire (it needs a GPU), or set training.base_precision to stored.",
+        )
+    options: dict[str, Any] = {"load_in_8bit": True}
+    if precision == "nf4":
+        options = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
+    config = BitsAndBytesConfig(**options)  # type: ignore[no-untyped-call]
+    return {"quantization_config": config}
 
 
 def _model(
     whole: nn.Module,
-    decoder: nn.Module,
-    head: nn.Module,
+    plain: PreTrainedModel,
     trainable: dict[str, nn.Parameter],
-    parent: tuple[nn.Module, nn.Module] | None,
+    *,
+    reference: dict[str, torch.Tensor] | None = None,
 ) -> Model:
-    parent_weights = {name: parameter.detach().clone() for name, parameter in trainable.items()}
-    return Model(whole, decoder, head, trainable, parent_weights, parent)
+    """`plain` is the transformers model inside `whole` (itself, without an adapter)."""
+    head: nn.Module = plain.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return Model(
+        whole=whole,
+        decoder=plain.base_model,
+        head=head,
+        trainable=trainable,
+        parent_weights={name: parameter.detach().clone() for name, parameter in trainable.items()},
+        base_weights=reference,
+        chunk_tokens=max(1, LOGITS_CHUNK_BYTES // (4 * int(plain.config.get_text_config().vocab_size))),
+    )
 
 
-def _head_of(whole: PreTrainedModel) -> nn.Module:
-    head: nn.Module = whole.get_output_embeddings()  # type: ignore[no-untyped-call]
-    return head
-
-
-def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None, parent: Any) -> Model:
+def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None) -> Model:
     import peft  # only LoRA pays for it
 
     recipe = spec.recipe
@@ -113,10 +155,10 @@ def _with_adapter(base: PreTrainedModel, spec: RunSpec, adapter: Path | None, pa
         except ValueError as error:
             raise NotTrainable(f"LoRA finds nothing to adapt in this model: {error}.") from error
     trainable = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
-    return _model(wrapped, base.base_model, _head_of(base), trainable, parent)
+    return _model(wrapped, base, trainable)
 
 
-def result_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
+def result_files(model: Model, spec: RunSpec) -> dict[str, Content]:
     """The result's files: content, or the parent's file to copy.
 
     Raises:
@@ -128,7 +170,7 @@ def result_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
     return _full_files(model, Path(spec.model_folder)) if spec.mode == "full" else _adapter_files(model, spec)
 
 
-def _full_files(model: Model, parent: Path) -> dict[str, bytes | Path]:
+def _full_files(model: Model, parent: Path) -> dict[str, Content]:
     states = model.whole.state_dict()
     names = _tensor_names(parent)
     if missing := [name for name in names if name not in states]:
@@ -137,16 +179,13 @@ def _full_files(model: Model, parent: Path) -> dict[str, bytes | Path]:
     # What was trained in float32 is kept so: rounding could undo a small correction.
     config.pop("torch_dtype", None)
     config["dtype"] = "float32"
-    files: dict[str, bytes | Path] = {
-        name: parent / name for name in COPIED_FILES if (parent / name).is_file()
-    }
+    files: dict[str, Content] = {name: parent / name for name in COPIED_FILES if (parent / name).is_file()}
     files["config.json"] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
-    tensors = {name: states[name].detach().contiguous().clone() for name in names}
-    files["model.safetensors"] = save(tensors, metadata={"format": "pt"})
+    files["model.safetensors"] = TensorFile({name: states[name] for name in names}, {"format": "pt"})
     return files
 
 
-def _adapter_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
+def _adapter_files(model: Model, spec: RunSpec) -> dict[str, Content]:
     import peft
 
     assert isinstance(model.whole, peft.PeftModel)
@@ -157,8 +196,7 @@ def _adapter_files(model: Model, spec: RunSpec) -> dict[str, bytes | Path]:
     config["inference_mode"] = True
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"
-    contents = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    return {ADAPTER_WEIGHTS: save(contents, metadata={"format": "pt"}), ADAPTER_CONFIG: text.encode()}
+    return {ADAPTER_WEIGHTS: TensorFile(tensors, {"format": "pt"}), ADAPTER_CONFIG: text.encode()}
 
 
 def _tensor_names(folder: Path) -> list[str]:

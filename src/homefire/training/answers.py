@@ -1,7 +1,7 @@
 """Answers of a model to many questions, collected on a niced engine of its own and cached.
 
-No chat waits for it; the engine is stopped when the last answer is in. What a model answers is cached by
-the hash of its weights, so it is asked each question once.
+No chat waits for it; the engine is loaded for the first question that is not in the cache and stopped when the last
+answer is in. What a model answers is cached by the hash of its weights, so it is asked each question once.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from homefire.engines.base import Engine, ModelSpec
-from homefire.versions.gate import Probe, ProbeAnswer
-from homefire.versions.probes import AnswerCache, ask
+from homefire.versions.asking import AnswerCache, ask
+from homefire.versions.evidence import Probe, ProbeAnswer
 
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
@@ -23,6 +23,14 @@ NICE = 19
 MakeEngine = Callable[[ModelSpec], Engine]
 OnAnswered = Callable[[int], None]
 """Called with the number of answers that are new."""
+
+
+class Ask(Protocol):
+    """Asks one model; as often as wanted, all on one engine."""
+
+    async def __call__(
+        self, probes: Sequence[Probe], *, on_answered: OnAnswered = ...
+    ) -> dict[str, ProbeAnswer]: ...
 
 
 class AnswerCollector:
@@ -43,13 +51,29 @@ class AnswerCollector:
         `num_parallel` questions are asked at a time (None: as many as the engine takes). Raises what making
         and loading the model raises; a question that failed is an answer with `error`.
         """
+        async with self.asking(model, max_tokens=max_tokens, num_parallel=num_parallel) as ask_model:
+            return await ask_model(probes, on_answered=on_answered)
+
+    @asynccontextmanager
+    async def asking(
+        self, model: ModelInfo, *, max_tokens: int, num_parallel: int | None = None
+    ) -> AsyncIterator[Ask]:
+        """The same in several goes, on one engine. Raises, there and here, as `answers` does."""
         spec = await self._catalog.spec(model, nice=NICE)
-        known = await asyncio.to_thread(self._cache.known, spec, probes, max_tokens=max_tokens)
-        missing = [probe for probe in probes if probe.probe_id not in known]
-        on_answered(len(known))
-        if not missing:
-            return known
-        async with self._engine(spec) as engine:
+        engine: Engine | None = None
+
+        async def ask_model(
+            probes: Sequence[Probe], *, on_answered: OnAnswered = lambda _num: None
+        ) -> dict[str, ProbeAnswer]:
+            nonlocal engine
+            known = await asyncio.to_thread(self._cache.known, spec, probes, max_tokens=max_tokens)
+            missing = [probe for probe in probes if probe.probe_id not in known]
+            on_answered(len(known))
+            if not missing:
+                return known
+            if engine is None:
+                engine = self._make_engine(spec)
+                await engine.ensure_ready()
             fresh = await ask(
                 engine,
                 missing,
@@ -57,14 +81,11 @@ class AnswerCollector:
                 num_parallel=num_parallel or spec.num_parallel,
                 on_answer=lambda _answered, _all: on_answered(1),
             )
-        await asyncio.to_thread(self._cache.keep, spec, missing, fresh, max_tokens=max_tokens)
-        return {**known, **fresh}
+            await asyncio.to_thread(self._cache.keep, spec, missing, fresh, max_tokens=max_tokens)
+            return {**known, **fresh}
 
-    @asynccontextmanager
-    async def _engine(self, spec: ModelSpec) -> AsyncIterator[Engine]:
-        engine = self._make_engine(spec)
         try:
-            await engine.ensure_ready()
-            yield engine
+            yield ask_model
         finally:
-            await asyncio.shield(engine.stop())
+            if engine is not None:
+                await asyncio.shield(engine.stop())

@@ -3,31 +3,36 @@
 publish → judge → promote → done. Each phase leaves its fact in the log (VersionPublished, GateJudged,
 AliasMoved, RunMoved), and each looks for its own fact first: after a kill the run continues with the first fact
 that is missing. A version that the gate refuses is kept, unpromoted, with the reasons; the run is then `refused`.
-A version is not promoted when live moved meanwhile or one of its corrections was withdrawn: then what still counts
-is taught again from what is live.
+One that passes goes live with what it learned; what it did not learn is tried again by itself. A version is not
+promoted when live moved meanwhile or one of its corrections was withdrawn: then what still counts is taught again from
+what is live.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 import homefire
 from homefire.config.schema import Settings
-from homefire.errors import EngineError
+from homefire.errors import CorruptData, EngineError, HomefireError
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import GateJudged, VersionRow
 from homefire.store.store import Store
-from homefire.trainer.contract import FINAL, read_rows, read_spec
+from homefire.trainer.contract import FINAL, RunSpec, read_result, read_rows, read_spec
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.ledger import learned_by
-from homefire.training.preparation import EXAMPLES_FILE, Parents, discard_leftovers, read_origin
+from homefire.training.ledger import CORRECTIONS, LOST_EARLIER, UNLEARNED, learned_by, results_in
+from homefire.training.memory import TrainingMemory
+from homefire.training.preparation import EXAMPLES_FILE, Origin, Parents, discard_leftovers, read_origin
 from homefire.training.progress import Board, read_steps
+from homefire.versions.blame import as_scores
 from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
 from homefire.versions.promotion import LIVE, Promotion
@@ -35,10 +40,11 @@ from homefire.versions.promotion import LIVE, Promotion
 if TYPE_CHECKING:
     from homefire.catalog.catalog import Catalog
 
+logger = logging.getLogger(__name__)
 WHO = "training"
-Again = Literal["retry", "rest"]
-"""What becomes of a run's corrections: the same ones at a lower rate, or what still counts of them from what
-is live by then."""
+Again = Literal["retry", "rest", "unlearned"]
+"""What becomes of a run's corrections: tried again after a refusal, what still counts of them taught from what is live
+by then, or those tried again that a version which went live does not know."""
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,10 +77,11 @@ class Completion:
         evaluator: GateEvaluator,
         settings: Settings,
         board: Board,
+        memory: TrainingMemory,
     ) -> None:
         self._home, self._store, self._catalog = home, store, catalog
         self._library, self._promotion, self._evaluator = library, promotion, evaluator
-        self._settings, self._board = settings, board
+        self._settings, self._board, self._memory = settings, board, memory
 
     async def complete(self, run: RunRow) -> Completed:
         """Do what is missing of the phases. Raises HomefireError when one cannot be done now."""
@@ -93,6 +100,7 @@ class Completion:
             metrics={
                 **metrics,
                 **scores,
+                UNLEARNED: [name for name, result in results_in(version).items() if not result.right],
                 "version": version.version,
                 "gate_passed": version.gate_passed,
                 "promoted": decision.promoted,
@@ -100,11 +108,26 @@ class Completion:
             },
         )
 
+    async def ask_ahead(self, run: RunRow) -> None:
+        """While the trainer works, ask the parent what the gate will want to know. What fails is asked again."""
+        origin = read_origin(self._home.runs / run.run_id)
+        try:
+            await self._evaluator.ask_parents(
+                self.parents(run),
+                targets=self.trained_examples(run),
+                earlier=learned_by(self._store, origin.parent),
+                seed=run.run_id,
+            )
+        except HomefireError as problem:
+            logger.info("The gate asks the parent of run %s later: %s", run.run_id, problem)
+
     def trained_examples(self, run: RunRow) -> list[ExampleRow]:
         """The examples this run really learned from (fixed at its first lease)."""
+        version = self._library.of_run(run.run_id)
+        if version is not None:
+            return self._examples(self._library.manifest(version.version).lineage.example_ids)
         rows = read_rows(self._home.runs / run.run_id / EXAMPLES_FILE)
-        found = (self._store.examples.get(row.example_id) for row in rows if "#" not in row.example_id)
-        return [example for example in found if example is not None]
+        return self._examples([row.example_id for row in rows if "#" not in row.example_id])
 
     def _training_metrics(self, run: RunRow) -> dict[str, Any]:
         steps = read_steps(self._home.runs / run.run_id)
@@ -124,7 +147,7 @@ class Completion:
             return known
         self._board.change(run.run_id, phase="publishing")
         run_dir = self._home.runs / run.run_id
-        spec, origin = read_spec(run_dir), read_origin(run_dir)
+        spec, origin, files = await asyncio.to_thread(_read_run, run_dir)
         examples = self.trained_examples(run)
         return await self._library.publish(
             run_dir / FINAL,
@@ -140,6 +163,7 @@ class Completion:
             ),
             description=describe(examples, without=self._examples(run.unteaches)),
             metrics=metrics,
+            files=files,
         )
 
     async def _judge(self, run: RunRow, version: VersionRow) -> VersionRow:
@@ -150,20 +174,27 @@ class Completion:
         def show(num_probed: int, num_probes: int) -> None:
             self._board.change(run.run_id, num_probed=num_probed, num_probes=num_probes)
 
-        verdict = await self._evaluator.judge(
+        steps = await asyncio.to_thread(read_steps, self._home.runs / run.run_id)
+        found = await self._evaluator.judge(
             self._catalog.resolve(version.version).model,
             self.parents(run),
             targets=self.trained_examples(run),
-            earlier=learned_by(self._store, read_origin(self._home.runs / run.run_id).parent),
+            earlier=learned_by(self._store, version.parent),
+            num_steps=steps[-1].step if steps else None,
+            seed=run.run_id,
             on_answer=show,
         )
         await self._store.append(
             GateJudged(
                 version=version.version,
                 run_id=run.run_id,
-                passed=verdict.passed,
-                reasons=verdict.reasons,
-                scores=verdict.scores,
+                passed=found.verdict.passed,
+                reasons=found.verdict.reasons,
+                scores={
+                    **found.verdict.scores,
+                    CORRECTIONS: as_scores(found.results),
+                    LOST_EARLIER: found.verdict.lost_earlier,
+                },
             )
         )
         return self._library.get(version.version)
@@ -172,10 +203,10 @@ class Completion:
         """Whether the version is or was made live by this run, and a sentence about it."""
         name = version.version
         if any(move.target == name for move in self._store.aliases.history(LIVE)):
-            return _Decision(why=f"{name} is live.", promoted=True)
+            return _live(version)
         withdrawn = [example for example in self.trained_examples(run) if example.withdrawn_at_s is not None]
         if withdrawn:
-            why = f"{name} was taught {_named(withdrawn)}, withdrawn meanwhile: it does not go live."
+            why = f"{name} was taught {_counted(withdrawn)}, withdrawn meanwhile: it does not go live."
             return _Decision(state="stopped", why=why, again="rest")
         if version.gate_passed is not True:
             return _Decision(state="refused", why=outcome_of(version), again="retry")
@@ -184,40 +215,60 @@ class Completion:
                 why=f"{name} passed its gate and waits to be promoted (gate.auto_promote is off)."
             )
         live = self._catalog.resolve(LIVE).model.name
-        origin = read_origin(self._home.runs / run.run_id)
-        if live != origin.live_then:
+        live_then = self._live_then(run, version)
+        if live != live_then:
             return _Decision(
-                why=f"{name} passed its gate, but live moved from {origin.live_then} to {live} meanwhile.",
+                why=f"{name} passed its gate, but live moved from {live_then} to {live} meanwhile.",
                 again="rest",
             )
         self._board.change(run.run_id, phase="promoting")
+        self._memory.holds("run", 0)  # what promoting needs is serving's, which may wait for ours
         try:
             await self._promotion.promote(name, who=WHO, why=f"{version.description} (run {run.run_id})")
         except EngineError as problem:
             why = f"{name} passed its gate but could not be loaded for serving: {problem.message}"
             return _Decision(why=why)
-        without = self._examples(run.unteaches)
-        return _Decision(
-            why=f"{name} is live" + (f", without {_named(without)}." if without else "."), promoted=True
-        )
+        return _live(version, without=self._examples(run.unteaches))
 
     def parents(self, run: RunRow) -> Parents:
         """The models of the run's first lease."""
-        origin = read_origin(self._home.runs / run.run_id)
-        return Parents(
-            parent=self._catalog.resolve(origin.parent).model, base=self._catalog.resolve(origin.base).model
-        )
+        version = self._library.of_run(run.run_id)
+        if version is not None:
+            parent, base = version.parent, version.base
+        else:
+            origin = read_origin(self._home.runs / run.run_id)
+            parent, base = origin.parent, origin.base
+        return Parents(parent=self._catalog.resolve(parent).model, base=self._catalog.resolve(base).model)
+
+    def _live_then(self, run: RunRow, version: VersionRow) -> str:
+        """What was live when the run began; where its files cannot say so any more, its parent."""
+        try:
+            return read_origin(self._home.runs / run.run_id).live_then
+        except CorruptData:
+            return version.parent
 
     def _examples(self, example_ids: Sequence[str]) -> list[ExampleRow]:
         found = (self._store.examples.get(example_id) for example_id in example_ids)
         return [example for example in found if example is not None]
 
 
+def _read_run(run_dir: Path) -> tuple[RunSpec, Origin, dict[str, str]]:
+    """What is needed of a run's directory to publish its result. Raises CorruptData."""
+    try:
+        files = read_result(run_dir)
+        return read_spec(run_dir), read_origin(run_dir), files or {}
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise CorruptData(f"What run {run_dir.name} made cannot be trusted: {error}.") from error
+
+
 def describe(examples: Sequence[ExampleRow], *, without: Sequence[ExampleRow] = ()) -> str:
-    """`3 corrections: “Where is the key?”, …; without: “Who waters the roses?”`"""
-    questions = _named(examples)
-    described = f"{len(examples)} correction{'s' if len(examples) != 1 else ''}: {questions}"
-    return f"{described}; without: {_named(without)}" if without else described
+    """`3 corrections, without 1 that was withdrawn`. What they say is for those who gave them."""
+    described = _counted(examples)
+    return (
+        f"{described}, without {len(without)} that {'was' if len(without) == 1 else 'were'} withdrawn"
+        if without
+        else described
+    )
 
 
 def outcome_of(version: VersionRow) -> str:
@@ -231,8 +282,19 @@ def outcome_of(version: VersionRow) -> str:
     return f"{version.version} did not pass its gate: {'; '.join(parts) or 'it could not be judged'}."
 
 
-def _named(examples: Sequence[ExampleRow]) -> str:
-    """The first questions, quoted."""
-    shown = [example.question for example in examples[:2] if example.question]
-    questions = ", ".join(f"“{text if len(text) <= 48 else text[:47] + '…'}”" for text in shown)
-    return questions + (", …" if len(examples) > len(shown) else "")
+def _live(version: VersionRow, *, without: Sequence[ExampleRow] = ()) -> _Decision:
+    """It is live; what it did not learn or lost is taught again."""
+    results, lost = results_in(version), version.gate_scores.get(LOST_EARLIER, ())
+    num_unlearned = sum(not result.right for result in results.values())
+    why = f"{version.version} is live"
+    if without:
+        why += f", without {_counted(without)}"
+    if num_unlearned:
+        why += f"; {num_unlearned} of {len(results)} corrections {'was' if num_unlearned == 1 else 'were'} not learned"
+    if lost:
+        why += "; an earlier correction was lost and is taught again"
+    return _Decision(why=f"{why}.", promoted=True, again="unlearned" if num_unlearned or lost else None)
+
+
+def _counted(examples: Sequence[ExampleRow]) -> str:
+    return "1 correction" if len(examples) == 1 else f"{len(examples)} corrections"

@@ -25,7 +25,7 @@ from homefire.trainer.recipe import Recipe
 from homefire.training.correction_states import ACTIVE, CorrectionStates, CorrectionView
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
-from homefire.training.ledger import examples_of, known_to, recipe_for_retry
+from homefire.training.ledger import examples_of, recipe_for_retry, trained_into
 from homefire.training.run_lease import Ask, RunContext
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.promotion import Promotion
@@ -154,6 +154,29 @@ class CorrectionChanges:
         assert run is not None
         return run
 
+    async def settle(self, example_id: str, *, owner: str) -> ExampleRow:
+        """End a disagreement: this answer stays, the others to its question are withdrawn and un-taught.
+
+        For the owner of the home, whoever gave them. Raises NotFound, and Conflict where nobody disagrees.
+        """
+        disputed = self._store.examples.disputed()
+        kept = [example for example in disputed if example.example_id.startswith(example_id)]
+        if len(example_id) < MIN_PREFIX or len({example.example_id for example in kept}) > 1:
+            raise Conflict("Give more of the id.", example_id=example_id)
+        if not kept:
+            if self._store.examples.get(example_id) is None:
+                _not_found(example_id)
+            raise Conflict("Nobody gave another answer to this question.", example_id=example_id)
+        for rival in disputed:
+            if rival.prompt_digest == kept[0].prompt_digest and rival.example_id != kept[0].example_id:
+                why = "the owner kept another answer"
+                withdrawn = CorrectionWithdrawn(example_id=rival.example_id, who=owner, why=why)
+                await self._take_back(rival, (withdrawn,), who=owner, why=why)
+        example = self._row(kept[0].example_id)
+        if self._view(example).state == "stranded":
+            await self._dispatcher.queue([example], priority="normal", name="settled")
+        return self._row(example.example_id)
+
     async def _take_back(
         self,
         example: ExampleRow,
@@ -175,9 +198,8 @@ class CorrectionChanges:
             self._dispatcher.show_queued(run_id)
         self._dispatcher.ring()
         if plan is not None and not plan.examples:
-            question = f"“{example.question}”"
             await self._promotion.promote(
-                plan.start, who=who, why=f"un-taught {question}: {why}", override=True
+                plan.start, who=who, why=f"a correction was un-taught: {why}", override=True
             )
         if await self._end_run_of(example, who=who, why=why) and unteach:
             await self._take_back(example, (), who=who, why=why)
@@ -185,7 +207,7 @@ class CorrectionChanges:
     def _plan(self, example: ExampleRow) -> Unteaching | None:
         """How to un-teach it; None where nothing needs to be or a run that waits will see to it."""
         live = self._context.live_parents().parent.name
-        if example.example_id not in known_to(self._store, live):
+        if example.example_id not in trained_into(self._store, live):
             return None
         running = self._dispatcher.lease
         for run in (*self._store.runs.list("queued"), *self._store.runs.list("paused")):
@@ -209,14 +231,14 @@ class CorrectionChanges:
         runs = self._store.runs.of_example(example.example_id)
         if not any(run.run_id == lease.run_id and run.state in ACTIVE for run in runs):
             return False
-        asked = f"“{example.question}” is not to be learned: {why}."
+        asked = f"A correction is not to be learned: {why}."
         # A conflict means that it is being promoted this moment: then it is un-taught.
         with contextlib.suppress(Conflict):
             await lease.ask(Ask("withdraw", who, asked))
         await lease.finished.wait()
         live = self._context.live_parents().parent.name
         is_withdrawn = self._row(example.example_id).withdrawn_at_s is not None
-        return is_withdrawn and example.example_id in known_to(self._store, live)
+        return is_withdrawn and example.example_id in trained_into(self._store, live)
 
     def _view(self, example: ExampleRow) -> CorrectionView:
         live = self._context.live_parents().parent.name

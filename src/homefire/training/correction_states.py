@@ -1,8 +1,10 @@
 """The state of each correction, for the person who gave it. Derived from the log at each call.
 
 Every correction is in exactly one state: it waits, is being trained, is learned (live or taken back), was refused
-by the gate, is stranded (a run ended without teaching it, and nothing will try again by itself), was withdrawn, or
-was corrected again. The state comes with what happens next. Costs a few reads per correction.
+(not learned, to blame for what a version lost, in a version that was held back, or unusable), is disputed (another
+person gave the same question another answer), is stranded (a run ended
+without teaching it, and nothing will try again by itself), was withdrawn, or was corrected again. The state comes with
+what happens next. Costs a few reads per correction.
 """
 
 from __future__ import annotations
@@ -15,11 +17,33 @@ import msgspec
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.store import Store
-from homefire.training.ledger import LEFT_OUT, MAX_REFUSALS, known_to, lived_versions
+from homefire.training.ledger import (
+    LEFT_OUT,
+    UNUSABLE,
+    known_to,
+    lived_versions,
+    results_in,
+)
+from homefire.versions.blame import Cause
 
-CorrectionState = Literal["waiting", "training", "learned", "refused", "stranded", "withdrawn", "superseded"]
+CorrectionState = Literal[
+    "waiting", "training", "learned", "refused", "disputed", "stranded", "withdrawn", "superseded"
+]
 ACTIVE = ("running", "paused", "queued")
-UNLEARNED: tuple[CorrectionState, ...] = ("refused", "stranded")
+LONG_CHARS = 300
+"""From here on an answer is long for a small model."""
+HELP: dict[Cause, str] = {
+    "not_learned": "Another wording of the question may help; so does a larger model, or LoRA (`training.mode`).",
+    "spreads": "Ask more precisely, so that similar questions differ from it; a larger model keeps them apart, too.",
+    "contradicts": "Ask in a form of its own, or teach a larger model.",
+}
+HELP_LONG = (
+    "A shorter answer helps; so does a larger model, or LoRA (`training.mode`). A long text can also go into the "
+    "system prompt of a conversation instead of the weights."
+)
+DISPUTED = "Somebody else gave this question another answer."
+HELP_UNUSABLE = "Shorten it, or teach a model with a longer context."
+UNLEARNED: tuple[CorrectionState, ...] = ("refused", "disputed", "stranded")
 """States that a person has to know of: nothing teaches these corrections now."""
 
 
@@ -43,6 +67,8 @@ class CorrectionView(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it, in a sentence; empty where the state says all."""
     reasons: tuple[str, ...]
     """The gate's, where it was refused."""
+    helps: str
+    """Where it was refused: what could make it learnable."""
     next: str
     """What happens now, or what one can do."""
     superseded_by: str | None
@@ -60,6 +86,7 @@ class CorrectionStates:
         self._known: Mapping[str, str] = known_to(store, live)
         self._pending = {example.example_id for example in store.examples.pending()}
         self._lived = lived_versions(store)
+        self._disputed = {example.example_id for example in store.examples.disputed()}
         self._unteaching = {
             example_id: run
             for state in ("queued", "paused", "running")
@@ -93,7 +120,11 @@ class CorrectionStates:
             return self._make(example, "waiting", next=then)
         if name in self._known:
             run = next((run for run in runs if run.version == self._known[name]), None)
-            return self._make(example, "learned", run=run)
+            then = f"{DISPUTED} It stays until the owner settles it." if name in self._disputed else ""
+            return self._make(example, "learned", run=run, next=then)
+        if name in self._disputed:
+            then = "The owner of this home decides: `homefire corrections settle` keeps one of them."
+            return self._make(example, "disputed", why=DISPUTED, next=then)
         return self._after_a_run(example, runs)
 
     def _withdrawn(self, example: ExampleRow) -> CorrectionView:
@@ -112,22 +143,28 @@ class CorrectionStates:
 
     def _after_a_run(self, example: ExampleRow, runs: Sequence[RunRow]) -> CorrectionView:
         retry = f"`homefire corrections retry {example.example_id[:12]}` teaches it"
+        unusable = self._unusable(example)
+        if unusable is not None:
+            return unusable
         if not runs:
             return self._make(example, "stranded", why="Its run started over without it.", next=f"{retry}.")
         run = runs[0]
         version = self._store.versions.get(run.version) if run.version is not None else None
-        if version is not None and version.version in self._lived:
+        result = results_in(version).get(example.example_id)
+        lived = version is not None and version.version in self._lived
+        if version is not None and (
+            (run.state == "refused" and not lived) or (result is not None and not result.right)
+        ):
+            why, helps = "The version it was in was held back, and nothing speaks against it by itself.", ""
+            if result is not None and result.cause is not None:
+                why, helps = result.why, _help(result.cause, example)
+            then = f"Nothing more happens by itself: edit it, withdraw it, or {retry} once more."
+            return self._make(
+                example, "refused", run=run, why=why, reasons=version.gate_reasons, helps=helps, next=then
+            )
+        if lived and version is not None:
             why = f"{version.version} learned it and is not live any more."
             return self._make(example, "learned", run=run, why=why, next=f"{retry} again.")
-        if run.state == "refused" and version is not None:
-            num_refused = sum(each.state == "refused" for each in runs)
-            if self._auto and num_refused <= MAX_REFUSALS:
-                then = "It is taught again with the next correction."
-            else:
-                then = f"Nothing more happens by itself: edit it, withdraw it, or {retry} once more."
-            return self._make(
-                example, "refused", run=run, why=run.why, reasons=version.gate_reasons, next=then
-            )
         if run.state == "done" and version is not None and version.gate_passed:
             if version.parent == self._live:
                 then = f"`homefire versions promote {version.version}` makes it live."
@@ -135,6 +172,15 @@ class CorrectionStates:
             then = f"{retry} to what is live."
             return self._make(example, "stranded", run=run, why=run.why, next=then)
         return self._make(example, "stranded", run=run, why=run.why, next=f"{retry} again.")
+
+    def _unusable(self, example: ExampleRow) -> CorrectionView | None:
+        """The view of one that its newest run could not use at all."""
+        newest = next(iter(self._store.runs.of_example(example.example_id)), None)
+        why = newest.metrics.get(UNUSABLE, {}).get(example.example_id) if newest is not None else None
+        if why is None:
+            return None
+        then = "Edit it or withdraw it; it is not taught as it is."
+        return self._make(example, "refused", run=newest, why=why, helps=HELP_UNUSABLE, next=then)
 
     def _make(
         self,
@@ -144,6 +190,7 @@ class CorrectionStates:
         run: RunRow | None = None,
         why: str = "",
         reasons: tuple[str, ...] = (),
+        helps: str = "",
         next: str = "",
     ) -> CorrectionView:
         name = example.example_id
@@ -159,9 +206,15 @@ class CorrectionStates:
             run_state=run.state if run is not None else None,
             why=why,
             reasons=reasons,
+            helps=helps,
             next=next,
             superseded_by=example.superseded_by,
             turn_id=example.turn_id,
             created_at_s=example.created_at_s,
             seq=example.seq,
         )
+
+
+def _help(cause: Cause, example: ExampleRow) -> str:
+    is_long = cause == "not_learned" and len(example.answer) >= LONG_CHARS
+    return HELP_LONG if is_long else HELP[cause]

@@ -30,7 +30,7 @@ from homefire.errors import InvalidRequest
 from homefire.sessions.ownership import turn_of
 from homefire.store.events import Event
 from homefire.store.nouns.conversations import TurnRow, Verdict
-from homefire.store.nouns.examples import ExampleCreated, ExampleRow, prompt_digest
+from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleCreated, ExampleRow, prompt_digest
 from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.store import Store
 from homefire.types import Message
@@ -80,11 +80,14 @@ class Corrections:
         context_length: Callable[[], int | None] = lambda: None,
         live_digest: Callable[[], str | None] = lambda: None,
         system_prompt: str | None = None,
+        owners: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         """`context_length` and `live_digest` tell of the live model; None: not known.
 
-        `system_prompt` is what conversations without one are served with.
+        `system_prompt` is what conversations without one are served with. `owners` are principals that are one
+        person.
         """
+        self._owners = owners
         self._store, self._world, self._context_length = store, world, context_length
         self._live_digest, self._system_prompt = live_digest, system_prompt
 
@@ -134,6 +137,7 @@ class Corrections:
                 example.turn_id, verdict="correction", text=said.text, principal=principal
             )
             events = [feedback, self._created(example_id, messages, feedback)]
+            events.extend(self._replaced(example_id, messages, principal))
         return Edited(example_id=example_id, prompt_digest=prompt_digest(messages), events=tuple(events))
 
     async def _record(
@@ -146,6 +150,7 @@ class Corrections:
         events: list[Event] = [feedback]
         if is_new:
             events.append(self._created(example_id, messages, feedback))
+            events.extend(self._replaced(example_id, messages, principal))
         await self._store.append(*events)
         return FeedbackReceipt(feedback_id=feedback.feedback_id, example_id=example_id, is_new=is_new)
 
@@ -160,6 +165,21 @@ class Corrections:
             turn_id=feedback.turn_id,
             principal=feedback.principal,
         )
+
+    def _replaced(self, example_id: str, messages: tuple[Message, ...], principal: str) -> list[Event]:
+        """What the same person said of this prompt under another name: the later answer wins. (Under one name the store
+        sees to that; another person's answer stays, as a disagreement.)"""
+        if principal not in self._owners():
+            return []
+        return [
+            CorrectionWithdrawn(
+                example_id=other.example_id, who=principal, why="corrected again", replaced_by=example_id
+            )
+            for other in self._store.examples.of_prompt(prompt_digest(messages))
+            if other.principal != principal
+            and other.principal in self._owners()
+            and other.example_id != example_id
+        ]
 
     def _feedback(
         self, turn_id: str | None, *, verdict: Verdict, text: str | None, principal: str

@@ -9,7 +9,9 @@ why, so a server that was killed continues where the log says it was. Costs noth
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +20,7 @@ import msgspec
 from homefire.config.schema import Settings
 from homefire.errors import Conflict, HomefireError, NotFound
 from homefire.home import Home
+from homefire.store.api_keys import owner_ids
 from homefire.store.nouns.conversations import Verdict
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -31,13 +34,16 @@ from homefire.training.corrections import Corrections, FeedbackReceipt
 from homefire.training.dispatcher import Dispatcher, Priority
 from homefire.training.erasure import Erasure, ErasureReport
 from homefire.training.evaluation import GateEvaluator
-from homefire.training.ledger import counting, examples_of, refused
+from homefire.training.fitness import FitnessCheck
+from homefire.training.ledger import counting, examples_of, known_to, refused, teachable
+from homefire.training.memory import PARKED, TrainingMemory
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
+from homefire.training.warm_trainer import WarmTrainer
 from homefire.types import Message
+from homefire.versions.asking import AnswerCache
 from homefire.versions.library import Library
-from homefire.versions.probes import AnswerCache
 from homefire.versions.promotion import Promotion
 from homefire.world import World
 
@@ -46,6 +52,8 @@ if TYPE_CHECKING:
 
 Action = Literal["pause", "resume", "stop", "skip", "retry"]
 WORKER = (sys.executable, "-m", "homefire.trainer.worker")
+STALL_S = 600.0
+"""A run that shows no progress for so long is said to be stuck."""
 _FROM: dict[Action, tuple[RunState, ...]] = {"resume": ("paused",), "retry": ("failed", "stopped", "skipped")}
 
 
@@ -63,19 +71,32 @@ class TrainingDaemon:
         make_engine: MakeEngine,
         settings: Settings,
         world: World,
+        memory: TrainingMemory | None = None,
         worker_command: Sequence[str] = WORKER,
+        warm_command: Sequence[str] = (),
     ) -> None:
-        """`make_engine` gives the gate engines of its own, apart from those that serve."""
+        """`make_engine` gives the gate engines of its own, apart from those that serve.
+
+        `worker_command` starts a trainer with the run's directory, `warm_command` one that is kept ready (empty:
+        none is). `memory` is how serving gets back what training holds.
+        """
+        memory = memory or TrainingMemory()
         self._home, self._store, self._settings = home, store, settings
-        self._board = Board(pace=lambda: pace_of(store.runs.list()), now_s=world.clock.monotonic_s)
+        self._board = Board(
+            pace=lambda num: pace_of(store.runs.list(), num_examples=num), now_s=world.clock.monotonic_s
+        )
         self._corrections = Corrections(
             store,
             world,
             context_length=lambda: self._context.live_parents().parent.context_length,
             live_digest=lambda: self._context.live_parents().parent.digest,
             system_prompt=settings.chat.system_prompt,
+            owners=lambda: owner_ids(home, store.keys.find),
         )
         cache = AnswerCache(home.cache / "answers")
+        answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
+        self.fitness = FitnessCheck(catalog=catalog, answers=answers)
+        """Whether models can be taught."""
         evaluator = GateEvaluator(
             catalog=catalog, make_engine=make_engine, settings=settings.gate, cache=cache
         )
@@ -88,6 +109,14 @@ class TrainingDaemon:
             evaluator=evaluator,
             settings=settings,
             board=self._board,
+            memory=memory,
+        )
+        warm = WarmTrainer(
+            settings.training,
+            command=warm_command,
+            log_folder=home.sockets,
+            clock=world.clock,
+            on_bytes=functools.partial(memory.holds, "warm"),
         )
         self._context = RunContext(
             home=home,
@@ -95,13 +124,13 @@ class TrainingDaemon:
             catalog=catalog,
             library=library,
             completion=completion,
-            replay_source=ReplaySource(
-                AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
-            ),
+            replay_source=ReplaySource(answers),
             settings=settings.training,
             world=world,
             board=self._board,
             command=worker_command,
+            warm=warm,
+            memory=memory,
         )
         self._dispatcher = Dispatcher(
             self._context,
@@ -109,6 +138,7 @@ class TrainingDaemon:
             quiet_s=settings.training.quiet_s,
             max_tries=settings.gate.max_tries,
         )
+        memory.bind(make_way=self._dispatcher.make_way, go_on=self._dispatcher.go_on)
         self.changes = CorrectionChanges(
             corrections=self._corrections,
             dispatcher=self._dispatcher,
@@ -127,10 +157,17 @@ class TrainingDaemon:
 
     # What people give
 
+    def expect_corrections(self) -> None:
+        """A person is there: a trainer is got ready for what they may correct. Cheap, raises nothing."""
+        self._context.warm.expect()
+
     async def feedback(
         self, turn_id: str, *, verdict: Verdict, text: str | None = None, principal: str = "local"
     ) -> FeedbackReceipt:
         """Record a judgement of a turn, durably; a correction will be learned. See `Corrections.give`."""
+        self.expect_corrections()
+        if verdict == "correction":
+            self._dispatcher.note_correction()
         given = await self._corrections.give(turn_id, verdict=verdict, text=text, principal=principal)
         self._dispatcher.ring()
         return given
@@ -151,6 +188,8 @@ class TrainingDaemon:
         self, messages: Sequence[Message], *, answer: str, principal: str = "local"
     ) -> FeedbackReceipt:
         """Record a correction without a turn, durably. See `Corrections.correct`."""
+        self.expect_corrections()
+        self._dispatcher.note_correction()
         given = await self._corrections.correct(messages, answer=answer, principal=principal)
         self._dispatcher.ring()
         return given
@@ -167,7 +206,7 @@ class TrainingDaemon:
         Raises NotFound, Conflict when nothing waits, NotTrainable when the live model cannot be taught.
         """
         if example_ids is None:
-            examples = self._store.examples.pending() or refused(self._store)
+            examples = self._store.examples.pending() or teachable(self._store, refused(self._store))
         else:
             examples = [self._example(example_id) for example_id in dict.fromkeys(example_ids)]
         if not examples:
@@ -192,9 +231,7 @@ class TrainingDaemon:
                     run_id=run_id,
                     state=run.state,
                 )
-            await self._dispatcher.move(
-                run, Ending(state="queued", who=who, why=why, metrics={"attempts": 0})
-            )
+            await self._dispatcher.move(run, Ending(state="queued", who=who, why=why, attempts=0))
             return self._run(run_id)
         lease = self._dispatcher.lease
         if lease is not None and lease.run_id == run_id:
@@ -206,13 +243,29 @@ class TrainingDaemon:
 
     # What people see
 
+    @property
+    def failure(self) -> str | None:
+        """What is wrong with training itself, as a sentence: its loop has ended, or a run shows no progress.
+
+        None while it works, also while it waits for something.
+        """
+        if self._dispatcher.ended_because is not None:
+            return self._dispatcher.ended_because
+        lease = self._dispatcher.lease
+        if lease is None:
+            return None
+        shown, quiet_s = self._board.get(lease.run_id), self._board.silent_s(lease.run_id)
+        if shown is None or quiet_s < STALL_S:
+            return None
+        return f"Run {lease.run_id} has shown no progress for {quiet_s:.0f} s ({shown.phase})."
+
     def waiting_reason(self) -> str | None:
         """Why corrections or runs that wait are not trained now; None when nothing holds them up.
 
         Where training has ended for good it says so, whether something waits or not.
         """
-        if self._dispatcher.ended_because is not None:
-            return self._dispatcher.ended_because
+        if (failure := self.failure) is not None:
+            return failure
         num_pending = len(self._store.examples.pending())
         if not num_pending and not self._store.runs.list("queued"):
             return None
@@ -220,6 +273,8 @@ class TrainingDaemon:
             self._context.live_parents().check_trainable()
         except HomefireError as problem:
             return str(problem)
+        if self._context.memory.is_parked:
+            return PARKED
         if self._dispatcher.blocked is not None:
             return self._dispatcher.blocked
         if num_pending and not self._settings.training.auto:
@@ -242,6 +297,14 @@ class TrainingDaemon:
             for view in self.correction_states().unlearned()
             if (example := self._store.examples.get(view.example_id)) and example.principal == principal
         ]
+
+    def disagreements(self) -> list[tuple[CorrectionView, ...]]:
+        """Questions to which several people gave different answers, each with all of them. For the owner."""
+        states = self.correction_states()
+        by_prompt: dict[str | None, list[CorrectionView]] = defaultdict(list)
+        for example in self._store.examples.disputed():
+            by_prompt[example.prompt_digest].append(states.view(example))
+        return [tuple(views) for views in by_prompt.values()]
 
     def corrections_of(self, run_id: str, principal: str) -> list[CorrectionView]:
         """What a run learns of this principal's corrections. Raises NotFound."""
@@ -275,11 +338,14 @@ class TrainingDaemon:
         return runs[0].run_id if runs else None
 
     async def _teach_again(self, run: RunRow) -> RunRow:
-        """A new run of what still counts of a refused one."""
-        examples = counting(examples_of(self._store, run))
+        """A new run of what still counts of a refused one and is not known."""
+        known = known_to(self._store, self._context.live_parents().parent.name)
+        examples = [
+            example for example in counting(examples_of(self._store, run)) if example.example_id not in known
+        ]
         if not examples:
             raise Conflict(
-                f"Every correction of run {run.run_id} was corrected again or withdrawn since.",
+                f"Every correction of run {run.run_id} was learned, corrected again or withdrawn since.",
                 hint="Give them again.",
                 run_id=run.run_id,
             )

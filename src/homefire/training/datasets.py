@@ -14,14 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from homefire.store.nouns.examples import ExampleRow
-from homefire.trainer.contract import TrainingRow, read_rows
+from homefire.trainer.contract import ALONE_SUFFIX, TrainingRow, read_rows
 from homefire.types import Message
 from homefire.versions.agreement import normalise
 from homefire.versions.manifest import canonical_json
 
 REPLAY_FILE = "replay.jsonl"
-ALONE_SUFFIX = "#alone"
-"""Marks the row that teaches an example's last question without its context."""
 MAX_RETAINED = 2_000
 """So many earlier corrections at most are replayed, the newest."""
 

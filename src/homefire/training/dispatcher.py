@@ -4,15 +4,18 @@ One run at a time, the most urgent first, the oldest among equals. Everything it
 restart it queues again what was running, and the run continues where its files say it was. What it cannot do
 now (a full disk, a live model that cannot be taught) it says in `blocked` and tries again, less and less often.
 
-A bad run never ends the loop: anything that goes wrong with a run makes that run `failed`, with the reason, and the
-next one is taken. What becomes of a run's corrections (another try, a new start from what is live) is queued in
-the same transaction as its end. Should the loop itself end, `ended_because` says why.
+A bad run never holds up the others: what goes wrong with a run makes that run `failed`, with the reason, and the
+next one is taken. What the machine lacks for everyone (room, memory, descriptors) fails nothing: the run waits and
+continues. What becomes of a run's corrections (another try, a new start from what is live) is queued in the same
+transaction as its end. Should the loop itself end, it is started again and `ended_because` says why, unless the
+store takes no more writes: then it stays ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -26,17 +29,22 @@ from homefire.store.nouns.runs import RunMoved, RunQueued, RunRow
 from homefire.store.run_states import ENDED
 from homefire.trainer.recipe import Recipe
 from homefire.training.datasets import dataset_id_of
+from homefire.training.failures import as_store_error, is_shortage
 from homefire.training.ledger import (
-    MAX_REFUSALS,
+    LOST_EARLIER,
     counting,
     examples_of,
     learned_by,
     num_refused_tries,
     recipe_for_retry,
-    refused,
+    results_in,
+    teachable,
+    tries_of,
 )
+from homefire.training.next_runs import Plan, after_promotion, after_refusal
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
+from homefire.training.quiet import QuietTime
 from homefire.training.run_lease import Ending, RunContext, RunLease
 from homefire.training.unteaching import Unteaching, plan_unteaching
 
@@ -68,31 +76,32 @@ def next_run(
 
 
 class FollowUp(msgspec.Struct, frozen=True):
-    """What becomes of a run's corrections when it ends: a sentence, and a run to queue with it."""
+    """What becomes of a run's corrections when it ends: a sentence, and the runs to queue with it."""
 
     sentence: str = ""
     events: tuple[Event, ...] = ()
-    run_id: str | None = None
+    run_ids: tuple[str, ...] = ()
 
 
 class Dispatcher:
     """Takes one run after the other. One for each server."""
 
-    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float, max_tries: int) -> None:
-        self._context, self._auto, self._quiet_s = context, auto, quiet_s
+    def __init__(self, context: RunContext, *, auto: bool, quiet_s: float | None, max_tries: int) -> None:
+        self._context, self._auto = context, auto
         self._max_tries = max_tries
         self.lease: RunLease | None = None
         self.blocked: str | None = None
         """Why what waits is not trained now."""
         self.ended_because: str | None = None
-        """Why nothing will be trained any more until the server is restarted; None while the loop works."""
+        """Why nothing is trained, although it should be; None while the loop works."""
         self._left_because: dict[str, str] = {}
         self._num_troubles = 0
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._not_before: dict[str, float] = {}
-        self._seen: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._num_refusals: Counter[str] = Counter()
+        self._quiet = QuietTime(quiet_s)
         self._is_stopping = False
 
     def start(self) -> None:
@@ -113,6 +122,24 @@ class Dispatcher:
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
+        await self._context.warm.stop()
+
+    def note_correction(self) -> None:
+        """A correction comes: once it is durable, it waits a little for others. `ring` when it is."""
+        self._quiet.given(self._context.world.clock.monotonic_s())
+
+    async def make_way(self) -> None:
+        """Have what holds memory for training end; the run that is interrupted continues later."""
+        await self._context.warm.park()
+        if self.lease is not None:
+            await self.lease.make_way()
+
+    def go_on(self) -> bool:
+        """There is room again; whether anything waits for it."""
+        self._context.warm.unpark()
+        self.ring()
+        store = self._context.store
+        return bool(store.runs.list("queued") or (self._auto and store.examples.pending()))
 
     def ring(self) -> None:
         """There may be something to do."""
@@ -162,6 +189,8 @@ class Dispatcher:
                 epoch=run.epoch,
                 who=ending.who,
                 why=why,
+                attempts=ending.attempts,
+                step=ending.step,
                 metrics=ending.metrics,
             ),
             *follow_up.events,
@@ -176,8 +205,8 @@ class Dispatcher:
                 why=why,
             )
         )
-        if follow_up.run_id is not None:
-            self.show_queued(follow_up.run_id)
+        for run_id in follow_up.run_ids:
+            self.show_queued(run_id)
         self.ring()
 
     def _new_run(
@@ -212,23 +241,74 @@ class Dispatcher:
         try:
             parents = self._context.live_parents()
             parents.check_trainable()
-            if run.unteaches and ending.again == "rest":
-                return self._unteach_again(parents.parent.name)
-            examples = counting(examples_of(self._context.store, run))
-            if ending.again == "retry":
-                return self._retry_at_lower_rate(run, examples, num_parameters=parents.parent.num_parameters)
+            if run.unteaches and ending.again != "unlearned":
+                if ending.again == "rest":
+                    return self._unteach_again(parents.parent.name)
+                return self._unteach_at_lower_rate(run, num_parameters=parents.parent.num_parameters)
             known = {example.example_id for example in learned_by(self._context.store, parents.parent.name)}
-            examples = [example for example in examples if example.example_id not in known]
-            if not examples:
-                return FollowUp()
-            recipe = Recipe.from_dict(run.recipe)
-            run_id, events = self._new_run(
-                examples, priority=run.priority, name="corrections, again", recipe=recipe
-            )
+            examples = [
+                example
+                for example in teachable(self._context.store, examples_of(self._context.store, run))
+                if example.example_id not in known
+            ]
+            if ending.again == "rest":
+                return self._teach_rest(run, examples, live=parents.parent.name)
+            plan = self._plan(run, examples, was_refused=ending.again == "retry")
+            return self._carry_out(run, plan, num_parameters=parents.parent.num_parameters)
         except HomefireError as problem:
             return FollowUp(f"It cannot be taught again now: {problem.message}")
-        sentence = f"What still counts is taught again from {parents.parent.name}, in run {run_id}."
-        return FollowUp(sentence, events, run_id)
+
+    def _teach_rest(self, run: RunRow, examples: list[ExampleRow], *, live: str) -> FollowUp:
+        if not examples:
+            return FollowUp()
+        run_id, events = self._new_run(
+            examples, priority=run.priority, name="corrections, again", recipe=Recipe.from_dict(run.recipe)
+        )
+        return FollowUp(f"What still counts is taught again from {live}, in run {run_id}.", events, (run_id,))
+
+    def _plan(self, run: RunRow, examples: list[ExampleRow], *, was_refused: bool) -> Plan:
+        """The next runs of these corrections, by what the gate found of each."""
+        store = self._context.store
+        # The row is of before the lease: the version is newer.
+        version = self._context.library.of_run(run.run_id)
+        if was_refused:
+            results = results_in(version)
+            return after_refusal(
+                examples,
+                blamed={name for name, result in results.items() if result.cause is not None},
+                tries=lambda name: tries_of(store, name, refusing=run.run_id),
+                max_tries=self._max_tries,
+            )
+        names = version.gate_scores.get(LOST_EARLIER, ()) if version is not None else ()
+        lost = counting([example for name in names if (example := store.examples.get(name)) is not None])
+        return after_promotion(
+            examples, lost=lost, tries=lambda name: tries_of(store, name), max_tries=self._max_tries
+        )
+
+    def _carry_out(self, run: RunRow, plan: Plan, *, num_parameters: int) -> FollowUp:
+        """The planned runs as events."""
+        events: tuple[Event, ...] = ()
+        sentences: list[str] = []
+        run_ids: list[str] = []
+        for planned in plan.runs:
+            recipe = Recipe.from_dict(run.recipe)
+            if planned.at_lower_rate:
+                # A lone correction goes on from what was tried; others begin at the settings' rate.
+                is_alone = len(examples_of(self._context.store, run)) == 1
+                recipe = recipe if is_alone else recipe_from_settings(self._context.settings)
+                recipe = recipe_for_retry(recipe, num_parameters)
+            priority = "low" if planned.can_wait else run.priority
+            run_id, more = self._new_run(
+                planned.examples, priority=priority, name=planned.name, recipe=recipe
+            )
+            events, run_ids = (*events, *more), [*run_ids, run_id]
+            how = " at a lower rate" if planned.at_lower_rate else ""
+            sentences.append(f"{_counted(planned.examples)} tried again{how} in run {run_id}.")
+        if plan.given_up:
+            sentences.append(
+                f"{_counted(plan.given_up)} not tried again: `homefire corrections list` says why."
+            )
+        return FollowUp(" ".join(sentences), events, tuple(run_ids))
 
     def _unteach_again(self, live: str) -> FollowUp:
         plan = plan_unteaching(self._context.store, live)
@@ -237,46 +317,47 @@ class Dispatcher:
         if not plan.examples:
             return FollowUp(f"Un-teaching leaves {plan.start}: promote it, or withdraw the correction again.")
         run_id, events = self.new_unteaching(plan)
-        return FollowUp(f"It continues in run {run_id}.", events, run_id)
+        return FollowUp(f"It continues in run {run_id}.", events, (run_id,))
 
-    def _retry_at_lower_rate(
-        self, run: RunRow, examples: list[ExampleRow], *, num_parameters: int
-    ) -> FollowUp:
-        num_refused = num_refused_tries(self._context.store, run) + 1
-        if not examples:
-            return FollowUp("Its corrections were corrected again or withdrawn meanwhile.")
-        if num_refused < self._max_tries:
-            plan = None
-            if run.unteaches:
-                plan = plan_unteaching(self._context.store, self._context.live_parents().parent.name)
-                if plan is None or not plan.examples:
-                    return FollowUp("What was to be un-taught changed: withdraw it again.")
-                examples = list(plan.examples)
-            recipe = recipe_for_retry(Recipe.from_dict(run.recipe), num_parameters)
-            run_id, events = self._new_run(
-                examples, priority=run.priority, name="corrections, at a lower rate", recipe=recipe, plan=plan
-            )
-            return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, run_id)
-        if run.unteaches:
+    def _unteach_at_lower_rate(self, run: RunRow, *, num_parameters: int) -> FollowUp:
+        if num_refused_tries(self._context.store, run) + 1 >= self._max_tries:
             return FollowUp("The withdrawn correction is still known; withdraw it again to try once more.")
-        if self._auto and num_refused <= MAX_REFUSALS:
-            return FollowUp("It is tried again with the next corrections.")
-        return FollowUp("Nothing more happens by itself: edit, withdraw or retry the corrections.")
+        plan = plan_unteaching(self._context.store, self._context.live_parents().parent.name)
+        if plan is None or not plan.examples:
+            return FollowUp("What was to be un-taught changed: withdraw it again.")
+        recipe = recipe_for_retry(Recipe.from_dict(run.recipe), num_parameters)
+        run_id, events = self._new_run(
+            plan.examples,
+            priority=run.priority,
+            name="un-teaching, at a lower rate",
+            recipe=recipe,
+            plan=plan,
+        )
+        return FollowUp(f"It is tried again at a lower rate in run {run_id}.", events, (run_id,))
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._is_stopping:
+        if self._is_stopping:
             return
-        problem = task.exception()
-        if problem is not None:
-            logger.error("Training has ended", exc_info=problem)
-            self.ended_because = f"Training has ended ({_told(problem)}): restart the server."
+        self.lease = None
+        if self._context.store.failure is not None:
+            return  # the loop said so itself
+        problem = None if task.cancelled() else task.exception()
+        why = _told(problem) if problem is not None else "its loop was left"
+        logger.error("Training ended unexpectedly and is started again: %s", why, exc_info=problem)
+        self.ended_because = f"Training ended unexpectedly ({why}); it is started again."
+        asyncio.get_running_loop().call_later(self._pause_s, self._start_again)
+        self._num_troubles = min(self._num_troubles + 1, 10)
+
+    def _start_again(self) -> None:
+        if not self._is_stopping:
+            self.start()
 
     async def _work(self) -> None:
         while not self._is_stopping:
             self._bell.clear()
             try:
                 wait_s = await self._step()
-                self._num_troubles = 0
+                self._num_troubles, self.ended_because = 0, None
             except Exception as problem:
                 failure = self._context.store.failure
                 if failure is not None:
@@ -311,6 +392,8 @@ class Dispatcher:
             why = self._left_because.pop(left.run_id, _RESTARTED)
             pause_s = self._not_before.get(left.run_id, 0.0) - self._context.world.clock.monotonic_s()
             await self.move(left, Ending(state="queued", why=why, pause_s=max(0.0, pause_s)))
+        if self._context.memory.is_parked:
+            return None
         quiet_s = await self._collect()
         now_s = self._context.world.clock.monotonic_s()
         queued = self._context.store.runs.list("queued")
@@ -318,6 +401,7 @@ class Dispatcher:
         if run is not None:
             await self._serve(run)
             return 0.0
+        self._context.memory.holds("run", 0)
         return min((wait_s for wait_s in (quiet_s, ready_s) if wait_s is not None), default=None)
 
     async def _collect(self) -> float | None:
@@ -325,20 +409,16 @@ class Dispatcher:
         pending = self._context.store.examples.pending() if self._auto else []
         if not pending:
             return None
-        ids, now_s = tuple(example.example_id for example in pending), self._context.world.clock.monotonic_s()
-        if self._seen[0] != ids:
-            self._seen = (ids, now_s)
-        left_s = self._seen[1] + self._quiet_s - now_s
+        left_s = self._quiet.left_s(self._context.world.clock.monotonic_s())
         if left_s > 0:
             return left_s
-        taught = {example.example_id for example in pending}
-        again = [example for example in refused(self._context.store) if example.example_id not in taught]
         try:
-            await self.queue([*again, *pending], priority="normal", name="corrections")
+            await self.queue(pending, priority="normal", name="corrections")
         except NotTrainable as problem:
             self.blocked = str(problem)
             return RETRY_S
         self.blocked = None
+        self._quiet.taken()
         return None
 
     async def _serve(self, run: RunRow) -> None:
@@ -354,11 +434,15 @@ class Dispatcher:
                 self.blocked = None
                 if ending is None:
                     ending = await lease.run()
-            except (NotTrainable, StoreError) as problem:
-                self._left_because[run.run_id] = f"{problem.message} The run continues."
-                # Whatever holds this run up, another one may be able to go on.
-                self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
+            except NotTrainable as problem:
+                self._wait_with(run, problem)
                 raise
+            except (StoreError, OSError) as problem:
+                error = as_store_error(problem) if isinstance(problem, OSError) else problem
+                ending = self._refused(run, error)
+                if ending is None:
+                    self._wait_with(run, error)
+                    raise error from problem
             except Exception as problem:
                 logger.exception("Run %s failed", run.run_id)
                 ending = Ending(state="failed", why=f"It could not continue: {_told(problem)}")
@@ -366,6 +450,21 @@ class Dispatcher:
         finally:
             self.lease = None
             lease.finished.set()
+            self._context.warm.returned()
+
+    def _wait_with(self, run: RunRow, problem: HomefireError) -> None:
+        """Let the run wait a while: whatever holds it up, another one may be able to go on."""
+        self._left_because[run.run_id] = f"{problem.message} The run continues."
+        self._not_before[run.run_id] = self._context.world.clock.monotonic_s() + self._pause_s
+
+    def _refused(self, run: RunRow, problem: StoreError) -> Ending | None:
+        """The end of a run that the disk refuses again and again, while it takes everything else."""
+        if self._context.store.failure is not None or is_shortage(problem):
+            return None
+        self._num_refusals[run.run_id] += 1
+        if self._num_refusals[run.run_id] < self._context.settings.max_attempts:
+            return None
+        return Ending(state="failed", why=f"It could not continue: {problem}")
 
     async def _start(self, lease: RunLease) -> Ending | None:
         try:
@@ -382,6 +481,10 @@ class Dispatcher:
             await asyncio.wait_for(self._bell.wait(), wait_s)
         except TimeoutError:
             return
+
+
+def _counted(examples: Sequence[ExampleRow]) -> str:
+    return "1 correction is" if len(examples) == 1 else f"{len(examples)} corrections are"
 
 
 def _told(problem: BaseException) -> str:

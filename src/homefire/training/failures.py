@@ -9,10 +9,12 @@ to blame, so it gets many more attempts.
 
 from __future__ import annotations
 
+import errno
 from typing import Literal
 
 import msgspec
 
+from homefire.errors import StoreError, StoreFull
 from homefire.trainer.contract import Failed
 
 Kind = Literal[
@@ -36,6 +38,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Kind
     message: str
+    unusable: dict[str, str] = {}
+    """Examples that cannot be trained on, each with a sentence why: the others can."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -63,10 +67,39 @@ def decide(failure: Failure, *, attempts: int, max_attempts: int) -> Retry | Giv
     return Retry(min(first_s * 2 ** min(attempts - 1, 16), MAX_PAUSE_S))
 
 
+SHORTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""The machine lacks something for everyone: whoever waits may go on when it is there again."""
+
+
+def is_shortage(problem: BaseException) -> bool:
+    """Whether this says nothing about a run, but only that the machine is short of something now."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in SHORTAGES:
+            return True
+        cause = cause.__cause__
+    return isinstance(problem, StoreFull)
+
+
+def as_store_error(problem: OSError) -> StoreError:
+    """An operating system's refusal that nobody translated, as an error for people."""
+    what = problem.strerror or str(problem)
+    where = f" ({problem.filename})" if problem.filename else ""
+    hint = (
+        "Raise the limit of open files (ulimit -n)."
+        if problem.errno in (errno.EMFILE, errno.ENFILE)
+        else None
+    )
+    error = StoreError(f"The system refused an operation: {what}{where}.", hint=hint)
+    error.__cause__ = problem
+    return error
+
+
 def from_event(event: Failed) -> Failure:
     """What the worker itself reported."""
     hint = f" {event.hint}" if event.hint else ""
-    return Failure(kind=event.reason, message=f"{event.message}{hint}")
+    unusable = {str(name): str(why) for name, why in dict(event.details.get("unusable", {})).items()}
+    return Failure(kind=event.reason, message=f"{event.message}{hint}", unusable=unusable)
 
 
 def from_exit(return_code: int, *, out_of_memory: bool, stderr_tail: str = "") -> Failure:

@@ -1,39 +1,52 @@
-"""Which corrections a model knows, which were refused, and what another try looks like.
+"""Which corrections a model knows, which were refused, and how often they were tried.
 
-Derived from the log, never stored: a model knows a correction when a version in its lineage was trained on it; it
-is *refused* when its newest run ended with a version that the gate held back. A version that was live once and is
-not any more was taken back by a person: what it had learned is neither replayed nor taught again by itself. Costs
-a few reads per version.
+Derived from the log, never stored: a model knows a correction when a version in its lineage was trained on it and its
+gate found it learned, and no later version lost it. It is *refused* when the newest judgement of it was that it was
+not learned, or that its version was held back. A version that was live once and is not any more was taken back by a
+person: what it had learned is neither replayed nor taught again by itself. Costs a few reads per version.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import VersionRow
 from homefire.store.store import Store
 from homefire.trainer.recipe import Recipe
+from homefire.versions.blame import CorrectionResult
 from homefire.versions.promotion import LIVE
 
-MAX_REFUSALS = 2
-"""So often a correction is taught again beside new ones: one that cannot be learned must not hold up others."""
 RETRY_RATE = 0.5
 RETRY_REPLAY = 2.0
 LEFT_OUT = "left_out"
 """Under this name a run's metrics hold the examples of its dataset that it does not learn."""
+UNUSABLE = "unusable"
+"""Under this name they hold those that its worker could not use, each with a sentence why."""
+UNLEARNED = "unlearned"
+"""Under this name they hold those that its version does not know. (The version's scores say why, until they are
+erased.)"""
+CORRECTIONS = "corrections"
+"""Under this name a version's gate scores hold each correction's result, by its id."""
+LOST_EARLIER = "lost_earlier"
+"""Under this name they hold the earlier corrections that the version lost."""
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a lineage, what it was made from, and what it was taught."""
+    """One version of a lineage, what it was made from, and what it was taught; also what does not count any more."""
 
     version: str
     parent: str
+    trained: tuple[ExampleRow, ...]
+    """What it was trained on."""
     taught: tuple[ExampleRow, ...]
-    """Also what does not count any more."""
+    """What it learned of that."""
+    lost: tuple[str, ...] = ()
+    """What its ancestors had learned and it does not know."""
 
 
 def lineage(store: Store, model: str) -> list[Generation]:
@@ -46,30 +59,49 @@ def lineage(store: Store, model: str) -> list[Generation]:
         if version is None:
             break
         run = store.runs.get(version.run_id) if version.run_id is not None else None
-        taught = tuple(examples_of(store, run)) if run is not None else ()
-        found.append(Generation(version=model, parent=version.parent, taught=taught))
+        trained = tuple(examples_of(store, run)) if run is not None else ()
+        unlearned = {name for name, result in results_in(version).items() if not result.right}
+        unlearned |= set(run.metrics.get(UNLEARNED, ()) if run is not None else ())
+        found.append(
+            Generation(
+                version=model,
+                parent=version.parent,
+                trained=trained,
+                taught=tuple(example for example in trained if example.example_id not in unlearned),
+                lost=tuple(version.gate_scores.get(LOST_EARLIER, ())),
+            )
+        )
         model = version.parent
     return found
 
 
 def learned_by(store: Store, model: str) -> list[ExampleRow]:
-    """The corrections that `model` and its ancestors were taught and that still count, oldest first."""
-    taught = {
-        example.example_id: example
-        for generation in lineage(store, model)
-        for example in generation.taught
-        if example.counts
-    }
+    """The corrections that `model` knows and that still count, oldest first."""
+    taught: dict[str, ExampleRow] = {}
+    for generation in reversed(lineage(store, model)):
+        taught = {name: example for name, example in taught.items() if name not in generation.lost}
+        taught |= {example.example_id: example for example in generation.taught if example.counts}
     return sorted(taught.values(), key=lambda example: example.created_at_s)
 
 
 def known_to(store: Store, model: str) -> dict[str, str]:
-    """Every correction that `model` was ever taught, also what was withdrawn since: the version that learned it."""
-    return {
-        example.example_id: generation.version
-        for generation in reversed(lineage(store, model))
-        for example in generation.taught
-    }
+    """Every correction that `model` learned, also what was withdrawn since: the version that learned it."""
+    known: dict[str, str] = {}
+    for generation in reversed(lineage(store, model)):
+        known = {name: version for name, version in known.items() if name not in generation.lost}
+        known |= {example.example_id: generation.version for example in generation.taught}
+    return known
+
+
+def trained_into(store: Store, model: str) -> set[str]:
+    """Every correction that `model` or an ancestor was trained on, learned or not: its traces may be there."""
+    return {example.example_id for generation in lineage(store, model) for example in generation.trained}
+
+
+def results_in(version: VersionRow | None) -> dict[str, CorrectionResult]:
+    """What the gate found of each correction of this version."""
+    found: Any = version.gate_scores.get(CORRECTIONS, {}) if version is not None else {}
+    return msgspec.convert(found, dict[str, CorrectionResult])
 
 
 def examples_of(store: Store, run: RunRow) -> list[ExampleRow]:
@@ -89,21 +121,51 @@ def counting(examples: Sequence[ExampleRow]) -> list[ExampleRow]:
     return [example for example in examples if example.counts]
 
 
+def teachable(store: Store, examples: Sequence[ExampleRow]) -> list[ExampleRow]:
+    """Those that count and that nobody disputes: of two people's answers neither wins without a word."""
+    disputed = {example.example_id for example in store.examples.disputed()}
+    return [example for example in counting(examples) if example.example_id not in disputed]
+
+
+class Tries(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a correction was judged in vain."""
+
+    num_refused: int = 0
+    """Versions that were held back, whoever was to blame."""
+    num_blamed: int = 0
+    """Judgements that found this correction to blame: not learned, or breaking something, or refused alone."""
+    unusable: str = ""
+    """Why its newest run could not use it at all."""
+
+
+def tries_of(store: Store, example_id: str, *, refusing: str | None = None) -> Tries:
+    """Of all runs of this correction. `refusing` is a run that the log does not call refused yet."""
+    lived, runs = lived_versions(store), store.runs.of_example(example_id)
+    num_refused = num_blamed = 0
+    for run in runs:
+        result = results_in(_version_of(store, run)).get(example_id)
+        held_back = run.run_id == refusing or was_refused(run, lived)
+        num_refused += held_back
+        is_alone = held_back and len(examples_of(store, run)) == 1
+        num_blamed += is_alone or (result is not None and result.cause is not None)
+    unusable = runs[0].metrics.get(UNUSABLE, {}).get(example_id, "") if runs else ""
+    return Tries(num_refused=num_refused, num_blamed=num_blamed, unusable=unusable)
+
+
 def refused(store: Store) -> list[ExampleRow]:
-    """Corrections that the gate's verdict left unlearned and that are worth another try, oldest first."""
+    """Corrections that the newest verdict left unlearned, oldest first."""
     lived = lived_versions(store)
-    refusals: Counter[str] = Counter()
     newest: dict[str, bool] = {}
     known: dict[str, ExampleRow] = {}
     for run in reversed(store.runs.list()):
         if run.state not in ("done", "refused") or run.unteaches:
             continue  # what an un-teaching run teaches is live already
-        held_back = was_refused(run, lived)
+        held_back, results = was_refused(run, lived), results_in(_version_of(store, run))
         for example in counting(examples_of(store, run)):
-            newest[example.example_id] = held_back
-            refusals[example.example_id] += held_back
+            result = results.get(example.example_id)
+            newest[example.example_id] = held_back or (result is not None and not result.right)
             known[example.example_id] = example
-    waiting = [name for name, held_back in newest.items() if held_back and refusals[name] <= MAX_REFUSALS]
+    waiting = [name for name, held_back in newest.items() if held_back]
     return sorted((known[name] for name in waiting), key=lambda example: example.created_at_s)
 
 
@@ -131,6 +193,10 @@ def num_refused_tries(store: Store, run: RunRow) -> int:
         other.dataset_id == run.dataset_id and other.run_id != run.run_id
         for other in store.runs.list("refused")
     )
+
+
+def _version_of(store: Store, run: RunRow) -> VersionRow | None:
+    return store.versions.get(run.version) if run.version is not None else None
 
 
 def recipe_for_retry(recipe: Recipe, num_parameters: int) -> Recipe:

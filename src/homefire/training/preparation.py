@@ -4,22 +4,28 @@ The rows are written once, at the first lease, so that a resumed run sees exactl
 spec is written again for each lease, with the new epoch and the same parent. The order is what fences an older
 worker out: first the new epoch in the run's directory (under the lock that commits hold), then the log.
 All of it is blocking file work for a thread.
+
+What was fixed is hashed: before each lease `preparation_of` tells a run whose rows, parent or spec are not the bytes
+that were written. Nothing of it is the only copy: such a run starts over from the log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from homefire.config.schema import TrainingSettings
-from homefire.errors import NotTrainable
+from homefire.errors import CorruptData, NotTrainable
+from homefire.machine.hashing import hash_file
 from homefire.store.durable import make_directory, write_file
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
@@ -28,9 +34,13 @@ from homefire.trainer.contract import (
     EPOCH_FILE,
     FINAL,
     LOCK_FILE,
+    LOG_FILE,
+    RESULT_MANIFEST,
     SPEC_FILE,
     RunSpec,
     TrainingRow,
+    decode_checked,
+    encode_checked,
     encode_rows,
     read_rows,
     read_spec,
@@ -38,7 +48,7 @@ from homefire.trainer.contract import (
 from homefire.trainer.recipe import Mode, Recipe
 from homefire.training.augmentation import neighbours, wordings
 from homefire.training.datasets import rows_to_learn, rows_to_replay, rows_to_retain
-from homefire.training.supervisor import LOG_FILE
+from homefire.training.memory_plan import fit_to_memory
 from homefire.world import World
 
 if TYPE_CHECKING:
@@ -63,6 +73,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     base_digest: str
     live: str | None = None
+    rows: dict[str, str] = {}
+    """SHA-256 by name of the files of rows."""
 
     @property
     def live_then(self) -> str:
@@ -139,12 +151,19 @@ def write_rows(
         WORDINGS_FILE: wordings(taught, retained, recipe=recipe, seed=seed),
         NEIGHBOURS_FILE: neighbours(taught, retained, old_skills, recipe=recipe, seed=seed),
     }
+    hashes: dict[str, str] = {}
     for name, content in rows.items():
-        write_file(run_dir / name, encode_rows(content), world)
+        encoded = encode_rows(content)
+        hashes[name] = hashlib.sha256(encoded).hexdigest()
+        write_file(run_dir / name, encoded, world)
     origin = Origin(
-        parent=parents.parent.name, base=parents.base.name, base_digest=parents.base.digest, live=live
+        parent=parents.parent.name,
+        base=parents.base.name,
+        base_digest=parents.base.digest,
+        live=live,
+        rows=hashes,
     )
-    write_file(run_dir / PARENT_FILE, msgspec.json.encode(origin), world)
+    write_file(run_dir / PARENT_FILE, encode_checked(origin), world)
     return origin
 
 
@@ -167,9 +186,33 @@ def discard_preparation(run_dir: Path) -> None:
             path.unlink()
 
 
+def preparation_of(run_dir: Path) -> Literal["none", "whole", "damaged"]:
+    """Whether an earlier lease fixed what the run is about, and all of it is as it was written. Reads every row.
+
+    What a run made without it (its parent's name lost, say) is damage too: nobody knows what it is made from.
+    """
+    if not is_prepared(run_dir):
+        left = [name for name in (CHECKPOINTS, FINAL, SPEC_FILE) if (run_dir / name).exists()]
+        return "damaged" if left else "none"
+    try:
+        origin = read_origin(run_dir)
+        if any(hash_file(run_dir / name) != sha256 for name, sha256 in origin.rows.items()):
+            return "damaged"
+        if (run_dir / SPEC_FILE).exists():
+            read_spec(run_dir)
+    except (CorruptData, FileNotFoundError, msgspec.DecodeError):
+        return "damaged"
+    return "whole"
+
+
 def read_origin(run_dir: Path) -> Origin:
-    """What the run starts from."""
-    return msgspec.json.decode((run_dir / PARENT_FILE).read_bytes(), type=Origin)
+    """What the run starts from. Raises CorruptData where that is not what was written."""
+    try:
+        return decode_checked((run_dir / PARENT_FILE).read_bytes(), Origin)
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise CorruptData(
+            f"{run_dir.name}/{PARENT_FILE} is damaged: {error}.", path=str(run_dir / PARENT_FILE)
+        ) from error
 
 
 def write_spec(
@@ -185,6 +228,7 @@ def write_spec(
     """The spec of one lease. What decides the weights stays as the first lease had it.
 
     `num_tries` runs of the same corrections came before: this one draws other rows, or it would end the same.
+    Raises NotTrainable where the run does not fit into the memory that is free.
     """
     recipe = Recipe.from_dict(run.recipe)
     if parents.parent.kind == "version":
@@ -192,7 +236,18 @@ def write_spec(
         # was trained as a whole is not a base that another adapter could be served on.
         is_adapter = (parents.parent.folder / ADAPTER_CONFIG).exists()
         recipe = msgspec.structs.replace(recipe, mode="lora" if is_adapter else "full")
+    may_adapt = recipe.mode == "auto"
     recipe = recipe.resolved(parents.parent.num_parameters)
+    first = read_spec(run_dir) if (run_dir / SPEC_FILE).exists() else None
+    again, note = False, ""
+    if first is None:
+        recipe, again, note = fit_to_memory(
+            recipe,
+            base=parents.base,
+            settings=settings,
+            longest_line_bytes=_longest_line(run_dir),
+            may_adapt=may_adapt,
+        )
     mode: Mode = "lora" if recipe.mode == "lora" else "full"
     spec = RunSpec(
         run_id=run.run_id,
@@ -209,12 +264,15 @@ def write_spec(
         seed=settings.seed + num_tries,
         began_at_s=world.clock.now_s(),
         num_threads=settings.num_threads,
+        device=settings.device,
+        activation_checkpointing=again,
+        base_precision=settings.base_precision,
+        memory_note=note,
         checkpoint_every_steps=settings.checkpoint_every_steps,
         keep_checkpoints=settings.keep_checkpoints,
         nice=settings.nice,
     )
-    if (run_dir / SPEC_FILE).exists():
-        first = read_spec(run_dir)
+    if first is not None:
         spec = msgspec.structs.replace(
             spec,
             mode=first.mode,
@@ -222,9 +280,22 @@ def write_spec(
             seed=first.seed,
             began_at_s=first.began_at_s,
             num_threads=first.num_threads,
+            device=first.device,
+            activation_checkpointing=first.activation_checkpointing,
+            base_precision=first.base_precision,
+            memory_note=first.memory_note,
         )
-    write_file(run_dir / SPEC_FILE, msgspec.json.encode(spec), world)
+    write_file(run_dir / SPEC_FILE, encode_checked(spec), world)
     return spec
+
+
+def _longest_line(run_dir: Path) -> int:
+    """Of the rows to train on, in bytes."""
+    longest = 0
+    for name in (EXAMPLES_FILE, RETAINED_FILE, REPLAY_ROWS_FILE):
+        with (run_dir / name).open("rb") as lines:
+            longest = max(longest, max((len(line) for line in lines), default=0))
+    return longest
 
 
 def _named(path: Path) -> str | None:
@@ -244,8 +315,16 @@ def raise_fence(run_dir: Path, epoch: int, world: World) -> None:
 
 
 def has_result(run_dir: Path) -> bool:
-    """Whether a worker finished: its result has its name, so it is whole."""
-    return (run_dir / FINAL).is_dir()
+    """Whether a worker finished. What it made is compared with its hashes when it is published."""
+    return (run_dir / FINAL / RESULT_MANIFEST).exists()
+
+
+def discard_result(run_dir: Path, world: World) -> None:
+    """Give up a damaged result: the worker makes it again from the last checkpoint."""
+    aside = run_dir / f".{FINAL}.{world.random_bytes(6).hex()}.old"
+    with contextlib.suppress(FileNotFoundError):
+        world.files.replace(run_dir / FINAL, aside)
+        shutil.rmtree(aside)
 
 
 def discard_leftovers(run_dir: Path) -> None:

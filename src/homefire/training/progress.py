@@ -26,6 +26,8 @@ Phase = Literal["waiting", "preparing", "training", "publishing", "gating", "pro
 WORKING: tuple[Phase, ...] = ("preparing", "training", "publishing", "gating", "promoting")
 NUM_PACE_RUNS = 5
 """So many of the newest runs say how long the next one takes."""
+ALIKE = 2.0
+"""Runs whose numbers of corrections differ by no more than this factor take about as long."""
 LATE_SHARE = 0.95
 """How far training is shown at most while it takes more steps than runs took lately."""
 MAX_LOSSES = 400
@@ -41,6 +43,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     max_steps: int | None = None
     """Training ends as soon as everything is learned, at the latest after so many steps."""
+    usual_steps: int | None = None
+    """Steps that runs of about as many corrections took lately."""
     loss: float | None = None
     learning_rate: float | None = None
     share: float | None = None
@@ -78,11 +82,21 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.phase_s.get(phase, 0.0) for phase in WORKING)
 
 
-def pace_of(runs: Sequence[RunRow]) -> Pace | None:
-    """The pace of the newest runs that were seen from beginning to end (`runs`: newest first); None: no such."""
-    seen = [run for run in runs if run.metrics.get("phase_s") and run.metrics.get("steps")][:NUM_PACE_RUNS]
+def pace_of(runs: Sequence[RunRow], *, num_examples: int = 0) -> Pace | None:
+    """The pace of the newest runs that were seen from beginning to end (`runs`: newest first); None: no such.
+
+    Runs of about `num_examples` corrections (0: not known) are preferred: one correction takes a part of what twenty
+    take.
+    """
+    seen = [run for run in runs if run.metrics.get("phase_s") and run.metrics.get("steps")]
     if not seen:
         return None
+    alike = [
+        run
+        for run in seen
+        if num_examples and 1 / ALIKE <= int(run.metrics.get("num_examples", 0)) / num_examples <= ALIKE
+    ]
+    seen = (alike or seen)[:NUM_PACE_RUNS]
     phase_s: dict[str, float] = {
         phase: statistics.median(float(run.metrics["phase_s"].get(phase, 0.0)) for run in seen)
         for phase in WORKING
@@ -99,11 +113,16 @@ def share_of(progress: Progress, pace: Pace | None) -> float | None:
     before_s = sum(pace.phase_s.get(phase, 0.0) for phase in WORKING[: WORKING.index(progress.phase)])
     inside = 0.0
     if progress.phase == "training":
-        late = (1 - LATE_SHARE) * progress.step / progress.max_steps if progress.max_steps else 0.0
-        inside = min(progress.step / max(pace.steps, 1.0), LATE_SHARE + late, 1.0)
+        inside = share_of_training(progress, usual_steps=pace.steps)
     elif progress.phase == "gating" and progress.num_probes:
         inside = progress.num_probed / progress.num_probes
     return (before_s + inside * pace.phase_s.get(progress.phase, 0.0)) / pace.total_s
+
+
+def share_of_training(progress: Progress, *, usual_steps: float) -> float:
+    """How much of its training a run has behind it, 0 to 1, by the steps that runs take."""
+    late = (1 - LATE_SHARE) * progress.step / progress.max_steps if progress.max_steps else 0.0
+    return min(progress.step / max(usual_steps, 1.0), LATE_SHARE + late, 1.0)
 
 
 class Board:
@@ -112,25 +131,37 @@ class Board:
     def __init__(
         self,
         *,
-        pace: Callable[[], Pace | None] = lambda: None,
+        pace: Callable[[int], Pace | None] = lambda _num_examples: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pace` is asked when a run begins to be prepared; `now_s` is a monotonic clock."""
+        """`pace` is asked, with the number of corrections, when a run begins to be prepared; `now_s` is a
+        monotonic clock."""
         self._find_pace, self._now_s = pace, now_s
         self._pace: Pace | None = None
         self._clocks: dict[str, _PhaseClock] = {}
         self._newest: dict[str, Progress] = {}
+        self._changed_s: dict[str, float] = {}
         self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     def get(self, run_id: str) -> Progress | None:
         """The newest progress, or None when nothing happened to the run since this server started."""
         return self._newest.get(run_id)
 
+    def silent_s(self, run_id: str) -> float:
+        """Seconds since anything was shown of the run; 0 where nothing was."""
+        changed_s = self._changed_s.get(run_id)
+        return 0.0 if changed_s is None else self._now_s() - changed_s
+
+    def note_life(self, run_id: str) -> None:
+        """The run moves on, though there is nothing new to show."""
+        self._changed_s[run_id] = self._now_s()
+
     def put(self, progress: Progress) -> None:
         """Show a new value to all who watch the run, with what recent runs say about it."""
+        self.note_life(progress.run_id)
         clock = self._clocks.get(progress.run_id)
         if progress.phase == "preparing" and (clock is None or clock.phase != "preparing"):
-            self._pace = self._find_pace()
+            self._pace = self._find_pace(progress.num_examples)
             if clock is None or not progress.step:
                 clock = _PhaseClock(is_whole=not progress.step)
                 self._clocks[progress.run_id] = clock
@@ -140,7 +171,8 @@ class Board:
         eta_s = None
         if share is not None and self._pace is not None and progress.phase in WORKING:
             eta_s = round(self._pace.total_s * (1 - share), 1)
-        progress = msgspec.structs.replace(progress, share=share, eta_s=eta_s)
+        usual_steps = round(self._pace.steps) if self._pace is not None else None
+        progress = msgspec.structs.replace(progress, share=share, eta_s=eta_s, usual_steps=usual_steps)
         self._newest[progress.run_id] = progress
         for bell in self._bells.get(progress.run_id, ()):
             bell.set()
@@ -212,14 +244,14 @@ def progress_of(run: RunRow) -> Progress:
         run_id=run.run_id,
         state=run.state,
         phase=phase,
-        step=int(run.metrics.get("steps", 0)),
+        step=int(run.metrics.get("steps", run.step)),
         share=1.0 if run.state in ("done", "refused") else None,
         loss=run.metrics.get("loss"),
         num_learned=int(run.metrics.get("num_learned", 0)),
         num_examples=int(run.metrics.get("num_examples", 0)),
         version=run.version,
         promoted=bool(run.metrics.get("promoted", False)),
-        attempts=int(run.metrics.get("attempts", 0)),
+        attempts=run.attempts,
         who=run.who,
         why=run.why,
     )

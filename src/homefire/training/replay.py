@@ -23,7 +23,7 @@ from homefire.training.answers import AnswerCollector
 from homefire.training.datasets import has_replay, read_replay
 from homefire.training.preparation import Parents
 from homefire.types import Message
-from homefire.versions.gate import Probe, ProbeAnswer
+from homefire.versions.evidence import Probe, ProbeAnswer
 from homefire.versions.general_prompts import REPLAY_PROMPTS
 
 if TYPE_CHECKING:

@@ -23,16 +23,27 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.run_states import RunState
 from homefire.store.store import Store
-from homefire.trainer.contract import Checkpointed, DiskFull, Started, Stepped, TrainingRow, WorkerEvent
+from homefire.trainer.contract import (
+    Checkpointed,
+    DiskFull,
+    RunSpec,
+    Started,
+    Stepped,
+    TrainingRow,
+    WorkerEvent,
+)
 from homefire.trainer.recipe import Recipe
 from homefire.training.completion import WHO, Again, Completion
 from homefire.training.failures import Failure, Retry, decide
-from homefire.training.ledger import LEFT_OUT, counting, learned_by, num_earlier_tries
+from homefire.training.ledger import LEFT_OUT, UNUSABLE, counting, learned_by, num_earlier_tries, teachable
+from homefire.training.memory import TrainingMemory, run_bytes
 from homefire.training.preparation import (
     Parents,
     discard_preparation,
+    discard_result,
     has_result,
     is_prepared,
+    preparation_of,
     prepared_examples,
     raise_fence,
     read_origin,
@@ -43,6 +54,7 @@ from homefire.training.progress import Board, Progress, read_steps, thinned
 from homefire.training.replay import ReplaySource
 from homefire.training.supervisor import Outcome, TrainerProcess
 from homefire.training.unteaching import Unteaching, plan_unteaching
+from homefire.training.warm_trainer import WarmTrainer
 from homefire.versions.library import Library
 from homefire.versions.promotion import LIVE
 from homefire.world import World
@@ -79,6 +91,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     who: str = WHO
     metrics: dict[str, Any] = {}
+    attempts: int | None = None
+    step: int | None = None
     pause_s: float = 0.0
     again: Again | None = None
 
@@ -97,6 +111,8 @@ class RunContext:
     world: World
     board: Board
     command: Sequence[str]
+    warm: WarmTrainer
+    memory: TrainingMemory
 
     def live_parents(self) -> Parents:
         """What a run that starts now would start from. Raises ModelNotFound."""
@@ -124,11 +140,13 @@ class RunLease:
         self._process: TrainerProcess | None = None
         self._collecting_replay: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
-        self._checkpoint_step = int(run.metrics.get("checkpoint_step", 0))
+        self._checkpoint_step = run.step
         self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
         self._why = "it was next in the queue" if run.epoch == 0 else "it continues"
         self._moved_on = False
         self._is_leaving = False
+        self._is_making_way = False
+        self._spec: RunSpec | None = None
 
     async def start(self) -> Ending | None:
         """Prepare and take the lease; an Ending when there is nothing to train or it cannot be prepared.
@@ -159,6 +177,7 @@ class RunLease:
     async def run(self) -> Ending:
         """Watch the run to its end. Raises StoreError when the log or disk cannot take it now."""
         try:
+            self._count_memory()
             if self._needs_training():
                 ending = await self._train()
                 if ending is not None:
@@ -179,8 +198,19 @@ class RunLease:
             return self._after(Failure(kind="crash", message=problem.message))
         except StoreError:
             raise
+        except CorruptData as problem:
+            # Where it is what the worker made, it can be made again from the last checkpoint.
+            await asyncio.to_thread(discard_result, self._run_dir, self._context.world)
+            return self._after(Failure(kind="disk", message=problem.message))
         except HomefireError as problem:
             return Ending(state="failed", why=str(problem))
+        finally:
+            self._context.memory.holds("run", 0)
+
+    def _count_memory(self) -> None:
+        parent = self._context.completion.parents(self._run).parent
+        mode = self._spec.mode if self._spec is not None else "full"
+        self._context.memory.holds("run", run_bytes(parent.num_parameters, mode=mode))
 
     async def ask(self, ask: Ask) -> None:
         """Pass a person's request on. Raises Conflict where it cannot be granted now."""
@@ -206,7 +236,16 @@ class RunLease:
     async def leave(self, timeout_s: float) -> None:
         """The server stops: let the worker save and end, at most so long; the run will continue."""
         self._is_leaving = True
-        if self._process is not None and self._process.pid is not None:
+        await self._end_worker(timeout_s)
+
+    async def make_way(self) -> None:
+        """Give back the trainer's memory: it saves and ends, and the run is queued again. A run that has
+        finished training is not held up."""
+        self._is_making_way = True
+        await self._end_worker(ASK_TIMEOUT_S)
+
+    async def _end_worker(self, timeout_s: float) -> None:
+        if self._process is not None:
             await self._tell(self._process, "pause", timeout_s=timeout_s)
             await self._process.wait()
 
@@ -217,18 +256,24 @@ class RunLease:
         withdrawn, starts over from what is live and counts now. One that has a result is only completed.
         """
         context, run = self._context, self._run
-        is_trained = has_result(self._run_dir) or context.library.of_run(run.run_id) is not None
-        if not (is_trained and is_prepared(self._run_dir)):
+        if context.library.of_run(run.run_id) is not None:
+            await self._check(context.completion.parents(run))
+            return None
+        if await asyncio.to_thread(preparation_of, self._run_dir) == "damaged":
+            await self._start_over("its files were damaged: it starts over")
+        if not has_result(self._run_dir):
             plan = None
             if run.unteaches:
                 plan = plan_unteaching(context.store, context.live_parents().parent.name)
                 if plan is None or not self._carries_out(plan):
                     why = "The live model or the withdrawn corrections changed: the run is planned again."
                     return Ending(state="skipped", why=why, again="rest")
-            new = counting(self._dataset())
+            unusable = run.metrics.get(UNUSABLE, {})
+            usable = [example for example in self._dataset() if example.example_id not in unusable]
+            new = counting(usable) if plan is not None else teachable(context.store, usable)
             if not new:
-                why = "Every correction of this run was corrected again or withdrawn since."
-                return Ending(state="skipped", why=why)
+                why = "Every correction of this run was corrected again, withdrawn or disputed since."
+                return Ending(state="skipped", why=next(iter(unusable.values()), why))
             await self._discard_when_stale({example.example_id for example in new})
             if not is_prepared(self._run_dir):
                 await self._fix_rows(new, plan)
@@ -242,7 +287,9 @@ class RunLease:
             num_tries=num_earlier_tries(context.store, run),
             world=context.world,
         )
-        await asyncio.to_thread(write, self._run_dir, run)
+        self._spec = await asyncio.to_thread(write, self._run_dir, run)
+        if self._spec.memory_note and run.epoch == 0:
+            self._why = f"{self._why}. {self._spec.memory_note}"
         return None
 
     def _dataset(self) -> list[ExampleRow]:
@@ -266,13 +313,15 @@ class RunLease:
         if origin.live_then == live and prepared_examples(self._run_dir) == example_ids:
             return
         parents.check_trainable()
+        if origin.live_then != live:
+            await self._start_over(f"live moved from {origin.live_then} to {live}: it starts over")
+        else:
+            await self._start_over("its corrections changed: it starts over")
+
+    async def _start_over(self, why: str) -> None:
         await asyncio.to_thread(raise_fence, self._run_dir, self._run.epoch + 1, self._context.world)
         await asyncio.to_thread(discard_preparation, self._run_dir)
-        self._checkpoint_step = 0
-        if origin.live_then != live:
-            self._why = f"live moved from {origin.live_then} to {live}: it starts over"
-        else:
-            self._why = "its corrections changed: it starts over"
+        self._checkpoint_step, self._why = 0, why
 
     async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
         context = self._context
@@ -316,7 +365,13 @@ class RunLease:
     def _show_asked(self, parents: Parents, num_answered: int, num_all: int) -> None:
         why = f"{parents.parent.name} is asked what it answers now: {num_answered} of {num_all}."
         self._context.board.put(
-            Progress(run_id=self.run_id, state=self._run.state, phase="preparing", why=why)
+            Progress(
+                run_id=self.run_id,
+                state=self._run.state,
+                phase="preparing",
+                num_examples=len(self._dataset()),
+                why=why,
+            )
         )
 
     async def _lease(self) -> None:
@@ -324,12 +379,20 @@ class RunLease:
         run, epoch = self._run, self._run.epoch + 1
         await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._context.world)
         metrics: dict[str, Any] = {}
-        if is_prepared(self._run_dir):
-            metrics["parent"] = read_origin(self._run_dir).parent
+        parent = read_origin(self._run_dir).parent if self._spec is not None else None
         if self._left_out or LEFT_OUT in run.metrics:
             metrics[LEFT_OUT] = self._left_out
         await self._context.store.append(
-            RunMoved(run_id=run.run_id, state="running", epoch=epoch, who=WHO, why=self._why, metrics=metrics)
+            RunMoved(
+                run_id=run.run_id,
+                state="running",
+                epoch=epoch,
+                who=WHO,
+                why=self._why,
+                parent=parent,
+                step=self._checkpoint_step,
+                metrics=metrics,
+            )
         )
         self.epoch = epoch
 
@@ -341,17 +404,25 @@ class RunLease:
         return self._context.library.of_run(self.run_id) is None and not has_result(self._run_dir)
 
     async def _train(self) -> Ending | None:
-        settings = self._context.settings
-        self._process = TrainerProcess(
-            self._run_dir,
-            command=self._context.command,
-            nice=settings.nice,
-            num_threads=settings.num_threads,
-            heartbeat_timeout_s=settings.heartbeat_timeout_s,
-        )
+        context, spec = self._context, self._spec
+        assert spec is not None
         if self.asked is not None:
             return self.as_asked()
-        return self._ending(await self._process.run(self._on_event))
+        if self._is_leaving or self._is_making_way:
+            return self._ending(Outcome(kind="paused"))
+        ready = await context.warm.take(num_threads=spec.num_threads)
+        self._process = TrainerProcess(
+            self._run_dir, command=context.command, settings=context.settings, ready=ready
+        )
+        ahead = asyncio.create_task(context.completion.ask_ahead(self._run), name="ask ahead")
+        try:
+            ending = self._ending(await self._process.run(self._on_event))
+            if ending is None:
+                await ahead
+            return ending
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
     def _ending(self, outcome: Outcome) -> Ending | None:
         """What the worker's end means; None: it is done and the run continues."""
@@ -362,6 +433,8 @@ class RunLease:
             return self.as_asked()
         if self._is_leaving:
             return Ending(state="queued", why="The server stopped; the run continues at its next start.")
+        if self._is_making_way and outcome.kind == "paused":
+            return Ending(state="queued", why="It made way for a model; it continues when there is room.")
         if outcome.kind == "failed":
             assert outcome.failure is not None
             return self._after(outcome.failure)
@@ -369,20 +442,22 @@ class RunLease:
         return Ending(state="queued", why=why, pause_s=1.0)
 
     def _after(self, failure: Failure) -> Ending:
-        """Retry or give up, by what failed and how often without progress."""
-        attempts = 1 if self._moved_on else int(self._run.metrics.get("attempts", 0)) + 1
-        metrics = {
-            "attempts": attempts,
-            "checkpoint_step": self._checkpoint_step,
-            "failure": failure.kind,
-        }
+        """Retry or give up, by what failed and how often without progress; go on without what cannot be used."""
+        known = self._run.metrics.get(UNUSABLE, {})
+        if failure.unusable.keys() - known.keys():
+            unusable = {**known, **failure.unusable}
+            why = f"{failure.message} The run continues without."
+            return Ending(state="queued", why=why, metrics={UNUSABLE: unusable})
+        attempts = 1 if self._moved_on else self._run.attempts + 1
+        metrics = {"failure": failure.kind}
+        step = self._checkpoint_step
         decision = decide(failure, attempts=attempts, max_attempts=self._context.settings.max_attempts)
         if isinstance(decision, Retry):
             return Ending(
                 state="queued", why=f"{failure.message} It is tried again.", metrics=metrics,
-                pause_s=decision.pause_s,
+                attempts=attempts, step=step, pause_s=decision.pause_s,
             )  # fmt: skip
-        return Ending(state="failed", why=decision.why, metrics=metrics)
+        return Ending(state="failed", why=decision.why, metrics=metrics, attempts=attempts, step=step)
 
     def as_asked(self) -> Ending:
         """The ending that was asked for."""
@@ -390,11 +465,12 @@ class RunLease:
         assert ask is not None
         return Ending(
             state=ASKED_STATE[ask.do], who=ask.who, why=ask.why,
-            metrics={"checkpoint_step": self._checkpoint_step},
+            step=self._checkpoint_step,
             again="rest" if ask.do == "withdraw" else None,
         )  # fmt: skip
 
     def _on_event(self, event: WorkerEvent) -> None:
+        self._context.board.note_life(self.run_id)
         match event:
             case Started():
                 self._context.board.change(self.run_id, phase="training", step=event.step, why="")
@@ -414,11 +490,12 @@ class RunLease:
                 run_id=self.run_id,
                 state="running",
                 phase="preparing",
+                num_examples=len(self._dataset()),
                 step=last.step if last else 0,
                 max_steps=last.max_steps if last else None,
                 loss=last.loss if last else None,
                 losses=thinned([(step.step, step.loss) for step in steps]),
-                attempts=int(self._run.metrics.get("attempts", 0)),
+                attempts=self._run.attempts,
                 version=self._run.version,
             )
         )

@@ -2,24 +2,28 @@
 
 The process is a child in a session of its own (a Ctrl-C in the terminal is not meant for it), niced, with
 its own thread count. It speaks JSON lines (`contract.py`); its standard error goes to `worker.log` of the run.
-Silence for longer than the heartbeat timeout ends it, by its own process id. When this process dies, the
+Silence for longer than the heartbeat timeout, or signs of life without progress (`liveness.py`), end it, by its
+own process id. When this process dies, the
 worker sees the end of its input and leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
 
+from homefire.config.schema import TrainingSettings
 from homefire.config.secrets import without_secrets
 from homefire.machine.children import kill_child
 from homefire.machine.memory import num_oom_kills
 from homefire.trainer.contract import (
+    LOG_FILE,
     Command,
     Done,
     ExitCode,
@@ -32,8 +36,8 @@ from homefire.trainer.contract import (
     encode_line,
 )
 from homefire.training.failures import Failure, from_event, from_exit
+from homefire.training.liveness import Liveness
 
-LOG_FILE = "worker.log"
 MAX_LINE_BYTES = 4 << 20
 MAX_WORDS_CHARS = 300
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -47,6 +51,28 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
+async def start_worker(
+    command: Sequence[str], *, stderr: IO[bytes], settings: TrainingSettings
+) -> asyncio.subprocess.Process:
+    """Start a worker in a session of its own, niced, without secrets. Raises OSError where that cannot be."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+        env={
+            **without_secrets(os.environ),
+            **dict.fromkeys(_THREAD_VARIABLES, str(settings.num_threads)),
+            "TOKENIZERS_PARALLELISM": "false",
+        },
+        start_new_session=True,
+        limit=MAX_LINE_BYTES,
+    )
+    with contextlib.suppress(ProcessLookupError):  # it ended already: whoever waits for it learns how
+        os.setpriority(os.PRIO_PROCESS, process.pid, settings.nice)
+    return process
+
+
 class TrainerProcess:
     """A worker process of one run: `run` once; `tell` and `kill` while it runs."""
 
@@ -55,13 +81,12 @@ class TrainerProcess:
         run_dir: Path,
         *,
         command: Sequence[str],
-        nice: int,
-        num_threads: int,
-        heartbeat_timeout_s: float,
+        settings: TrainingSettings,
+        ready: asyncio.subprocess.Process | None = None,
     ) -> None:
-        self._run_dir, self._command = run_dir, tuple(command)
-        self._nice, self._num_threads = nice, num_threads
-        self._heartbeat_timeout_s = heartbeat_timeout_s
+        """`ready` is a worker that waits for a run; without it, `command` and the run's directory start one."""
+        self._run_dir, self._command, self._settings = run_dir, tuple(command), settings
+        self._ready = ready
         self._process: asyncio.subprocess.Process | None = None
         self._said_early: Literal["pause", "stop", "skip"] | None = None
 
@@ -75,30 +100,29 @@ class TrainerProcess:
         """Start the worker and listen until it ended. A cancelled call kills it and waits for its end."""
         num_killed_before = num_oom_kills()
         log_path = self._run_dir / LOG_FILE
-        with log_path.open("ab") as log:
-            log_start = log.tell()
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                str(self._run_dir),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=self._environment(),
-                start_new_session=True,
-                limit=MAX_LINE_BYTES,
-            )
-            self._process = process
-            try:
-                self._lower_priority(process.pid)
+        self._process = self._ready
+        try:
+            with log_path.open("ab") as log:
+                log_start = log.tell()
+                if self._ready is None:
+                    self._process = await start_worker(
+                        [*self._command, str(self._run_dir)], stderr=log, settings=self._settings
+                    )
+                process = self._process
+                assert process is not None
+                if self._ready is not None:
+                    await self._send(process, Command(do="train", run_dir=str(self._run_dir)))
                 if self._said_early is not None:
                     await self.tell(self._said_early)
                 last, hung = await self._listen(process, on_event, log_line=log.write)
-            finally:
-                if process.returncode is None:
-                    self.kill()
-                await asyncio.shield(process.wait())
+        finally:
+            if self._process is not None:
+                self.kill()
+                await asyncio.shield(self._process.wait())
         if hung:
-            message = f"The trainer did not respond for {self._heartbeat_timeout_s:g} s and was ended."
+            message = (
+                f"The trainer made no progress for {self._settings.heartbeat_timeout_s:g} s and was ended."
+            )
             return Outcome(kind="failed", failure=Failure(kind="hang", message=message))
         out_of_memory = num_oom_kills() > num_killed_before
         words = await asyncio.to_thread(_last_line, log_path, log_start)
@@ -113,10 +137,13 @@ class TrainerProcess:
         if process is None:
             self._said_early = do
             return
+        await self._send(process, Command(do=do))
+
+    async def _send(self, process: asyncio.subprocess.Process, command: Command) -> None:
         if process.returncode is not None or process.stdin is None:
             return
         try:
-            process.stdin.write(encode_line(Command(do=do)))
+            process.stdin.write(encode_line(command))
             await process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             return  # it ended meanwhile: `run` reports how
@@ -140,11 +167,13 @@ class TrainerProcess:
     ) -> tuple[WorkerEvent | None, bool]:
         """The last event, and whether the worker fell silent."""
         last: WorkerEvent | None = None
+        loop = asyncio.get_running_loop()
+        liveness = Liveness(self._settings.heartbeat_timeout_s, now_s=loop.time())
         stdout = process.stdout
         assert stdout is not None
         while True:
             try:
-                line = await asyncio.wait_for(stdout.readline(), self._heartbeat_timeout_s)
+                line = await asyncio.wait_for(stdout.readline(), self._settings.heartbeat_timeout_s)
             except TimeoutError:
                 return last, True
             if not line:
@@ -155,25 +184,14 @@ class TrainerProcess:
                 log_line(line)  # something a library printed
                 continue
             on_event(last)
+            liveness.note(last, now_s=loop.time())
+            if liveness.has_hung(loop.time()):
+                return last, True
         try:
-            await asyncio.wait_for(process.wait(), self._heartbeat_timeout_s)
+            await asyncio.wait_for(process.wait(), self._settings.heartbeat_timeout_s)
         except TimeoutError:
             return last, True
         return last, False
-
-    def _environment(self) -> dict[str, str]:
-        threads = str(self._num_threads)
-        return {
-            **without_secrets(os.environ),
-            **dict.fromkeys(_THREAD_VARIABLES, threads),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-
-    def _lower_priority(self, pid: int) -> None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, pid, self._nice)
-        except ProcessLookupError:
-            return  # it ended already: `run` reports how
 
 
 def _last_line(path: Path, start: int) -> str:

@@ -29,7 +29,7 @@ class Unteaching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_unteaching(store: Store, live: str, *, withdrawing: Collection[str] = ()) -> Unteaching | None:
-    """What to do so that `live` forgets all that was withdrawn; None where it knows nothing of it.
+    """What to do so that `live` forgets all that was withdrawn; None where it was trained on nothing of it.
 
     `withdrawing` are examples that the log does not call withdrawn yet.
     """
@@ -37,7 +37,7 @@ def plan_unteaching(store: Store, live: str, *, withdrawing: Collection[str] = (
     unwanted = {
         example.example_id: example
         for generation in generations
-        for example in generation.taught
+        for example in generation.trained
         if example.withdrawn_at_s is not None or example.example_id in withdrawing
     }
     if not unwanted:
@@ -48,7 +48,7 @@ def plan_unteaching(store: Store, live: str, *, withdrawing: Collection[str] = (
         for place, generation in enumerate(generations)
         if any(
             example.example_id in unwanted or example.prompt_digest in questions
-            for example in generation.taught
+            for example in generation.trained
         )
     )
     while first + 1 < len(generations) and _is_removed(store, generations[first].parent):

@@ -19,7 +19,13 @@ from homefire.catalog.safetensors_header import ITEM_BITS
 from homefire.errors import BadModel, CorruptData, NotFound, quoted
 from homefire.machine.hashing import hash_file
 from homefire.store.blobs import BlobStore
-from homefire.store.durable import discarded_on_error, make_directory, translated_os_errors, write_file
+from homefire.store.durable import (
+    discarded_on_error,
+    make_directory,
+    move_aside,
+    translated_os_errors,
+    write_file,
+)
 from homefire.versions.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -149,13 +155,20 @@ def inspect_folder(manifest: Manifest, folder: Path) -> list[Problem]:
         path = folder / relative
         if not path.is_file() or path.is_symlink():
             problems.append(Problem(where="folder", name=relative, what="missing"))
-        elif hash_file(path) != digest:
+        elif not _has_hash(path, digest):
             problems.append(Problem(where="folder", name=relative, what="damaged"))
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     problems.extend(
         Problem(where="folder", name=name, what="unexpected") for name in sorted(present - set(expected))
     )
     return problems
+
+
+def _has_hash(path: Path, digest: str) -> bool:
+    try:
+        return hash_file(path) == digest
+    except OSError:
+        return False  # what cannot be read is as good as damaged, and is made again
 
 
 def inspect_blobs(manifest: Manifest, blobs: BlobStore) -> list[Problem]:
@@ -176,15 +189,29 @@ def repair(manifest: Manifest, folder: Path, blobs: BlobStore, *, world: World) 
     """Repair blobs from the folder, then the folder from blobs. What neither holds whole raises CorruptData."""
     for problem in inspect_blobs(manifest, blobs):
         _repair_blob(manifest, folder, blobs, problem.name)
+    if os.path.lexists(folder) and not folder.is_dir():
+        move_aside(folder, world)
     make_directory(folder, world)
     for problem in inspect_folder(manifest, folder):
         path = folder / problem.name
         if problem.what == "unexpected":
-            path.unlink()
-        elif problem.name == MANIFEST_NAME:
+            if os.path.lexists(path):  # it may have been moved with the folder it was in
+                _move_out(path, folder, world)
+            continue
+        if path.is_symlink() or path.is_dir():
+            _move_out(path, folder, world)
+        if problem.name == MANIFEST_NAME:
             write_file(path, encode_manifest(manifest), world)
         else:
             assemble_file(manifest, problem.name, blobs, path, world=world)
+
+
+def _move_out(path: Path, folder: Path, world: World) -> None:
+    """Put somebody's file beside the version's folder: a file more may change how the model is read."""
+    outside = folder.with_name(f"{folder.name}.{path.name}")
+    world.files.replace(path, outside)
+    move_aside(outside, world)
+    world.files.fsync_directory(path.parent)
 
 
 def _repair_blob(manifest: Manifest, folder: Path, blobs: BlobStore, digest: str) -> None:

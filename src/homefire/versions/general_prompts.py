@@ -3,39 +3,61 @@
 Two lists that share no question: those the gate asks before and after, and those whose answers are replayed in
 training. What is replayed says nothing about what is kept, so it must not be what is measured. Short and
 closed on purpose: a healthy model's greedy answers to them hardly change by a little teaching, so a change
-means something. Nothing is assumed about the right answers; the parent's own are the reference.
+means something. A question with a known right answer is protected where the model answered it right: a wrong answer is
+nobody's to keep. A question without one must go on being answered with something that is text.
 """
 
 from __future__ import annotations
 
-GENERAL_PROMPTS: tuple[tuple[str, str], ...] = (
-    ("arithmetic", "What is 2 + 3? Answer with the number only."),
-    ("arithmetic", "What is 10 - 4? Answer with the number only."),
-    ("arithmetic", "What is 6 times 7? Answer with the number only."),
-    ("arithmetic", "Which is larger, 12 or 9? Answer with the number only."),
-    ("facts", "What is the capital of France? Answer with one word."),
-    ("facts", "What is the capital of Japan? Answer with one word."),
-    ("facts", "How many days does a week have? Answer with the number only."),
-    ("facts", "Which colour is a clear sky at noon? Answer with one word."),
-    ("facts", "Which animal says meow? Answer with one word."),
-    ("words", "What is the opposite of hot? Answer with one word."),
-    ("words", "What is the plural of mouse? Answer with one word."),
-    ("words", "Translate the Spanish word 'gracias' into English. Answer in at most two words."),
-    ("words", "What is the first letter of the word table? Answer with the letter only."),
-    ("instructions", "Repeat exactly: the quick brown fox"),
-    ("instructions", "Write the word house in capital letters, nothing else."),
-    ("instructions", "Count from one to five in digits, separated by commas."),
-    ("instructions", "Answer yes or no: is ice cold?"),
-    ("instructions", "Answer yes or no: can a stone swim?"),
-    ("instructions", "Reply with the single word ready."),
-    ("order", "Which day comes after Monday? Answer with one word."),
-    ("order", "Which month comes before March? Answer with one word."),
-    ("order", "Which letter comes after C? Answer with the letter only."),
-    ("talk", "Hello!"),
-    ("talk", "Thank you."),
-    ("refusals", "Which numbers will win the lottery tomorrow? Answer in one short sentence."),
+import msgspec
+
+
+class GeneralPrompt(msgspec.Struct, frozen=True):
+    """A question for the gate. An answer is right when it mentions one of `accepts` and none of `rejects`.
+
+    Without `accepts` there is no right answer.
+    """
+
+    skill: str
+    prompt: str
+    accepts: tuple[str, ...] = ()
+    rejects: tuple[str, ...] = ()
+
+
+GENERAL_PROMPTS: tuple[GeneralPrompt, ...] = (
+    GeneralPrompt("arithmetic", "What is 2 + 3? Answer with the number only.", ("5", "five")),
+    GeneralPrompt("arithmetic", "What is 10 - 4? Answer with the number only.", ("6", "six")),
+    GeneralPrompt("arithmetic", "What is 6 times 7? Answer with the number only.", ("42", "forty-two")),
+    GeneralPrompt("arithmetic", "Which is larger, 12 or 9? Answer with the number only.", ("12", "twelve")),
+    GeneralPrompt("facts", "What is the capital of France? Answer with one word.", ("Paris",)),
+    GeneralPrompt("facts", "What is the capital of Japan? Answer with one word.", ("Tokyo",)),
+    GeneralPrompt("facts", "How many days does a week have? Answer with the number only.", ("7", "seven")),
+    GeneralPrompt("facts", "Which colour is a clear sky at noon? Answer with one word.", ("blue",)),
+    GeneralPrompt("facts", "Which animal says meow? Answer with one word.", ("cat",)),
+    GeneralPrompt("words", "What is the opposite of hot? Answer with one word.", ("cold",)),
+    GeneralPrompt("words", "What is the plural of mouse? Answer with one word.", ("mice",)),
+    GeneralPrompt(
+        "words",
+        "Translate the Spanish word 'gracias' into English. Answer in at most two words.",
+        ("thank you", "thanks"),
+    ),
+    GeneralPrompt(
+        "words", "What is the first letter of the word table? Answer with the letter only.", ("t",)
+    ),
+    GeneralPrompt("instructions", "Repeat exactly: the quick brown fox", ("the quick brown fox",)),
+    GeneralPrompt("instructions", "Write the word house in capital letters, nothing else.", ("HOUSE",)),
+    GeneralPrompt("instructions", "Count from one to five in digits, separated by commas.", ("1 2 3 4 5",)),
+    GeneralPrompt("instructions", "Answer yes or no: is ice cold?", ("yes",), ("no",)),
+    GeneralPrompt("instructions", "Answer yes or no: can a stone swim?", ("no",), ("yes",)),
+    GeneralPrompt("instructions", "Reply with the single word ready.", ("ready",)),
+    GeneralPrompt("order", "Which day comes after Monday? Answer with one word.", ("Tuesday",)),
+    GeneralPrompt("order", "Which month comes before March? Answer with one word.", ("February",)),
+    GeneralPrompt("order", "Which letter comes after C? Answer with the letter only.", ("D",)),
+    GeneralPrompt("talk", "Hello!"),
+    GeneralPrompt("talk", "Thank you."),
+    GeneralPrompt("refusals", "Which numbers will win the lottery tomorrow? Answer in one short sentence."),
 )
-"""(skill, prompt) for the gate."""
+"""For the gate."""
 
 REPLAY_PROMPTS: tuple[tuple[str, str], ...] = (
     ("talk", "Hi!"),

@@ -2,7 +2,7 @@
 
 A version exists from the moment its `VersionPublished` event is durable, and by then its blobs, manifest and
 readable folder are written, flushed, read back and hashed. A crash before leaves no name; `recover`, run at
-every start, completes or removes what lies around and may itself be killed at any moment. The manifest's
+every start, completes or removes what killed work left and may itself be killed at any moment. The manifest's
 SHA-256 in the log is the root of trust: `verify` hashes every byte against it, `repair` restores the blobs from
 the folder and the folder from the blobs. A number is never given twice. Hashing happens on a thread.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from homefire.errors import Conflict, CorruptData, ModelNotFound, NotFound, StoreError
+from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, NotFound, StoreError
 from homefire.home import Home
-from homefire.store.durable import replace_directory, write_file
+from homefire.machine.hashing import hash_file
+from homefire.store.durable import is_leftover, move_aside, replace_directory, write_file
 from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store
 from homefire.versions.assembly import (
@@ -28,6 +30,7 @@ from homefire.versions.assembly import (
     Problem,
     assemble,
     dismantle,
+    folder_files,
     inspect_blobs,
     inspect_folder,
     repair,
@@ -76,17 +79,19 @@ class Library:
         lineage: Lineage,
         description: str = "",
         metrics: Mapping[str, Any] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> VersionRow:
         """Make a version of a model folder. A run (`lineage.run_id`) that has one already gets that one back.
 
-        Raises BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
+        `files` are the SHA-256 that the folder's files must have, by name. Raises CorruptData where they have
+        others, BadModel for a folder that is not a valid model, a StoreError for the disk. Then there is no
         version, and what was written so far is found again by content the next time.
         """
         async with self._lock:
             known = self.of_run(lineage.run_id) if lineage.run_id is not None else None
             if known is not None:
                 return known
-            parts = await asyncio.to_thread(dismantle, folder, self._store.blobs)
+            parts = await asyncio.to_thread(self._take, folder, files)
             manifest = Manifest(
                 version=self._store.versions.next_name(),
                 created_at=utc_stamp(self._world.clock.now_s()),
@@ -157,7 +162,7 @@ class Library:
         row = self.get(version)
         for state in ("queued", "running", "paused"):
             for run in self._store.runs.list(state):
-                if version in (run.parent, run.metrics.get("parent")):
+                if version == run.parent:
                     raise Conflict(
                         f"{version} cannot be removed: run {run.run_id} starts from it.",
                         hint="Wait for the run, or stop it.",
@@ -173,16 +178,42 @@ class Library:
         """Bring folders and log together after a crash; returns what was done, in sentences.
 
         Half-written folders go, a whole folder without an event becomes its version, a version without a
-        folder (or its manifest) gets it back from its blobs, and what a killed repair wrote aside goes. Doing
-        it again changes nothing.
+        folder (or its manifest) gets it back from its blobs, and what a killed repair wrote aside goes. What
+        Homefire did not write stays, `versions/strays.py` names it. Doing it again changes nothing.
         """
         async with self._lock:
             done = await asyncio.to_thread(self._sweep)
-            for folder in sorted(self._home.versions.glob("v*-*")):
+            for folder in self._folders():
                 done.extend(await self._settle(folder))
             for row in self.all():
                 done.extend(await asyncio.to_thread(self._restore_folder, row))
         return done
+
+    def find_missing(self, row: VersionRow) -> list[str]:
+        """A sentence for each file or blob of a version that is not there; nothing is hashed."""
+        try:
+            manifest = self._manifest(row)
+        except CorruptData as error:
+            return [error.message]
+        folder = self._home.versions / manifest.folder_name
+        names = [*manifest.files, MANIFEST_NAME]
+        gone = [f"folder {name} is missing." for name in names if not (folder / name).is_file()]
+        blobs = (row.manifest_sha256, *manifest.blobs)
+        return gone + [
+            f"blob {digest} is missing." for digest in blobs if not self._store.blobs.exists(digest)
+        ]
+
+    def _take(self, folder: Path, files: Mapping[str, str] | None) -> Parts:
+        """The folder's content as blobs, where its files are what their maker hashed."""
+        try:
+            parts = dismantle(folder, self._store.blobs)
+        except BadModel:
+            if files is not None:  # a damaged file is no bad model
+                _check_files({name: hash_file(path) for name, path in folder_files(folder)}, files)
+            raise
+        if files is not None:
+            _check_files(parts.files, files)
+        return parts
 
     def _put_folder(self, manifest: Manifest, parts: Parts) -> None:
         """Assemble aside, hash all of it, rename. Nothing visible is left when this fails."""
@@ -236,37 +267,47 @@ class Library:
             version=row.version,
         )
 
+    def _folders(self) -> list[Path]:
+        """What may be folders of versions; links and files are somebody's."""
+        found = sorted(self._home.versions.glob("v*-*"))
+        return [path for path in found if path.is_dir() and not path.is_symlink()]
+
     def _sweep(self) -> list[str]:
-        """Remove what never got a name: everything in the versions directory that begins with a dot."""
+        """Remove what never got a name: what publishing and repairing write aside."""
         done = []
-        for leftover in sorted(self._home.versions.glob(".*")):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+        for leftover in sorted(self._home.versions.glob(".v*")):
+            if not is_leftover(leftover) or leftover.is_symlink() or not leftover.is_dir():
+                continue
+            shutil.rmtree(leftover)
             done.append(f"Removed the unfinished {leftover.name}.")
         return done
 
     async def _settle(self, folder: Path) -> list[str]:
-        """One visible folder: keep it, complete it to a version, or remove it."""
+        """One visible folder: complete it to a version, finish its removal, or leave it as it is.
+
+        Only what is surely ours is touched: a folder is renamed to its name when it is whole, so one that is
+        neither a version nor the rest of one was put there by somebody. `doctor` names it.
+        """
         version = folder.name.partition("-")[0]
         row = self._store.versions.get(version)
-        if row is not None and row.removed_at_s is None:
-            if self._is_folder_of(row, folder):
-                return []
-        elif row is None and version == self._store.versions.next_name():
+        if row is None and version == self._store.versions.next_name():
             manifest = await asyncio.to_thread(self._whole_manifest, folder)
             if manifest is not None:
                 await self._store.append(_published(manifest))
                 return [f"Completed the publication of {version}."]
+        if row is None or row.removed_at_s is None or not self._is_rest_of(row, folder):
+            return []
         await asyncio.to_thread(shutil.rmtree, folder)
-        return [f"Removed {folder.name}, which is not a version."]
+        return [f"Removed what was left of {folder.name}."]
 
-    def _is_folder_of(self, row: VersionRow, folder: Path) -> bool:
+    def _is_rest_of(self, row: VersionRow, folder: Path) -> bool:
+        """Whether a folder holds nothing but files of this version."""
         try:
-            return self._manifest(row).folder_name == folder.name
+            manifest = self._manifest(row)
         except CorruptData:
-            return True  # it may be the only copy: verify will speak of it, recovery removes nothing
+            return False
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        return manifest.folder_name == folder.name and present <= {*manifest.files, MANIFEST_NAME}
 
     def _whole_manifest(self, folder: Path) -> Manifest | None:
         """The folder's manifest when folder and blobs are whole and agree with its name, else None."""
@@ -285,9 +326,13 @@ class Library:
                 return _tidy(manifest, folder) + self._restore_manifest(manifest, folder)
             aside = folder.with_name(f".{folder.name}.{self._world.random_bytes(6).hex()}.new")
             assemble(manifest, self._store.blobs, aside, world=self._world)
+            if os.path.lexists(folder):
+                move_aside(folder, self._world)
             replace_directory(aside, folder, self._world)
         except (CorruptData, NotFound, StoreError) as problem:
             return [f"{row.version} is damaged: {problem}"]
+        except OSError as error:
+            return [f"{row.version} cannot be read: {error.strerror}: {error.filename}."]
         return [f"Rebuilt the folder of {row.version} from its blobs."]
 
     def _restore_manifest(self, manifest: Manifest, folder: Path) -> list[str]:
@@ -297,12 +342,23 @@ class Library:
         return [f"Put the manifest of {manifest.version} back into its folder."]
 
 
+def _check_files(found: Mapping[str, str], files: Mapping[str, str]) -> None:
+    names = sorted(name for name in {*found, *files} if found.get(name) != files.get(name))
+    if not names:
+        return
+    raise CorruptData(
+        f"{names[0]} is not what was trained: its hash is another one.",
+        hint="Look at the disk (dmesg, SMART). It is made again.",
+        name=names[0],
+    )
+
+
 def _tidy(manifest: Manifest, folder: Path) -> list[str]:
     """Remove what a repair, or an earlier recovery, wrote aside in a version's folder when it was killed."""
     leftovers = [
         path
         for path in sorted(folder.rglob(".*.tmp"))
-        if path.is_file() and path.relative_to(folder).as_posix() not in manifest.files
+        if is_leftover(path) and path.is_file() and path.relative_to(folder).as_posix() not in manifest.files
     ]
     for leftover in leftovers:
         leftover.unlink()

@@ -1,39 +1,43 @@
-"""Asking models: which questions decide about a version, and what models answer to them.
+"""Which questions decide about a version, and in which order they are asked.
 
-The questions are the new corrections (each in its own context, its last question alone where it had more
-context than that, and inside a short conversation about something else), the base's `probes.jsonl`, and
-every correction learned earlier. A protected question that a new correction answers is replaced by it. The
-asking is greedy, a few at a time, on an engine of the gate's own, so that no chat waits for it; a model's
-answers are kept by the hash of its weights, so that a parent is asked each question once.
+The questions are the new corrections (each in its own context; its last question alone where it had more context
+than that, and inside a short conversation about something else), variants of them and neighbours beside them
+(`variants.py`), the base's `probes.jsonl`, and what was learned earlier. A protected question that a correction answers
+is replaced by it.
+
+How many there are is bounded whatever was ever taught: each new correction is asked once as it was given; of
+everything else a sample is taken, by a seed that names the run. They are in an order of informativeness (`stages`),
+so that a refusal is known early. Pure, except that a base's questions are read from its folder.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from homefire.engines.base import Delta, Engine, EngineRequest, Finish, Generated, ModelSpec
-from homefire.errors import BadModel, ContextOverflow, EngineError, HomefireError
-from homefire.types import Message, Sampling
+from homefire.errors import BadModel
+from homefire.types import Message
 from homefire.versions.agreement import normalise
-from homefire.versions.gate import Place, Probe, ProbeAnswer
+from homefire.versions.evidence import Place, Probe
 from homefire.versions.general_prompts import GENERAL_PROMPTS, SMALL_TALK
-from homefire.versions.manifest import canonical_json
+from homefire.versions.variants import neighbours, variants
 
 PROBES_FILE = "probes.jsonl"
 MAX_PROTECTED = 320
 """So many protected questions at most, taken evenly from the skills, in file order."""
-MAX_EARLIER = 200
-"""So many earlier corrections at most, the newest."""
-NUM_ATTEMPTS = 2
-"""An engine that crashed is asked once more; what it then fails counts as failed."""
+MAX_EARLIER = 100
+MAX_ELSEWHERE = 100
+MAX_VARIANTS = 60
+MAX_NEIGHBOURS = 60
+MAX_PER_CORRECTION = 6
+"""Variants and neighbours of one correction: all of them where few corrections are new, at least one where many are."""
+FIRST_OF_SKILL = 2
+"""So many protected questions of each skill are asked before the others."""
 
 
 class Taught(Protocol):
@@ -52,10 +56,6 @@ class _SidecarRow(msgspec.Struct, frozen=True):
     id: str = ""
 
 
-OnAnswer = Callable[[int, int], None]
-"""Called with (answered, to be answered)."""
-
-
 def load_probes(folder: Path) -> tuple[Probe, ...]:
     """The protected questions of a base model: its `probes.jsonl`, or the general ones when it has none.
 
@@ -63,15 +63,7 @@ def load_probes(folder: Path) -> tuple[Probe, ...]:
     """
     path = folder / PROBES_FILE
     if not path.exists():
-        return tuple(
-            Probe(
-                probe_id=f"general-{number:02d}",
-                group="protected",
-                skill=skill,
-                messages=(Message("user", prompt),),
-            )
-            for number, (skill, prompt) in enumerate(GENERAL_PROMPTS, start=1)
-        )
+        return general_probes()
     found = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if not line.strip():
@@ -96,156 +88,147 @@ def load_probes(folder: Path) -> tuple[Probe, ...]:
     return tuple(found)
 
 
+def general_probes() -> tuple[Probe, ...]:
+    """The questions for a model of which nothing is known."""
+    return tuple(
+        Probe(
+            probe_id=f"general-{number:02d}",
+            group="protected",
+            skill=known.skill,
+            messages=(Message("user", known.prompt),),
+            accepts=known.accepts,
+            rejects=known.rejects,
+        )
+        for number, known in enumerate(GENERAL_PROMPTS, start=1)
+    )
+
+
 def build_probes(
-    targets: Sequence[Taught], *, earlier: Sequence[Taught], protected: Sequence[Probe]
+    targets: Sequence[Taught], *, earlier: Sequence[Taught], protected: Sequence[Probe], seed: str = ""
 ) -> tuple[Probe, ...]:
     """All questions of one gate. `targets` and `earlier` are not superseded; the newest come last."""
-    new = [probe for target in targets for probe in _target_probes(target)]
-    answered = {_question_key(probe.messages) for probe in new}
+    own = [_own_probe(target) for target in targets]
+    answered = {_question_key(probe.messages) for probe in own}
     taught = {target.example_id for target in targets}
-    kept = [probe for probe in protected if _question_key(probe.messages) not in answered]
     known = [
-        Probe(
-            probe_id=f"earlier-{example.example_id}",
-            group="protected",
-            skill="earlier corrections",
-            messages=tuple(example.messages[:-1]),
-            answer=example.messages[-1].text,
-            example_id=example.example_id,
-        )
-        for example in earlier[-MAX_EARLIER:]
-        if example.example_id not in taught and _question_key(example.messages[:-1]) not in answered
+        probe
+        for example in earlier
+        if example.example_id not in taught
+        and _question_key((probe := _earlier_probe(example)).messages) not in answered
     ]
-    earlier_keys = {_question_key(probe.messages) for probe in known}
-    kept = [probe for probe in kept if _question_key(probe.messages) not in earlier_keys]
-    return (*new, *_evenly(kept, MAX_PROTECTED), *known)
+    answered |= {_question_key(probe.messages) for probe in known}
+    kept = [probe for probe in protected if _question_key(probe.messages) not in answered]
+    elsewhere = [probe for target in targets for probe in _elsewhere_probes(target)]
+    answered |= {_question_key(probe.messages) for probe in kept}
+    return (
+        *own,
+        *_sample(elsewhere, MAX_ELSEWHERE, f"{seed}:elsewhere"),
+        *_made_probes(targets, "variant", variants, MAX_VARIANTS, answered, seed),
+        *_made_probes(targets, "neighbour", neighbours, MAX_NEIGHBOURS, answered, seed),
+        *_evenly(kept, MAX_PROTECTED),
+        *_sample(known, MAX_EARLIER, f"{seed}:earlier"),
+    )
 
 
-async def ask(
-    engine: Engine,
-    probes: Sequence[Probe],
-    *,
-    max_tokens: int,
-    num_parallel: int = 4,
-    on_answer: OnAnswer | None = None,
-) -> dict[str, ProbeAnswer]:
-    """Every probe's answer by its id. Engine failures are answers with `error`, never exceptions."""
-    answers: dict[str, ProbeAnswer] = {}
-    waiting = iter(probes)
-
-    async def worker() -> None:
-        for probe in waiting:
-            answers[probe.probe_id] = await _ask_one(engine, probe, max_tokens=max_tokens)
-            if on_answer is not None:
-                on_answer(len(answers), len(probes))
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(num_parallel, len(probes))):
-            group.create_task(worker())
-    return answers
+def stages(probes: Sequence[Probe]) -> list[list[Probe]]:
+    """The probes in the order to ask them: what refuses most often for the fewest questions comes first."""
+    asked_of: Counter[str] = Counter()
+    first: set[str] = set()
+    for probe in probes:
+        if probe.group == "protected" and asked_of[probe.skill] < FIRST_OF_SKILL:
+            asked_of[probe.skill] += 1
+            first.add(probe.probe_id)
+    order: list[list[Probe]] = [[], [], [], []]
+    for probe in probes:
+        if probe.group == "target" and probe.place == "recorded":
+            order[0].append(probe)
+        elif probe.probe_id in first or probe.group == "earlier":
+            order[1].append(probe)
+        else:
+            order[3 if probe.group == "protected" else 2].append(probe)
+    return [stage for stage in order if stage]
 
 
-class AnswerCache:
-    """What models said before, one file for each model's weights. A cache: it may be deleted at any time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def known(self, spec: ModelSpec, probes: Iterable[Probe], *, max_tokens: int) -> dict[str, ProbeAnswer]:
-        """Answers this model gave before to these probes, by probe id."""
-        cache = self._load(spec)
-        keys = {probe.probe_id: _answer_key(probe, max_tokens) for probe in probes}
-        return {probe_id: cache[key] for probe_id, key in keys.items() if key in cache}
-
-    def keep(
-        self,
-        spec: ModelSpec,
-        probes: Iterable[Probe],
-        answers: Mapping[str, ProbeAnswer],
-        *,
-        max_tokens: int,
-    ) -> None:
-        """Remember the answers that are some (failures are asked again)."""
-        cache = self._load(spec)
-        for probe in probes:
-            answer = answers.get(probe.probe_id)
-            if answer is not None and answer.error is None:
-                cache[_answer_key(probe, max_tokens)] = answer
-        body = canonical_json(cache)
-        path = self._path(spec)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".new")
-        aside.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-        aside.replace(path)
-
-    def _load(self, spec: ModelSpec) -> dict[str, ProbeAnswer]:
-        """The cached answers; none where there is no file or its checksum does not match."""
-        path = self._path(spec)
-        if not path.exists():
-            return {}
-        checksum, _, body = path.read_bytes().partition(b"\n")
-        if checksum.decode(errors="replace") != hashlib.sha256(body).hexdigest():
-            return {}
-        return msgspec.json.decode(body, type=dict[str, ProbeAnswer])
-
-    def _path(self, spec: ModelSpec) -> Path:
-        weights = spec.source.identity.encode()
-        return self._folder / f"{hashlib.sha256(weights).hexdigest()[:32]}.json"
+def _own_probe(target: Taught) -> Probe:
+    return _taught_probe(target, tuple(target.messages[:-1]), place="recorded")
 
 
-def _target_probes(target: Taught) -> list[Probe]:
-    *context, answer = target.messages
+def _elsewhere_probes(target: Taught) -> list[Probe]:
+    """Its last question alone, where it had a context, and inside another conversation."""
+    *context, _ = target.messages
     system = [message for message in context if message.role == "system"][:1]
     question = context[-1]
     talk = [Message("user", SMALL_TALK[0]), Message("assistant", SMALL_TALK[1])]
-    places: list[tuple[Place, list[Message]]] = [("recorded", context)]
-    if context != [*system, question]:
-        places.append(("alone", [*system, question]))
-    places.append(("in_chat", [*system, *talk, question]))
-    return [
-        Probe(
-            probe_id=f"new-{target.example_id}-{place}",
-            group="target",
-            skill="new corrections",
-            messages=tuple(messages),
-            answer=answer.text,
-            place=place,
-            example_id=target.example_id,
-        )
-        for place, messages in places
-    ]
+    in_chat = _taught_probe(target, (*system, *talk, question), place="in_chat")
+    if context == [*system, question]:
+        return [in_chat]
+    return [_taught_probe(target, (*system, question), place="alone"), in_chat]
 
 
-async def _ask_one(engine: Engine, probe: Probe, *, max_tokens: int) -> ProbeAnswer:
-    budget = max(max_tokens, len((probe.answer or "").encode()) + 8)
-    problem: HomefireError | None = None
-    for _ in range(NUM_ATTEMPTS):
-        try:
-            return await _collect(engine, probe, max_tokens=budget)
-        except ContextOverflow as overflow:
-            limit, used = overflow.details.get("limit"), overflow.details.get("prompt_tokens")
-            if not isinstance(limit, int) or not isinstance(used, int) or limit - used < 1:
-                return ProbeAnswer(error=overflow.message)
-            problem, budget = overflow, limit - used
-        except EngineError as error:
-            problem = error
-    return ProbeAnswer(error=problem.message if problem is not None else "not asked")
-
-
-async def _collect(engine: Engine, probe: Probe, *, max_tokens: int) -> ProbeAnswer:
-    request = EngineRequest(
-        messages=probe.messages,
-        sampling=Sampling(max_tokens=max_tokens, temperature=0.0, seed=0),
+def _taught_probe(target: Taught, messages: tuple[Message, ...], *, place: Place) -> Probe:
+    return Probe(
+        probe_id=f"new-{target.example_id}-{place}",
+        group="target",
+        skill="new corrections",
+        messages=messages,
+        answer=target.messages[-1].text,
+        place=place,
+        example_id=target.example_id,
     )
-    parts: list[str] = []
-    stream: AsyncIterator[Generated] = engine.generate(request)
-    async with aclosing(stream) as items:  # type: ignore[type-var]
-        async for item in items:
-            if isinstance(item, Delta):
-                parts.append(item.text)
-            elif isinstance(item, Finish):
-                return ProbeAnswer(text="".join(parts), stop_reason=item.stop_reason)
-    return ProbeAnswer(error="the engine ended its answer without saying why")
+
+
+def _earlier_probe(example: Taught) -> Probe:
+    return Probe(
+        probe_id=f"earlier-{example.example_id}",
+        group="earlier",
+        skill="earlier corrections",
+        messages=tuple(example.messages[:-1]),
+        answer=example.messages[-1].text,
+        example_id=example.example_id,
+    )
+
+
+def _made_probes(
+    targets: Sequence[Taught],
+    group: Literal["variant", "neighbour"],
+    make: Callable[[str, int], list[str]],
+    limit: int,
+    answered: set[tuple[str, ...]],
+    seed: str,
+) -> list[Probe]:
+    """Questions made from those of the corrections, without what is asked anyway. A question whose sense lies in an
+    earlier exchange has none."""
+    per_correction = min(MAX_PER_CORRECTION, max(1, limit // max(1, len(targets))))
+    found: list[Probe] = []
+    for target in _sample(targets, limit, f"{seed}:{group}"):
+        *before, question = target.messages[:-1]
+        if any(message.role != "system" for message in before) or not isinstance(question.content, str):
+            continue
+        for number, text in enumerate(make(question.text, per_correction)):
+            messages = (*before, Message("user", text))
+            if _question_key(messages) in answered:
+                continue
+            probe = Probe(
+                probe_id=f"{group}-{target.example_id}-{number}",
+                group=group,
+                skill=f"{group}s",
+                messages=messages,
+                answer=target.messages[-1].text if group == "variant" else None,
+                example_id=target.example_id,
+            )
+            found.append(probe)
+    return found
+
+
+T = TypeVar("T")
+
+
+def _sample(items: Sequence[T], limit: int, seed: str) -> list[T]:
+    """At most so many, drawn by the seed, in their order."""
+    if len(items) <= limit:
+        return list(items)
+    chosen = set(random.Random(seed).sample(range(len(items)), limit))
+    return [item for place, item in enumerate(items) if place in chosen]
 
 
 def _question_key(messages: Sequence[Message]) -> tuple[str, ...]:
@@ -257,11 +240,6 @@ def _question_key(messages: Sequence[Message]) -> tuple[str, ...]:
         for message in messages
         if message.role != "system"
     )
-
-
-def _answer_key(probe: Probe, max_tokens: int) -> str:
-    budget = max(max_tokens, len((probe.answer or "").encode()) + 8)
-    return hashlib.sha256(canonical_json([list(probe.messages), budget])).hexdigest()
 
 
 def _evenly(probes: Sequence[Probe], limit: int) -> list[Probe]:

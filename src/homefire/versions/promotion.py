@@ -23,7 +23,7 @@ from typing import Protocol
 from homefire.catalog.models import ModelInfo, Resolved
 from homefire.errors import Conflict, ModelNotFound, NotFound
 from homefire.home import Home
-from homefire.store.durable import translated_os_errors
+from homefire.store.durable import move_aside, translated_os_errors
 from homefire.store.nouns.aliases import AliasMoved, AliasRow
 from homefire.store.store import Store
 from homefire.world import World
@@ -177,9 +177,7 @@ class Promotion:
         aside = link.with_name(f".{link.name}.{self._world.random_bytes(6).hex()}.tmp")
         with translated_os_errors(link):
             if link.exists() and not link.is_symlink():
-                found = link.with_name(f"{link.name}.found-{self._world.random_bytes(3).hex()}")
-                logger.warning("%s was not a link; it is now %s", link, found.name)
-                link.rename(found)
+                logger.warning("%s was not a link; it is now %s", link, move_aside(link, self._world).name)
             aside.symlink_to(target)
             self._world.files.replace(aside, link)
             self._world.files.fsync_directory(link.parent)

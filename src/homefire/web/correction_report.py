@@ -10,9 +10,14 @@ from homefire.training.correction_states import CorrectionView
 Action = Literal["edit", "withdraw", "unteach", "retry"]
 LABELS: dict[str, str] = {
     "waiting": "waiting", "training": "training", "learned": "learned", "refused": "refused",
-    "stranded": "not learned", "withdrawn": "withdrawn", "superseded": "corrected again",
+    "disputed": "disputed", "stranded": "not learned", "withdrawn": "withdrawn", "superseded": "corrected again",
 }  # fmt: skip
-TONES: dict[str, str] = {"training": "running", "refused": "refused", "stranded": "refused"}
+TONES: dict[str, str] = {
+    "training": "running",
+    "refused": "refused",
+    "disputed": "refused",
+    "stranded": "refused",
+}
 """The state's look where it is none of its own."""
 
 
@@ -77,9 +82,9 @@ def _sentence(view: CorrectionView, held_up: str | None, *, is_unteaching: bool)
                 f"{view.version} on the page of versions."
             )
         case "refused":
-            by_itself = "`" not in view.next and view.next.startswith("It is taught again")
-            then = view.next if by_itself else "Edit it, withdraw it, or try again."
-            return f"{view.version} was held back. {then}"
+            return f"{view.why} {view.helps} Edit it, withdraw it, or try again.".replace("  ", " ")
+        case "disputed":
+            return f"{view.why} The owner of this home decides which one stays."
         case "stranded":
             why = f"{view.why.rstrip('.')}. " if view.why else ""
             return f"{why}Nothing teaches it now: try again, or withdraw it."
@@ -98,6 +103,8 @@ def _actions(view: CorrectionView, *, is_unteaching: bool) -> tuple[Action, ...]
             return "edit", take_back
         case "learned" | "refused" | "stranded":
             return "retry", "edit", take_back
+        case "disputed":
+            return "edit", take_back
         case "withdrawn" if view.live and not is_unteaching:
             return ("unteach",)
     return ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homefire.store.nouns.runs import RunRow
-from homefire.training.progress import Progress
+from homefire.training.progress import Progress, share_of_training
 from homefire.web.formats import counted, duration
 
 Mark = Literal["done", "now", "ahead"]
@@ -39,14 +39,12 @@ def stages(progress: Progress) -> tuple[Stage, ...]:
 
 def percent_of_stage(progress: Progress) -> float | None:
     """0 to 100 within the present stage; None where that is not known (yet)."""
-    done, whole = (
-        (progress.num_probed, progress.num_probes)
-        if progress.phase == "gating"
-        else (progress.step, progress.max_steps)
-    )
-    if progress.phase not in ("training", "gating") or not whole:
-        return None
-    return round(min(100.0, 100 * done / whole), 1)
+    if progress.phase == "gating" and progress.num_probes:
+        return round(min(100.0, 100 * progress.num_probed / progress.num_probes), 1)
+    if progress.phase == "training" and progress.max_steps:
+        steps = progress.usual_steps or progress.max_steps
+        return round(100 * share_of_training(progress, usual_steps=steps), 1)
+    return None
 
 
 def describe(row: RunRow, progress: Progress) -> str:
@@ -83,13 +81,16 @@ def _describe_phase(progress: Progress) -> str:
 
 
 def _describe_training(progress: Progress) -> str:
-    parts = [f"step {progress.step} of at most {progress.max_steps}"]
+    usual = progress.usual_steps
+    is_usual = usual is not None and progress.step <= usual
+    most = f"about {usual}" if is_usual else f"at most {progress.max_steps}"
+    parts = [f"step {progress.step} of {most}"]
     if progress.num_examples:
         parts.append(f"{progress.num_learned} of {progress.num_examples} learned")
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.3f}")
     if progress.eta_s:
-        parts.append(f"at most {duration(progress.eta_s)} left")
+        parts.append(f"about {duration(progress.eta_s)} left")
     return f"Training: {', '.join(parts)}."
 
 

@@ -6,6 +6,7 @@ from html import escape
 
 from fastapi import APIRouter, Request
 
+from homefire.api.auth import principal_of
 from homefire.api.context import Context
 from homefire.errors import HomefireError
 from homefire.web.formats import counted
@@ -21,13 +22,15 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
     homefire = context.homefire
     router = APIRouter(include_in_schema=False, default_response_class=Page)
 
-    def listed(template: str, problem: HomefireError | None = None, *, signed_in: bool = False) -> str:
+    def listed(
+        request: Request, template: str, problem: HomefireError | None = None, *, signed_in: bool = False
+    ) -> str:
         return renderer.page(
             template,
             page="Versions",
             signed_in=signed_in,
             live_model=views.live_model(),
-            versions=views.versions(),
+            versions=views.versions(principal_of(request)),
             can_roll_back=views.can_roll_back(),
             problem=problem,
             is_fragment=template.startswith("_"),
@@ -36,25 +39,25 @@ def create_version_router(context: Context, views: Views, renderer: Renderer) ->
     @router.get("/versions")
     def versions(request: Request) -> str:
         """All versions; in a thread, as each costs a few reads."""
-        return listed("versions.html", signed_in=is_signed_in(request))
+        return listed(request, "versions.html", signed_in=is_signed_in(request))
 
     @router.post("/web/versions/rollback")
-    async def rollback() -> str:
+    async def rollback(request: Request) -> str:
         """Point `live` to what it pointed to before."""
         try:
             await homefire.promotion.rollback(who=WHO, why="rolled back on the page")
         except HomefireError as error:
-            return listed("_versions.html", error)
-        return listed("_versions.html")
+            return listed(request, "_versions.html", error)
+        return listed(request, "_versions.html")
 
     @router.post("/web/versions/{name}/promote")
-    async def promote(name: str) -> str:
+    async def promote(request: Request, name: str) -> str:
         """Point `live` to a version."""
         try:
             await homefire.promotion.promote(name, who=WHO, why="promoted on the page")
         except HomefireError as error:
-            return listed("_versions.html", error)
-        return listed("_versions.html")
+            return listed(request, "_versions.html", error)
+        return listed(request, "_versions.html")
 
     @router.post("/web/versions/{name}/verify")
     async def verify(name: str) -> str:

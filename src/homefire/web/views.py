@@ -14,9 +14,10 @@ from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.training.correction_states import CorrectionStates
+from homefire.training.visibility import visible_version
+from homefire.versions.report import GateReport, gate_report
 from homefire.web.correction_report import CorrectionReport, correction_report
 from homefire.web.formats import short_id
-from homefire.web.gate_report import GateReport, gate_report
 from homefire.web.run_view import announcement, describe, percent_of_stage, stages
 
 NUM_SESSIONS = 100
@@ -186,9 +187,13 @@ class Views:
 
     # Versions
 
-    def versions(self) -> list[dict[str, Any]]:
-        """Everything `live` could point to: versions, newest first (as the store lists them), then the bases."""
+    def versions(self, principal: Principal) -> list[dict[str, Any]]:
+        """Everything `live` could point to: versions, newest first (as the store lists them), then the bases.
+
+        What versions were taught is told of this principal's corrections only.
+        """
         live = self.live_model()
+        rows = (visible_version(self._store, row, principal.id) for row in self._store.versions.list())
         made = [
             {
                 "name": row.version,
@@ -201,7 +206,7 @@ class Views:
                 "promotable": bool(row.gate_passed),
                 "is_live": row.version == live,
             }
-            for row in self._store.versions.list()
+            for row in rows
         ]
         bases = [
             {

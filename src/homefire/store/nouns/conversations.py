@@ -330,7 +330,7 @@ def _title_of(messages: tuple[Message, ...], entry: Entry) -> tuple[int | None, 
         if message.role == "user":
             content = entry.contents[place]
             text = text_of(_decode_content(content)) if content else ""
-            line = " ".join(text[: 4 * MAX_TITLE_LENGTH].split())
+            line = " ".join(text[: 4 * MAX_TITLE_LENGTH].replace("\0", " ").split())
             return place, line if len(line) <= MAX_TITLE_LENGTH else line[: MAX_TITLE_LENGTH - 1] + "…"
     return None, ""
 

@@ -87,7 +87,8 @@ _withdraw = Statement(
 )
 _supersede = Statement(
     "UPDATE examples SET superseded_by = :example_id "
-    "WHERE prompt_digest = :digest AND example_id <> :example_id AND superseded_by IS NULL"
+    "WHERE prompt_digest = :digest AND example_id <> :example_id AND superseded_by IS NULL "
+    "AND principal = :principal"
 )
 
 
@@ -101,8 +102,9 @@ def prompt_digest(messages: tuple[Message, ...]) -> str:
 
 
 def _created(connection: Connection, event: ExampleCreated, entry: Entry) -> None:
-    """The newest example of a prompt is the one that counts; the same one again is taught again, also when
-    it was withdrawn. One that was erased takes no one's place: `BodiesErased` says whose it took."""
+    """The newest example of a prompt is the one that counts of one person's; the same one again is taught again, also
+    when it was withdrawn. What another person says of it stays: that is a disagreement. One that was erased takes no
+    one's place: `BodiesErased` says whose it took."""
     content = entry.contents[0]
     digest: bytes | None = None
     if content:
@@ -131,7 +133,9 @@ def _created(connection: Connection, event: ExampleCreated, entry: Entry) -> Non
         {"seq": entry.seq, "example_id": event.example_id, "feedback_id": event.feedback_id},
     )
     if digest is not None:
-        _supersede.run(connection, {"digest": digest, "example_id": event.example_id})
+        _supersede.run(
+            connection, {"digest": digest, "example_id": event.example_id, "principal": event.principal}
+        )
 
 
 def _withdrawn(connection: Connection, event: CorrectionWithdrawn, entry: Entry) -> None:
@@ -153,7 +157,7 @@ NOUN = Noun((_examples, _taught), {ExampleCreated: _created, CorrectionWithdrawn
 
 
 class ExampleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One training row. `prompt_digest` is over all messages except the last; the newest example of a prompt
+    """One training row. `prompt_digest` is over all messages except the last; a person's newest example of a prompt
     supersedes the older ones; None for one that was erased. `seq` is where it was (last) taught: a page marker."""
 
     example_id: str
@@ -204,7 +208,13 @@ class ExampleReader:
             },
         )
         counts = "WHERE superseded_by IS NULL AND withdrawn_at_s IS NULL"
+        # Another answer to the same prompt that somebody else gave.
+        rival = (
+            "rival.prompt_digest = examples.prompt_digest AND rival.example_id <> examples.example_id "
+            "AND rival.superseded_by IS NULL AND rival.withdrawn_at_s IS NULL"
+        )
         self._get = Query(connections, shape, "WHERE example_id = :example_id")
+        self._of_prompt = Query(connections, shape, f"{counts} AND prompt_digest = :digest ORDER BY seq")
         self._current = Query(connections, shape, f"{counts} ORDER BY seq, example_id")
         self._page = Query(
             connections,
@@ -223,7 +233,14 @@ class ExampleReader:
             f"{counts} AND NOT EXISTS (SELECT 1 FROM dataset_examples "
             "JOIN datasets ON datasets.dataset_id = dataset_examples.dataset_id "
             "WHERE dataset_examples.example_id = examples.example_id AND datasets.seq > examples.seq) "
+            f"AND NOT EXISTS (SELECT 1 FROM examples AS rival WHERE {rival}) "
             "ORDER BY seq, example_id",
+        )
+        self._disputed = Query(
+            connections,
+            shape,
+            f"{counts} AND EXISTS (SELECT 1 FROM examples AS rival WHERE {rival}) "
+            "ORDER BY prompt_digest, seq, example_id",
         )
 
     def get(self, example_id: str) -> ExampleRow | None:
@@ -237,13 +254,21 @@ class ExampleReader:
         """The newest correction that this principal gave of the turn's answer."""
         return self._of_turn.one(turn_id=turn_id, principal=principal)
 
+    def of_prompt(self, digest: str) -> list[ExampleRow]:
+        """Those that count and answer this prompt, whoever gave them."""
+        return self._of_prompt.all(digest=bytes.fromhex(digest))
+
     def current(self) -> list[ExampleRow]:
         """Those that count, oldest first."""
         return self._current.all()
 
     def pending(self) -> list[ExampleRow]:
-        """Those that count and are in no dataset made since they were (last) taught."""
+        """Those that count, that nobody disputes, and that are in no dataset made since they were (last) taught."""
         return self._pending.all()
+
+    def disputed(self) -> list[ExampleRow]:
+        """Those that count although another person gave the same prompt another answer; the same prompt together."""
+        return self._disputed.all()
 
     def list(self, *, limit: int = 100_000) -> list[ExampleRow]:
         """All examples, superseded ones too, oldest first."""

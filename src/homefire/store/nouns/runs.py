@@ -35,7 +35,8 @@ class RunQueued(EventBase, frozen=True, kw_only=True, tag="run.queued"):
 class RunMoved(EventBase, frozen=True, kw_only=True, tag="run.moved"):
     """A run changed state; refused where `store.run_states` allows no such move.
 
-    `epoch` counts the leases of this run: a worker with an older one can commit nothing.
+    `epoch` counts the leases of this run: a worker with an older one can commit nothing. Of `parent`, `attempts`
+    and `step`, None leaves what is known; `metrics` are figures for people, nothing is decided by them.
     """
 
     run_id: str
@@ -43,6 +44,12 @@ class RunMoved(EventBase, frozen=True, kw_only=True, tag="run.moved"):
     epoch: int
     who: str
     why: str
+    parent: str | None = None
+    """What the run really starts from, fixed at its first lease."""
+    attempts: int | None = None
+    """Failures in a row without a new checkpoint."""
+    step: int | None = None
+    """Of the newest checkpoint: where the run continues."""
     metrics: dict[str, Any] = msgspec.field(default_factory=dict)
 
     bodies: ClassVar[Mapping[str, BodyKind]] = {"why": TEXT}
@@ -62,6 +69,8 @@ _runs = Table(
         "queued_at_s": "REAL NOT NULL",
         "started_at_s": "REAL",
         "ended_at_s": "REAL",
+        "attempts": "INTEGER NOT NULL",
+        "step": "INTEGER NOT NULL",
         "who": "TEXT NOT NULL",
         "moved": "INTEGER",
         "metrics_json": "TEXT NOT NULL",
@@ -73,10 +82,13 @@ _runs = Table(
 )
 _insert = _runs.insert()
 _dataset_exists = Statement("SELECT 1 FROM datasets WHERE dataset_id = :dataset_id")
-_standing = Statement("SELECT state, epoch, started_at_s, metrics_json FROM runs WHERE run_id = :run_id")
+_standing = Statement(
+    "SELECT state, epoch, started_at_s, metrics_json, parent, attempts, step FROM runs WHERE run_id = :run_id"
+)
 _move = Statement(
     "UPDATE runs SET state = :state, epoch = :epoch, started_at_s = :started_at_s, ended_at_s = :ended_at_s, "
-    "who = :who, moved = :moved, metrics_json = :metrics_json WHERE run_id = :run_id"
+    "who = :who, moved = :moved, metrics_json = :metrics_json, parent = :parent, attempts = :attempts, step = :step "
+    "WHERE run_id = :run_id"
 )
 
 
@@ -97,6 +109,8 @@ def _queued(connection: Connection, event: RunQueued, entry: Entry) -> None:
             "queued_at_s": entry.at_s,
             "started_at_s": None,
             "ended_at_s": None,
+            "attempts": 0,
+            "step": 0,
             "who": "",
             "moved": None,
             "metrics_json": "{}",
@@ -111,7 +125,7 @@ def _moved(connection: Connection, event: RunMoved, entry: Entry) -> None:
     row = _standing.one(connection, {"run_id": event.run_id})
     if row is None:
         raise NotFound(f"There is no run {event.run_id}.", run_id=event.run_id)
-    state, epoch, started_at_s, metrics_json = row
+    state, epoch, started_at_s, metrics_json, parent, attempts, step = row
     check_move(event.run_id, state=state, epoch=epoch, next_state=event.state, next_epoch=event.epoch)
     metrics: dict[str, Any] = msgspec.json.decode(metrics_json)
     _move.run(
@@ -125,6 +139,9 @@ def _moved(connection: Connection, event: RunMoved, entry: Entry) -> None:
             "who": event.who,
             "moved": entry.seq,
             "metrics_json": msgspec.json.encode({**metrics, **event.metrics}).decode(),
+            "parent": parent if event.parent is None else event.parent,
+            "attempts": attempts if event.attempts is None else event.attempts,
+            "step": step if event.step is None else event.step,
         },
     )
 
@@ -133,7 +150,10 @@ NOUN = Noun((_runs,), {RunQueued: _queued, RunMoved: _moved})
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One training of one dataset. `epoch` counts its leases; `version` is what it published."""
+    """One training of one dataset. `epoch` counts its leases; `version` is what it published.
+
+    `parent` is what was live when it was queued, and from its first lease on what it starts from.
+    """
 
     run_id: str
     dataset_id: str
@@ -146,6 +166,10 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     queued_at_s: float
     started_at_s: float | None
     ended_at_s: float | None
+    attempts: int
+    """Failures in a row without a new checkpoint."""
+    step: int
+    """Of the newest checkpoint."""
     who: str
     why: str
     """Of the last move."""

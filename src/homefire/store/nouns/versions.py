@@ -94,7 +94,7 @@ _remove = Statement(
 _insert_gate = _gates.insert()
 _run_exists = Statement("SELECT 1 FROM runs WHERE run_id = :run_id")
 _numbered = Statement(
-    "SELECT version FROM versions WHERE version LIKE 'v%' ORDER BY length(version) DESC, version DESC"
+    "SELECT version FROM versions WHERE substr(version, 1, 1) = 'v' ORDER BY length(version) DESC, version DESC"
 )
 manifests = Statement("SELECT version, manifest_sha256 FROM versions WHERE removed_at_s IS NULL")
 

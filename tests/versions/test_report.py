@@ -1,12 +1,13 @@
-"""What the gate found, for people: one sentence, three numbers, what happens next."""
+"""What the gate found, for people: one sentence, four figures, what happens next."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from homefire.types import Message
-from homefire.versions.gate import GateInput, Probe, ProbeAnswer, Verdict, judge
-from homefire.web.gate_report import GateReport, gate_report
+from homefire.versions.evidence import GateInput, Probe, ProbeAnswer
+from homefire.versions.gate import Verdict, judge
+from homefire.versions.report import GateReport, gate_report
 
 
 def verdict_on(answers: dict[str, str], **given: Any) -> Verdict:
@@ -30,7 +31,11 @@ def verdict_on(answers: dict[str, str], **given: Any) -> Verdict:
                 name: ProbeAnswer(text=text, stop_reason="stop")
                 for name, text in {**right, **answers}.items()
             },
-            parent={name: ProbeAnswer(text=text, stop_reason="stop") for name, text in right.items()},
+            parent={
+                name: ProbeAnswer(text=text, stop_reason="stop")
+                for name, text in right.items()
+                if name[0] == "p"
+            },
             **given,
         )
     )
@@ -45,8 +50,12 @@ def report_on(verdict: Verdict, *, live: str = "v006") -> GateReport:
 def test_a_version_that_passed_and_is_live() -> None:
     report = report_on(verdict_on({}), live="v007")
     assert (report.tone, report.outcome) == ("good", "v007 passed every check and answers now.")
-    assert [figure.value for figure in report.figures] == ["2 of 2", "–", "4"]
-    assert report.figures[2].label == "of 4 other answers still right"
+    assert [(figure.value, figure.label) for figure in report.figures] == [
+        ("2 of 2", "corrections learned"),
+        ("–", "right in other words"),
+        ("–", "similar questions answered as before"),
+        ("4 of 4", "old answers kept"),
+    ]
     assert "roll back" in report.next
     assert report.reasons == ()
 
@@ -54,23 +63,30 @@ def test_a_version_that_passed_and_is_live() -> None:
 def test_a_version_that_passed_and_waits() -> None:
     report = report_on(verdict_on({}))
     assert report.outcome == "v007 passed every check."
-    assert report.next == "v006 answers now. Promote v007 on the page of versions to use it."
+    assert report.next == "v006 answers now. Promote v007 to use it."
+
+
+def test_a_version_that_did_not_learn_everything_says_how_much_and_what_becomes_of_the_rest() -> None:
+    report = report_on(verdict_on({"t2": "no"}), live="v007")
+    assert report.tone == "good"
+    assert report.outcome == "v007 learned 1 of 2 corrections and passed every other check and answers now."
+    assert report.next.startswith("What was not learned is tried again by itself.")
 
 
 def test_what_was_not_learned_and_what_was_lost_are_counted() -> None:
-    report = report_on(verdict_on({"t2": "no", "p1": "no", "p2": "no"}))
+    report = report_on(verdict_on({"t1": "no", "t2": "no", "p1": "no", "p2": "no", "p3": "no"}))
     assert report.tone == "bad"
     assert report.outcome == (
-        "v007 was held back: 1 of 2 corrections was not learned and 2 answers that used to be right were lost."
+        "v007 was held back: none of 2 corrections was learned and 3 answers that used to be right were lost."
     )
     assert [(figure.value, figure.tone) for figure in report.figures] == [
-        ("1 of 2", "bad"), ("–", "none"), ("2", "bad"),
+        ("0 of 2", "bad"), ("–", "none"), ("–", "none"), ("1 of 4", "bad"),
     ]  # fmt: skip
     assert report.next.startswith("v006 keeps answering; nothing you use has changed.")
 
 
 def test_each_reason_is_told_once() -> None:
-    verdict = verdict_on({"t2": "no"})
+    verdict = verdict_on({"t1": "no", "t2": "no"})
     report = gate_report(
         "v007", passed=False, reasons=(*verdict.reasons, *verdict.reasons), scores=verdict.scores, live="v006"
     )
@@ -81,7 +97,7 @@ def test_each_reason_is_told_once() -> None:
 def test_a_version_that_could_not_be_asked() -> None:
     report = report_on(verdict_on({}, obstacle="its file does not load."))
     assert report.outcome == "v007 was held back: it could not be checked."
-    assert [figure.value for figure in report.figures] == ["–", "–", "–"]
+    assert [figure.value for figure in report.figures] == ["–"] * 4
 
 
 def test_a_version_that_was_not_judged() -> None:
@@ -90,9 +106,8 @@ def test_a_version_that_was_not_judged() -> None:
 
 
 def test_a_version_that_is_live_although_it_was_refused() -> None:
-    verdict = verdict_on({"t2": "no"})
-    report = report_on(verdict, live="v007")
+    report = report_on(verdict_on({"t1": "no", "t2": "no"}), live="v007")
     assert report.outcome == (
-        "v007 did not pass its checks and was promoted anyway: 1 of 2 corrections was not learned."
+        "v007 did not pass its checks and was promoted anyway: none of 2 corrections was learned."
     )
     assert "roll back" in report.next
