@@ -24,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
@@ -37,7 +36,15 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.home import Home
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.store import open_store
-from homefire.trainer.contract import EPOCH_FILE, FINAL, SPEC_FILE, RunSpec, TrainingRow, encode_rows
+from homefire.trainer.contract import (
+    EPOCH_FILE,
+    FINAL,
+    SPEC_FILE,
+    RunSpec,
+    TrainingRow,
+    encode_checked,
+    encode_rows,
+)
 from homefire.trainer.recipe import Recipe
 from homefire.training.datasets import REPLAY_FILE
 from homefire.training.evaluation import GateEvaluator
@@ -207,7 +214,7 @@ def trained(pairs: list[tuple[str, str]]) -> Damage:
             recipe=Recipe().resolved(1), examples=str(run_dir / "examples.jsonl"),
             replay=str(folder / REPLAY_FILE), began_at_s=0.0,
         )  # fmt: skip
-        (run_dir / SPEC_FILE).write_bytes(msgspec.json.encode(spec))
+        (run_dir / SPEC_FILE).write_bytes(encode_checked(spec))
         command = [sys.executable, "-m", "homefire.trainer.worker", str(run_dir)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
             if worker.wait() != 0:

@@ -137,7 +137,9 @@ class FakeTraining:
         return [view for view in self.correction_states().unlearned() if view.example_id in mine]
 
     def disagreements(self) -> list[tuple[CorrectionView, ...]]:
-        return []
+        """Of one question."""
+        disputed = self._store.examples.disputed()
+        return [tuple(self.correction_states().view(example) for example in disputed)] if disputed else []
 
     async def look_at(self, model: ModelInfo) -> Fitness:
         return Fitness(name=model.name, teachable=True, why_not=None, warnings=("It babbles.",))

@@ -67,7 +67,7 @@ def test_a_model_knows_what_it_learned_and_bears_traces_of_all_it_was_trained_on
     judge(store, "v001", right={"a": True, "b": False})
     assert known_to(store, "v001") == {"ex-a": "v001"}
     assert [row.example_id for row in learned_by(store, "v001")] == ["ex-a"]
-    assert trained_into(store, "v001") == {"ex-a", "ex-b"}
+    assert trained_into(store, "v001") == {"ex-a": "v001", "ex-b": "v001"}
     assert [row.example_id for row in refused(store)] == ["ex-b"]
 
 

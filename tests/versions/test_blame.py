@@ -47,6 +47,21 @@ def test_a_correction_whose_neighbours_changed_is_to_blame() -> None:
     assert "3 of 3 similar questions" in results["example7"].why
 
 
+def test_a_correction_of_whose_neighbours_most_are_as_before_is_not_to_blame() -> None:
+    asked = (
+        probe("n1", "target", "Where is the key?", answer="Under the pot.", example_id="key"),
+        *(probe(f"b{n}", "neighbour", f"Where is canoe {n}?", example_id="key") for n in range(5)),
+        *(probe(f"p{n}", "protected", f"p{n}", answer="yes") for n in range(9)),
+    )
+    before = {each.probe_id: said(each.answer or "I do not know.") for each in asked}
+    lost = {"p0": WRONG, "p1": WRONG, "p2": WRONG}
+    two, three = ({f"b{n}": said("In the garden.") for n in range(count)} for count in (2, 3))
+    assert blamed(GateInput(probes=asked, candidate={**before, **lost, **two}, parent=before)) == {}
+    assert set(blamed(GateInput(probes=asked, candidate={**before, **lost, **three}, parent=before))) == {
+        "key"
+    }
+
+
 def contradicting() -> GateInput:
     """Two corrections, one of which is asked like a skill that is lost."""
     asked = (

@@ -12,12 +12,14 @@ import httpx
 import pytest
 
 from homefire.chat.request import Principal
+from homefire.store.api_keys import create_key
 from homefire.store.nouns.examples import ExampleCreated
 from homefire.training.correction_states import CorrectionState, CorrectionView
 from homefire.types import Message
 from homefire.web.correction_report import correction_report
 from homefire.web.waiting import told_while_waiting, waiting_sentence
-from tests.api.house import House
+from homefire.world import World
+from tests.api.house import REMOTE, House
 from tests.web.test_running_answers import FORM, listening, watch
 from tests.web.test_running_answers import ask as post_question
 
@@ -206,3 +208,23 @@ async def test_events_come_through_whole_with_or_without_waiting() -> None:
 
 def test_waiting_for_nothing_that_is_known_is_still_waiting() -> None:
     assert waiting_sentence(None) == "Waiting for the model…"
+
+
+async def test_the_owner_sees_on_what_people_disagree_and_nobody_else_does(
+    taught: tuple[House, httpx.AsyncClient, str, str],
+) -> None:
+    house, client, _, _ = taught
+    question = (Message("user", "Who feeds the cat?"),)
+    for who, answer in (("ana", "Ana does."), ("bo", "Bo does.")):
+        await house.homefire.training.correct(question, answer=answer, principal=who)
+    page = (await client.get("/corrections")).text
+    assert "People disagree on “Who feeds the cat?”" in page
+    assert page.index("“Ana does.”") < page.index("“Bo does.”")
+    assert "homefire corrections settle" in page
+    key, created = create_key(World(), name="other")
+    await house.store.append(created)
+    async with house.client(REMOTE, headers={"x-api-key": key}) as stranger:
+        for path in ("/corrections", "/v1/queue"):
+            shown = await stranger.get(path)
+            assert shown.status_code == 200
+            assert "Ana does." not in shown.text

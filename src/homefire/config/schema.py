@@ -184,7 +184,7 @@ class StoreSettings(_Section):
     url: str | None = Field(
         default=None,
         description="A PostgreSQL database (`postgresql://user@host/database`) to keep the log and the tables "
-        "in; unset: SQLite in the home. Its password is a secret and does not stand here "
+        "in; unset: SQLite in the home. Its password is a secret and is not kept here "
         "(`HOMEFIRE_DATABASE_PASSWORD`, `credentials/database_password`).",
     )
     busy_timeout_ms: Annotated[int, Field(ge=0)] = Field(

@@ -1,6 +1,6 @@
 """Everything recorded, copied into another, empty database: how a home moves between SQLite and PostgreSQL.
 
-The log is copied row by row as it is, with its hashes; the tables are folded from it anew. Promise: the copy is whole
+The log is copied row by row as it is, with its hashes; the tables are folded from it again. Promise: the copy is whole
 and its hash chain verified before it is committed, in one transaction; what it was copied from is only read.
 Costs some seconds for a hundred thousand events.
 """

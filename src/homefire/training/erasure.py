@@ -27,7 +27,7 @@ from homefire.store.nouns.conversations import TurnRow, key_of
 from homefire.store.nouns.erasures import BodiesErased
 from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleRow
 from homefire.store.store import Store
-from homefire.training.ledger import known_to
+from homefire.training.ledger import trained_into
 from homefire.types import Message, text_of
 
 MIN_QUOTED_CHARS = 8
@@ -47,7 +47,7 @@ MAX_FILE_BYTES = 64 << 20
 
 
 class ErasedCorrection(msgspec.Struct, frozen=True, kw_only=True):
-    """A correction that goes with it. `known_to`: the version of the live line that learned it."""
+    """A correction that goes with it. `known_to`: the version of the live line that was trained on it."""
 
     example_id: str
     was_waiting: bool
@@ -81,7 +81,7 @@ class Erasure:
         self._examples = [
             row for row in store.examples.list() if not row.is_erased and self._holds(row, turns, said)
         ]
-        known = known_to(store, live)
+        known = trained_into(store, live)
         self._check_idle(turns)
         self.corrections = tuple(
             ErasedCorrection(

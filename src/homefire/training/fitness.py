@@ -2,7 +2,7 @@
 
 A handful of general questions is asked, greedily and with short answers, on an engine of its own. A model whose answers
 do not end, repeat one piece, or are the same for most questions was probably never trained, or is asked in another form
-than it was trained in: it is served all the same, with a warning. The heuristics and their limits are those of
+than it was trained in: it is served anyway, with a warning. The heuristics and their limits are those of
 `versions/degenerate.py`. What is said of memory is an estimate from the number of parameters, no promise.
 
 Costs one load of the model and `NUM_ASKED` short answers, at most `TIMEOUT_S`; answers are cached by the weights.
@@ -40,7 +40,7 @@ FIXED_BYTES = 600 << 20
 
 
 class Fitness(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `warnings` are sentences; a model with some is served all the same."""
+    """What was found. `warnings` are sentences; a model with some is served anyway."""
 
     name: str
     teachable: bool

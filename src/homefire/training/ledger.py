@@ -93,9 +93,13 @@ def known_to(store: Store, model: str) -> dict[str, str]:
     return known
 
 
-def trained_into(store: Store, model: str) -> set[str]:
-    """Every correction that `model` or an ancestor was trained on, learned or not: its traces may be there."""
-    return {example.example_id for generation in lineage(store, model) for example in generation.trained}
+def trained_into(store: Store, model: str) -> dict[str, str]:
+    """Every correction that `model` or an ancestor was trained on, learned or not: the version that may hold traces."""
+    return {
+        example.example_id: generation.version
+        for generation in reversed(lineage(store, model))
+        for example in generation.trained
+    }
 
 
 def results_in(version: VersionRow | None) -> dict[str, CorrectionResult]:

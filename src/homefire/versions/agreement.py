@@ -83,7 +83,7 @@ def _words(text: str) -> list[str]:
 
 
 def _is_slip(given: str, wanted: str) -> bool:
-    """Whether two words are one plain word, misspelled by one letter; what stands around it is the same."""
+    """Whether two words are one plain word, misspelled by one letter; what is around it is the same."""
     found, meant = _PLAIN.fullmatch(given), _PLAIN.fullmatch(wanted)
     if found is None or meant is None:
         return False

@@ -98,7 +98,7 @@ class GateInput(msgspec.Struct, frozen=True, kw_only=True):
 
     `parent` and `base` answer protected and earlier probes, the base also neighbours; `base=None`: it is the parent.
     `unasked`: probes that nobody asked the candidate (yet). They count as right where a limit is checked and
-    in no figure, so a verdict that refuses stands whatever they would have shown.
+    in no figure, so a verdict that refuses holds whatever they would have shown.
     `obstacle` says why the candidate could not be asked at all (its file does not load, …).
     """
 

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
+from homefire.api.native_learning import disagreements
 from homefire.web.learning import learning_fragment
 from homefire.web.login import is_signed_in
 from homefire.web.render import Page, Renderer
@@ -43,6 +44,7 @@ def create_correction_router(context: Context, views: Views, renderer: Renderer)
             signed_in=is_signed_in(request),
             live_model=views.live_model(),
             corrections=listed,
+            disagreements=disagreements(context, principal_of(request)) if before == NEWEST else (),
             older=older,
             is_newest=before == NEWEST,
         )

@@ -302,7 +302,7 @@ def _parent_of(
 
 
 def _open(connection: Connection, event: TurnAsked, entry: Entry) -> int:
-    """The key of the session it begins, or begins anew."""
+    """The key of the session it begins, or starts over."""
     place, title = _title_of(event.messages, entry)
     row = _open_session.one(
         connection,
