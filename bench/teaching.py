@@ -58,8 +58,8 @@ from homefire.training import preparation
 from homefire.training.datasets import read_replay
 from homefire.types import Message
 from homefire.versions.agreement import normalise
+from homefire.versions.asking import ask as ask_engine
 from homefire.versions.gate import Probe
-from homefire.versions.probes import ask as ask_engine
 from homefire.world import World
 
 EMBER = Path(contract.__file__).parents[1] / "bundled" / "ember"

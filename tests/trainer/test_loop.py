@@ -319,8 +319,8 @@ def test_falls_to_the_floor_over_the_planned_steps_and_stays_there() -> None:
 
 def test_cools_down_when_the_planned_steps_are_over_and_learns_on_where_that_was_too_early() -> None:
     recipe = msgspec.structs.replace(RULES, schedule="linear", floor_share=0.2, max_steps=100)
-    steps, rates = follow(learned_from=34, recipe=recipe, planned=20)
+    steps, rates = follow(learned_from=44, recipe=recipe, planned=20)
     assert rates[20:28] == pytest.approx([0.2 * (1 - (i + 1) / 9) for i in range(8)]), "learned or not"
-    assert rates[28:33] == pytest.approx([0.2] * 5), "it goes on at the lower rate, for a quarter of the plan"
-    assert rates[33] < 0.2
-    assert steps == 38, "and ends with the cooldown that finds everything known"
+    assert rates[28:48] == pytest.approx([0.2] * 20), "it goes on at the lower rate, as long again"
+    assert rates[48] < 0.2
+    assert steps == 56, "and ends with the cooldown that finds everything known"

@@ -34,7 +34,7 @@ def token_objective(
     reference's for the m tokens of replay rows and neighbours, `weights` (m,) what their divergence counts; None where
     nothing is compared. The divergence is Kullback and Leibler's, of the reference's prediction from this one.
 
-    After a neighbour's question stands the answer that was taught to another one: there only the divergence counts.
+    After a neighbour's question comes the answer that was taught to another one: there only the divergence counts.
     So no answer of the reference has to be generated, and where a taught answer begins as the reference's own
     does, the tokens that tell them apart are still covered.
     """

@@ -57,8 +57,7 @@ def advance(state: StopState, *, step: int, recipe: Recipe, planned: int) -> Sto
     is_learned = state.held >= recipe.checks_to_stop
     began = state.resumed_from or 0
     length = cooldown_steps(step, state, recipe)
-    # Learning that goes on is shorter: most was known already.
-    is_over = step - began >= (planned if state.resumed_from is None else math.ceil(planned / 4))
+    is_over = step - began >= planned
     if state.cooldown_from is None and (is_learned or is_over or step + length >= recipe.max_steps):
         return msgspec.structs.replace(state, cooldown_from=step, done=length == 0)
     return state
