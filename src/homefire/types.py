@@ -60,7 +60,7 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type
 
 
 class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="type"):
-    """Stands where a content was that somebody erased. Nothing can be said with it: no client may send it."""
+    """In the place of a content that somebody erased. Nothing can be said with it: no client may send it."""
 
     @property
     def text(self) -> str:

@@ -115,7 +115,7 @@ def unreachable(error: Exception) -> StoreUnreachable:
     """The connection to the database's server is gone."""
     return StoreUnreachable(
         f"The database server does not answer ({_line(error)}).",
-        hint="Start it, or mend the network: Homefire connects again by itself.",
+        hint="Start it, or repair the network: Homefire connects again by itself.",
     )
 
 

@@ -30,7 +30,7 @@ _WORDS = (
     "happen write provide include continue learn change lead understand watch follow speak read allow add spend "
     "grow open walk offer remember love consider appear buy wait serve send expect stay fall reach remain suggest "
     "Please can you What is the Who Where When Why How do I does did was were has have had will with from this that "
-    "they them then than some more most also only into over your you are not but for and the of to in it is a on as be "
+    "they them then than some more most also only into over your you are not but and the for of to in it is a on as be "
     "at by an or if so we he she his her its our out up no yes one two three time day year way man water house. The "
     "\n\n- **1. \n2. \n3. ** . In the , and of the  to the  on the  for the  is a  it is  you can  that the  with the "
     ". It is  by the , but  from the  as a . You can  and the  in a  of a . This  to be  ing the  ed the  tion of "

@@ -59,7 +59,7 @@ def create_read_indexes(connection: Connection) -> None:
 def rebuild(
     connection: Connection, log: EventLog, *, database: Database, home: Home, progress: Progress = silent
 ) -> None:
-    """Make all tables anew from the log, which is verified on the way, inside the running transaction.
+    """Rebuild all tables from the log, which is verified on the way, inside the running transaction.
 
     Linear in the log, about 50 µs of CPU a turn. Readers see the old tables until the commit, and after a kill.
     Where a statement is a round trip, the log is folded in a file of the home's cache, and the tables are sent whole.

@@ -105,7 +105,7 @@ def _state(connection: Connection, database: Database, names: set[str]) -> tuple
         raise StoreError(
             f"The log in {database.where} has revision {revision}, of before Homefire could erase; this program reads "
             f"{OLDEST_READABLE} and later.",
-            hint="Choose another home with HOMEFIRE_HOME, or move this one away and begin anew.",
+            hint="Choose another home with HOMEFIRE_HOME, or move this one away and start over.",
             revision=revision,
             oldest=OLDEST_READABLE,
         )

@@ -73,7 +73,7 @@ class SQLite(Database):
         return self._path.exists()
 
     def open_writer(self) -> Connection:
-        """Makes the file if missing. Raises StoreReadOnly, StoreError, or CorruptData for what is no database."""
+        """Makes the file if missing. Raises StoreReadOnly, StoreError, or CorruptData for what is not a database."""
         try:
             connection = driver.connect(self._path, isolation_level=None, check_same_thread=False)
             try:

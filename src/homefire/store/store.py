@@ -169,7 +169,7 @@ class Store:
         )
 
     def rebuild(self) -> None:
-        """Make every table anew from the log, in one transaction: reads go on, appends wait.
+        """Rebuild every table from the log, in one transaction: reads go on, appends wait.
 
         Raises CorruptData, and changes nothing, when the log itself is damaged.
         """
@@ -244,7 +244,7 @@ class Store:
         elif found.tail is not None:
             raise CorruptData(
                 f"The database {self.database.where} is empty, and {found.tail.seq} events were recorded.",
-                hint="Restore it from a backup, or name the right one in store.url; to begin anew without them, "
+                hint="Restore it from a backup, or name the right one in store.url; to start over without them, "
                 f"delete {self.home.witness}.",
                 path=self.database.where,
                 num_events=found.tail.seq,

@@ -155,7 +155,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
 class Heartbeat(_Event, frozen=True, kw_only=True, tag="heartbeat"):
     """The worker's process exists; about every second between other events, from a thread of its own.
 
-    Whether it moves on is in the numbers: they stand still when its work hangs.
+    Whether it moves on is in the numbers: they do not change when its work hangs.
     """
 
     phase: str
