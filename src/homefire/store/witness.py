@@ -3,11 +3,11 @@
 SQLite ends a damaged write-ahead log at the first frame that does not fit and says nothing: what was committed after
 it is gone, and a chain that ends earlier still holds. The witness says up to where it must reach.
 
-It is written after each commit and before anyone is told of it, never before: so it can name an event too few (after
-a crash between the two, which is not a loss), and never one that was not durable. It is not flushed at each commit; that
-would double the cost of a turn: it survives every death of the process at once, and a power cut up to what the system
-wrote by then (seconds) or the last checkpoint, which flushes it. Two slots are written in turn, each in a sector of its
-own and with a checksum, so that one whole record is always there.
+It is written after each commit and before anyone is told of it, never before: so it can name an event too few
+(after a crash between the two, which is not a loss), and never one that was not durable. It is not flushed at each
+commit, which would double the cost of a turn: it survives every death of the process at once, and a power cut up to
+what the system wrote by then (seconds) or the last checkpoint, which flushes it. Two slots are written in turn,
+each in a sector of its own and with a checksum, so that one whole record is always there.
 """
 
 from __future__ import annotations
