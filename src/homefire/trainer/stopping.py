@@ -2,8 +2,8 @@
 
 A run learns until checks in a row find every new example known with a margin, or until the steps planned for so many
 examples are over, then cools down: the rate falls to nothing while replay continues, which restores what the last
-steps disturbed. If a final check finds an example that is not known, learning continues. `max_steps` ends
-everything; the cooldown happens before it.
+steps disturbed. If the check after it finds an example that is not known, learning continues, once and for half as
+long; what is not known then is said to be so. `max_steps` ends everything; the cooldown happens before it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def after_check(
     """The state after a check that followed `step` finished steps; `planned` as in the recipe."""
     held = state.held + 1 if all_right and step >= recipe.min_steps else 0
     state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
-    if state.cooldown_from is not None and not all_right and _has_cooled_down(state, step, recipe):
+    has_cooled = state.cooldown_from is not None and _has_cooled_down(state, step, recipe)
+    if has_cooled and not all_right and state.resumed_from is None:
         state = msgspec.structs.replace(state, cooldown_from=None, resumed_from=step)
     return advance(state, step=step, recipe=recipe, planned=planned)
 
@@ -57,7 +58,8 @@ def advance(state: StopState, *, step: int, recipe: Recipe, planned: int) -> Sto
     is_learned = state.held >= recipe.checks_to_stop
     began = state.resumed_from or 0
     length = cooldown_steps(step, state, recipe)
-    is_over = step - began >= planned
+    # Learning that goes on is shorter: most was known already.
+    is_over = step - began >= (planned if state.resumed_from is None else math.ceil(planned / 2))
     if state.cooldown_from is None and (is_learned or is_over or step + length >= recipe.max_steps):
         return msgspec.structs.replace(state, cooldown_from=step, done=length == 0)
     return state
