@@ -48,8 +48,9 @@ def run_view(state: str = "done", **changes: Any) -> native.RunView:
     values: dict[str, Any] = {
         "run_id": RUN, "dataset_id": "d" * 64, "base": "ember", "parent": "ember", "recipe": {"mode": "full"},
         "priority": "normal", "state": state, "epoch": 1, "attempts": 0, "step": 45, "queued_at_s": AT_S,
-        "started_at_s": AT_S + 1, "ended_at_s": AT_S + 9, "who": "training", "why": "", "metrics": {"loss": 0.01}, "version": "v001",
-        "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (), "gate_report": report("v001"),
+        "started_at_s": AT_S + 1, "ended_at_s": AT_S + 9, "who": "training", "why": "", "metrics": {"loss": 0.01},
+        "version": "v001", "progress": None, "promoted": True, "gate_passed": True, "gate_reasons": (),
+        "gate_report": report("v001"),
     }  # fmt: skip
     return native.RunView(**{**values, **changes})
 

@@ -40,7 +40,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     planned_steps: int = 14
     steps_per_example: float = 3.2
     """Learning is planned to take `planned_steps` and so many more for each example; then it cools down, and goes
-    on at the lower rate, once and for half as long, if something is not learned yet. Where all is learned earlier, it cools down earlier."""
+    on at the lower rate, once and for half as long, if something is not learned yet. Where all is learned earlier,
+    it cools down earlier."""
     floor_share: float = 0.3
     warmup_steps: int = 5
     cooldown_share: float = 0.5
