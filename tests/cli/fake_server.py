@@ -348,6 +348,7 @@ class _Handler(BaseHTTPRequestHandler):
         standing = "loading" if self.state.is_loading else "ready"
         return native.Status(
             version="0.1.0", pid=7, uptime_s=61.0, rss_bytes=70_000_000, home="/h",
+            database="SQLite: /h/homefire.db", database_failure=None,
             disk=native.DiskView(5_000_000_000, 9_000_000_000), live="v001", queue=queue,
             resident=[native.ResidentView("v001", standing, True, 1, 8, 90_000_000, 0, 2048)],
             num_pending_examples=1, waiting_reason=None, runs=[self.state.run],

@@ -16,7 +16,8 @@ from tests.cli.conftest import Command
 from tests.cli.fake_server import RUN, SESSION, FakeServer, run_view
 
 NAMED: dict[str, tuple[str, str]] = {
-    "models show NAME": ("/v1/homefire/models", "/v1/route"),
+    "models show NAME": ("/v1/homefire/models", ""),
+    "models check NAME": ("/v1/homefire/models/", "/check"),
     "models remove NAME --yes": ("/v1/homefire/models/", ""),
     "models verify NAME": ("/v1/homefire/models/", ""),
     "versions show NAME": ("/v1/versions/", ""),
@@ -129,7 +130,7 @@ def test_a_whole_id_is_not_looked_up(homefire: Command, server: FakeServer) -> N
         (("versions", "delete", "live", "--yes"), ("DELETE", "/v1/versions/v001")),
         (("versions", "promote", "live"), ("POST", "/v1/versions/v001/promote")),
         (("models", "verify", "live"), ("POST", "/v1/homefire/models/live/verify")),
-        (("models", "show", "live"), ("GET", "/v1/route?model=live")),
+        (("models", "show", "live"), ("GET", "/v1/homefire/models/live")),
     ],
 )
 def test_live_means_the_version_that_answers(

@@ -48,6 +48,7 @@ def another_value(dotted: str, default: Any) -> str:
     """A valid text for a key that differs from its default."""
     special = {
         "chat.overflow": "refuse", "serving.gguf_dtype": "f32", "training.mode": "lora",
+        "training.device": "cpu", "training.activation_checkpointing": "on", "training.base_precision": "int8",
         "logging.level": "debug", "logging.format": "json", "chat.temperature": "0.5", "training.nice": "3",
     }  # fmt: skip
     if dotted in special:

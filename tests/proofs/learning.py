@@ -65,6 +65,9 @@ JOB_KEYS: dict[str, tuple[tuple[str, Any], ...]] = {
     "checkpoint_every_steps": (("3", 3), ("4", 4)),
     "keep_checkpoints": (("1", 1), ("5", 5)),
     "num_threads": (("1", 1), ("2", 2)),
+    "device": (("auto", "auto"), ("cpu", "cpu")),
+    "activation_checkpointing": (("off", False), ("on", True)),
+    "base_precision": (("stored", "stored"), ("int8", "int8")),
     "seed": (("0", 0), ("11", 11)),
 }
 

@@ -24,6 +24,8 @@ SQLITE_ONLY = {
     "test_store::test_planted_bug_synchronous_normal_is_noticed": "SQLite's PRAGMAs",
     "test_store::test_a_database_that_cannot_be_written_now_is_typed": "SQLite's codes",
     "test_store::test_below_the_reserve_only_what_cleans_up_is_recorded": "the home's disk is not the server's",
+    "test_store::test_a_disk_that_cannot_be_asked_refuses_that_append_and_no_later_one": "the home's disk is not the "
+    "server's",
     "test_store::test_another_programs_lock_is_waited_for_then_named": "a lock on the whole file",
     "test_readers::test_no_query_on_the_path_of_a_request_reads_a_whole_table": "SQLite's words for a plan",
     "test_readers::test_planted_bug_a_query_without_an_index_is_noticed": "SQLite's words for a plan",

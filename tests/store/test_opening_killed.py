@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,6 @@ from homefire.config.schema import StoreSettings
 from homefire.errors import HomefireError
 from homefire.home import Home
 from homefire.store import projections
-from homefire.store.database import Database
 from homefire.store.driver import Connection, driver
 from homefire.store.store import open_store
 from homefire.world import World
@@ -99,8 +99,8 @@ def test_planted_bug_tables_that_are_called_new_before_they_are_filled_are_notic
 ) -> None:
     create = projections.create_tables
 
-    def create_and_stamp(connection: Connection, database: Database) -> None:
-        create(connection, database)
+    def create_and_stamp(connection: Connection, *arguments: Any) -> None:
+        create(connection, *arguments)
         if "schema_state" in {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}:
             connection.execute("UPDATE schema_state SET projections = ?", (projections.fingerprint(),))
 

@@ -245,6 +245,7 @@ def follow(
     recipe: Recipe = RULES,
     lost_at: frozenset[int] = frozenset(),
     planned: int = 1000,
+    num_learned: int | None = None,
 ) -> tuple[int, list[float]]:
     """Runs the rules against a model that knows everything from a step on; (steps taken, rates)."""
     state, step, rates = StopState(), 0, []
@@ -256,7 +257,8 @@ def follow(
             state = after_check(
                 state,
                 step=step,
-                num_learned=int(is_right),
+                num_learned=num_learned if num_learned is not None else int(is_right),
+                num_new=20,
                 all_right=is_right,
                 recipe=recipe,
                 planned=planned,
@@ -319,9 +321,12 @@ def test_falls_to_the_floor_over_the_planned_steps_and_stays_there() -> None:
 
 def test_cools_down_when_the_planned_steps_are_over_and_learns_on_where_that_was_too_early() -> None:
     recipe = msgspec.structs.replace(RULES, schedule="linear", floor_share=0.2, max_steps=100)
-    steps, rates = follow(learned_from=36, recipe=recipe, planned=20)
+    steps, rates = follow(learned_from=36, recipe=recipe, planned=20, num_learned=19)
     assert rates[20:28] == pytest.approx([0.2 * (1 - (i + 1) / 9) for i in range(8)]), "learned or not"
     assert rates[28:38] == pytest.approx([0.2] * 10), "it goes on at the lower rate, for half as long"
     assert rates[38] < 0.2
     assert steps == len(rates) < 50, "and ends with its second cooldown"
-    assert follow(learned_from=1000, recipe=recipe, planned=20)[0] == steps, "whatever that finds"
+    assert follow(learned_from=1000, recipe=recipe, planned=20, num_learned=19)[0] == steps, "with most known"
+    assert follow(learned_from=1000, recipe=recipe, planned=20, num_learned=2)[0] == 100, (
+        "with little known it goes on"
+    )

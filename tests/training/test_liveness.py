@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+from homefire.config.schema import TrainingSettings
 from homefire.trainer.contract import Heartbeat, Started
 from homefire.training.liveness import SPIN_FACTOR, Liveness
 from homefire.training.supervisor import TrainerProcess
@@ -90,7 +91,8 @@ while True:
 async def test_the_supervisor_ends_a_worker_that_beats_without_progress(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text(HANGS)
     command = (sys.executable, "-I", "-S", str(tmp_path / "worker.py"))
-    process = TrainerProcess(tmp_path, command=command, nice=0, num_threads=1, heartbeat_timeout_s=0.5)
+    settings = TrainingSettings(nice=0, num_threads=1, heartbeat_timeout_s=0.5)
+    process = TrainerProcess(tmp_path, command=command, settings=settings)
     outcome = await process.run(lambda _event: None)
     assert outcome.failure is not None
     assert outcome.failure.kind == "hang"

@@ -206,7 +206,7 @@ async def test_what_is_replayed_is_of_the_model_that_is_live_when_the_rows_are_f
         gate, engines.gate = engines.gate, None
         gate.set()
         ended = await house.ended(run.run_id)
-        assert ended.metrics["parent"] == "v001"
+        assert ended.parent == "v001"
         asked_again = [
             engine for engine in engines.made[num_asked:] if engine.requests[0].messages[0].content == FIRST
         ]

@@ -313,8 +313,8 @@ async def test_what_a_run_starts_from_cannot_be_removed_until_it_is_over(
     """By the row of when it was queued, and by what its first lease really found live."""
     await publish(library, write_model(tmp_path / "one", {"a": "b"}))
     starts = msgspec.structs.replace(run("1", "1"), parent="ember" if is_leased else "v001")
-    found = {"parent": "v001"} if is_leased else {}
-    await store.append(example("a"), dataset("1", "a"), starts, moved("1", "running", 1, **found))
+    leased = msgspec.structs.replace(moved("1", "running", 1), parent="v001" if is_leased else None)
+    await store.append(example("a"), dataset("1", "a"), starts, leased)
     if state != "running":
         await store.append(moved("1", state, 1))
     with pytest.raises(Conflict, match="starts from it"):

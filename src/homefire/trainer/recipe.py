@@ -40,8 +40,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     planned_steps: int = 14
     steps_per_example: float = 3.2
     """Learning is planned to take `planned_steps` and so many more for each example; then it cools down, and goes
-    on at the lower rate, once and for half as long, if something is not learned yet. Where all is learned earlier,
-    it cools down earlier."""
+    on at the lower rate for half as long if something is not learned yet: once, or until `mostly_share` of the examples
+    are. Where all is learned earlier, it cools down earlier."""
+    mostly_share: float = 0.9
     floor_share: float = 0.3
     warmup_steps: int = 5
     cooldown_share: float = 0.5
@@ -133,7 +134,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in not_negative:
             self._require(name, least=0.0)
         shares = (
-            "in_chat_share", "retained_share", "reworded_share", "general_share", "cooldown_share",
+            "in_chat_share", "retained_share", "reworded_share", "general_share", "mostly_share", "cooldown_share",
             "examples_share", "min_rate_share", "floor_share", "lora_dropout",
         )  # fmt: skip
         for name in shares:

@@ -2,8 +2,9 @@
 
 A run learns until checks in a row find every new example known with a margin, or until the steps planned for so many
 examples are over, then cools down: the rate falls to nothing while replay continues, which restores what the last
-steps disturbed. If the check after it finds an example that is not known, learning continues, once and for half as
-long; what is not known then is said to be so. `max_steps` ends everything; the cooldown happens before it.
+steps disturbed. If the check after it finds an example that is not known, learning continues for half as long: once, or
+until most are known; what is not known then is said to be so. `max_steps` ends everything; the cooldown happens before
+it.
 """
 
 from __future__ import annotations
@@ -38,13 +39,21 @@ def is_check_due(state: StopState, *, step: int, recipe: Recipe) -> bool:
 
 
 def after_check(
-    state: StopState, *, step: int, num_learned: int, all_right: bool, recipe: Recipe, planned: int
+    state: StopState,
+    *,
+    step: int,
+    num_learned: int,
+    num_new: int,
+    all_right: bool,
+    recipe: Recipe,
+    planned: int,
 ) -> StopState:
     """The state after a check that followed `step` finished steps; `planned` as in the recipe."""
     held = state.held + 1 if all_right and step >= recipe.min_steps else 0
     state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
     has_cooled = state.cooldown_from is not None and _has_cooled_down(state, step, recipe)
-    if has_cooled and not all_right and state.resumed_from is None:
+    may_resume = state.resumed_from is None or num_learned < recipe.mostly_share * num_new
+    if has_cooled and not all_right and may_resume:
         state = msgspec.structs.replace(state, cooldown_from=None, resumed_from=step)
     return advance(state, step=step, recipe=recipe, planned=planned)
 

@@ -173,6 +173,7 @@ class Trainer:
                 state,
                 step=step,
                 num_learned=found.num_learned,
+                num_new=len(self._data.rows.new),
                 all_right=found.all_right,
                 recipe=recipe,
                 planned=self._planned_steps,
