@@ -90,7 +90,7 @@ async def test_ember_learns_two_facts_forgets_one_and_can_go_back(tmp_path: Path
             assert await ask(question) != answer
             other = next(each for each in TAUGHT if each != question)
             assert await ask(other) == TAUGHT[other]
-            assert "without: “Where do we keep" in library.get(made.version).description
+            assert "without 1 that was withdrawn" in library.get(made.version).description
             await promotion.rollback(who="test", why="and back")
             assert await ask(question) == answer
             await promotion.rollback(who="test", why="and further back")

@@ -54,8 +54,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_steps: int = 320
 
     rows_per_step: int = 12
-    """Placements of new examples in a step. Where few examples give fewer, the rate is lowered in proportion
-    (Goyal et al., arXiv 1706.02677), at most to `min_rate_share` of it."""
+    """Placements of new examples in a step. With fewer examples than this the rate is lowered in proportion, at most to
+    `min_rate_share` of it: few are learned quickly, and the rate is what costs old skills."""
     min_rate_share: float = 0.4
     rows_per_example: int = 4
     """At most this many placements of one new example in one step."""

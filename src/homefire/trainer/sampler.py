@@ -79,8 +79,8 @@ class Sampler:
 
     @property
     def rate_share(self) -> float:
-        """The share of the recipe's learning rate that steps of this size are trained with."""
-        return min(1.0, max(self.recipe.min_rate_share, self.new_per_step / self.recipe.rows_per_step))
+        """The share of the recipe's learning rate that so many new examples are trained with."""
+        return min(1.0, max(self.recipe.min_rate_share, len(self.lengths.new) / self.recipe.rows_per_step))
 
     @property
     def retained_per_step(self) -> int:
