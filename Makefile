@@ -41,8 +41,8 @@ uninstall: ## Remove that link; the checkout and the home directory stay
 demo: $(STAMP) ## Tell the whole circle in a temporary home, and check every promise on the way
 	@$(BIN)/homefire demo $(ARGS)
 
-test: $(STAMP) system-packages ## Run every test
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) system-packages ## Run every test, two files at a time
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 faults: $(STAMP) ## Damage every file of homes killed at every phase, in every way (about an hour; ARGS="-k live-flip" takes a part)
 	HOMEFIRE_FAULTS=all nice -n 10 $(BIN)/pytest tests/faults $(ARGS)

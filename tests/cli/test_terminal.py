@@ -22,7 +22,7 @@ import msgspec
 import pytest
 
 from homefire.training.progress import Progress
-from tests.cli.fake_server import RUN, FakeServer, run_view
+from tests.cli.fake_server import RUN, FakeServer, correction_view, run_view
 
 CTRL_C, CTRL_D, ENTER, ALT_ENTER = "\x03", "\x04", "\r", "\x1b\r"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07]*\x07")
@@ -220,6 +220,7 @@ def test_leaving_says_what_is_still_being_learned(chat: Terminal, server: FakeSe
 def test_a_correction_that_fails_in_the_background_says_why(chat: Terminal, server: FakeServer) -> None:
     server.state.progress = training()
     server.state.run = run_view("failed", version=None, promoted=False, why="out of memory")
+    server.state.after_run = correction_view("waiting")
     chat.press("Hi" + ENTER)
     chat.expect("500 tok/s")
     chat.press("/correct Hello, you." + ENTER)

@@ -330,3 +330,18 @@ def test_cools_down_when_the_planned_steps_are_over_and_learns_on_where_that_was
     assert follow(learned_from=1000, recipe=recipe, planned=20, num_learned=2)[0] == 100, (
         "with little known it goes on"
     )
+
+
+def test_learns_on_at_twice_the_rate_while_most_is_not_known() -> None:
+    recipe = msgspec.structs.replace(RULES, schedule="linear", floor_share=0.25, max_steps=200)
+    _, rates = follow(learned_from=1000, recipe=recipe, planned=20, num_learned=2)
+    highest = [max(rates[begin : begin + 10]) for begin in (28, 46, 64)]
+    assert highest == pytest.approx([0.5, 1.0, 1.0]), "at most the recipe's own rate"
+    assert rate_at(30, StopState(), RULES, planned=20, share=0.4) == pytest.approx(0.4)
+    assert rate_at(30, StopState(times_raised=1), RULES, planned=20, share=0.4) == pytest.approx(0.8)
+
+
+def test_an_adapter_is_pulled_back_less_than_a_whole_model() -> None:
+    full, lora = (Recipe(mode=mode).resolved(1000) for mode in ("full", "lora"))
+    assert (full.parent_decay, lora.parent_decay) == (10.0, 2.0)
+    assert Recipe(mode="lora", parent_decay=0.0).resolved(1000).parent_decay == 0.0

@@ -107,7 +107,7 @@ def train_step(
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    move_toward_parent(model, share=min(1.0, recipe.parent_decay * learning_rate))
+    move_toward_parent(model, share=min(1.0, recipe.decay_in(recipe.mode) * learning_rate))
     return StepReport(loss, grad_norm, sum(part.num_tokens for part in batch), Losses(by_row))
 
 

@@ -85,9 +85,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Padded tokens per forward pass; a step is as many passes as it needs (gradients accumulate)."""
     parent_weight: float = 2.0
     """Weight of the Kullback–Leibler divergence to the base's predictions on replay rows."""
-    parent_decay: float = 10.0
+    parent_decay: float | None = None
     """Each step moves the weights back toward the parent's by this times the learning rate (decoupled, as
-    AdamW's decay toward zero is): what a correction does not need stays as it was."""
+    AdamW's decay toward zero is): what a correction does not need stays as it was. None: 10 for full fine-tuning,
+    2 for LoRA, whose few weights must move further."""
     pull_margin: float = 2.0
     """At the end the weights are moved toward the parent's as far as every answer that was learned keeps
     this margin (or seven tenths of its own). 0: they are left where training ended."""
@@ -126,7 +127,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )  # fmt: skip
         not_negative = (
             "weight_decay", "warmup_steps", "cooldown_steps", "min_steps", "replay_ratio", "min_replay_rows",
-            "parent_weight", "parent_decay", "pull_margin", "min_margin", "wordings", "neighbours",
+            "parent_weight", "pull_margin", "min_margin", "wordings", "neighbours",
             "neighbour_ratio", "min_neighbours", "neighbour_weight", "planned_steps", "steps_per_example",
         )  # fmt: skip
         for name in positive:
@@ -143,6 +144,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             self._require(name, least=0.0, below=1.0)
         if self.learning_rate is not None:
             self._require("learning_rate", above=0.0)
+        if self.parent_decay is not None:
+            self._require("parent_decay", least=0.0)
         if self.min_steps > self.max_steps:
             raise ConfigError(
                 f"The recipe's min_steps ({self.min_steps}) is larger than its max_steps ({self.max_steps}).",
@@ -169,12 +172,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         raise ConfigError(f"The recipe's {name} cannot be {value:g}.", key=f"recipe.{name}", value=value)
 
     def resolved(self, num_parameters: int) -> Self:
-        """The same recipe with `mode` and `learning_rate` decided for a model of this size."""
+        """The same recipe with `mode`, `learning_rate` and `parent_decay` decided for a model of this size."""
         mode: Mode = "full" if num_parameters <= FULL_MAX_PARAMETERS else "lora"
         if self.mode != "auto":
             mode = self.mode
         rate = self.learning_rate or (3e-3 if mode == "full" else 2e-3)
-        return msgspec.structs.replace(self, mode=mode, learning_rate=rate)
+        return msgspec.structs.replace(self, mode=mode, learning_rate=rate, parent_decay=self.decay_in(mode))
+
+    def decay_in(self, mode: str) -> float:
+        """`parent_decay`, or what it is in this mode where it is left open."""
+        if self.parent_decay is not None:
+            return self.parent_decay
+        return 2.0 if mode == "lora" else 10.0
 
     def planned_steps_for(self, num_examples: int) -> int:
         """After so many steps a run with so many new examples cools down, learned or not."""

@@ -3,8 +3,8 @@
 A run learns until checks in a row find every new example known with a margin, or until the steps planned for so many
 examples are over, then cools down: the rate falls to nothing while replay continues, which restores what the last
 steps disturbed. If the check after it finds an example that is not known, learning continues for half as long: once, or
-until most are known; what is not known then is said to be so. `max_steps` ends everything; the cooldown happens before
-it.
+until most are known, each time at twice the rate while they are not; what is not known then is said to be so.
+`max_steps` ends everything; the cooldown happens before it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The step at which the cooldown began; None while learning."""
     resumed_from: int | None = None
     """The step at which learning went on because something was not known at the end of a cooldown."""
+    times_raised: int = 0
+    """How often learning went on although most was not known: the rate was too low, and is doubled each time."""
     done: bool = False
 
 
@@ -52,9 +54,13 @@ def after_check(
     held = state.held + 1 if all_right and step >= recipe.min_steps else 0
     state = msgspec.structs.replace(state, held=held, num_learned=num_learned)
     has_cooled = state.cooldown_from is not None and _has_cooled_down(state, step, recipe)
-    may_resume = state.resumed_from is None or num_learned < recipe.mostly_share * num_new
-    if has_cooled and not all_right and may_resume:
-        state = msgspec.structs.replace(state, cooldown_from=None, resumed_from=step)
+    if has_cooled and not all_right:
+        is_slow = num_learned < recipe.mostly_share * num_new
+        if is_slow or state.resumed_from is None:
+            times_raised = state.times_raised + is_slow
+            state = msgspec.structs.replace(
+                state, cooldown_from=None, resumed_from=step, times_raised=times_raised
+            )
     return advance(state, step=step, recipe=recipe, planned=planned)
 
 
@@ -67,7 +73,6 @@ def advance(state: StopState, *, step: int, recipe: Recipe, planned: int) -> Sto
     is_learned = state.held >= recipe.checks_to_stop
     began = state.resumed_from or 0
     length = cooldown_steps(step, state, recipe)
-    # Learning that goes on is shorter: most was known already.
     is_over = step - began >= (planned if state.resumed_from is None else math.ceil(planned / 2))
     if state.cooldown_from is None and (is_learned or is_over or step + length >= recipe.max_steps):
         return msgspec.structs.replace(state, cooldown_from=step, done=length == 0)
@@ -80,17 +85,20 @@ def cooldown_steps(cooldown_from: int, state: StopState, recipe: Recipe) -> int:
     return min(recipe.cooldown_steps, math.ceil(recipe.cooldown_share * learning))
 
 
-def rate_at(step: int, state: StopState, recipe: Recipe, *, planned: int) -> float:
-    """The learning rate of step number `step` (from 0): linear warm-up, the schedule, the fall while
-    cooling down."""
+def rate_at(step: int, state: StopState, recipe: Recipe, *, planned: int, share: float = 1.0) -> float:
+    """The learning rate of step number `step` (from 0): linear warm-up, the schedule, the fall while cooling down.
+
+    `share` of the recipe's rate is where the schedule begins; what did not suffice is doubled, up to the whole rate.
+    """
     if recipe.learning_rate is None:
         raise ValueError("the recipe is not resolved: it has no learning rate")
-    rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     if recipe.schedule == "linear":
         learning = step if state.cooldown_from is None else min(step, state.cooldown_from)
-        rate *= 1 - (1 - recipe.floor_share) * min(1.0, learning / planned)
+        share *= 1 - (1 - recipe.floor_share) * min(1.0, learning / planned)
     elif recipe.schedule == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
+        share *= 0.5 * (1 + math.cos(math.pi * step / recipe.max_steps))
+    rate = recipe.learning_rate * min(1.0, share * 2.0**state.times_raised)
+    rate *= min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     if state.cooldown_from is not None:
         rate *= 1 - (step - state.cooldown_from + 1) / (
             cooldown_steps(state.cooldown_from, state, recipe) + 1

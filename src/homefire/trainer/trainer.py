@@ -129,8 +129,13 @@ class Trainer:
     def _step(self) -> None:
         self._leave_if_asked()
         recipe, position = self._spec.recipe, self._progress.step
-        rate = stopping.rate_at(position, self._progress.stop, recipe, planned=self._planned_steps)
-        rate *= self._data.sampler.rate_share
+        rate = stopping.rate_at(
+            position,
+            self._progress.stop,
+            recipe,
+            planned=self._planned_steps,
+            share=self._data.sampler.rate_share,
+        )
         started_s = time.monotonic()
         try:
             report = train_step(
