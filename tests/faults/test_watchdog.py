@@ -25,14 +25,13 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.errors import EngineCrashed
 from homefire.machine import supervision
 from homefire.machine.supervision import Supervision
-from homefire.store.subscription import Subscription
 from homefire.training.dispatcher import Dispatcher
 from homefire.world import World
 from tests.engines.conftest import ember_gguf as ember_gguf
 from tests.engines.support import QUICK, asking, collect, spec_for
 from tests.faults.lives import open_home
 
-SUPERVISED = {"scrub", "follow keys", "warm live"}
+SUPERVISED = {"scrub", "warm live"}
 NOTICED_BY_ITSELF = {"training", "homefire-store-writer"}
 """They keep the reason of their end, which `Homefire.failures` shows."""
 OF_THE_FRAMEWORK = {"MainThread"}
@@ -66,7 +65,7 @@ async def test_every_long_lived_task_and_thread_has_somebody_who_notices_its_end
         found = long_lived(before, threads)
         known = SUPERVISED | NOTICED_BY_ITSELF
         assert found <= known, f"nobody notices the end of {found - known}"
-        assert {"scrub", "follow keys", "training", "homefire-store-writer"} <= found
+        assert {"scrub", "training", "homefire-store-writer"} <= found
         assert homefire.failures() == {}
 
 
@@ -112,7 +111,6 @@ class Fault:
     ("name", "owner", "method"),
     [
         ("scrub", Scrub, "run"),
-        ("follow keys", Subscription, "__anext__"),
         ("warm live", Homefire, "_warm_live"),
     ],
 )

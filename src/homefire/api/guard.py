@@ -34,7 +34,7 @@ from homefire.api.context import Context
 from homefire.api.exchange import Exchange
 from homefire.api.failures import to_homefire_error
 from homefire.api.policy import SAFE_METHODS, SINGLE_HEADERS, Policy, check_media_type
-from homefire.api.presence import cancel_on_disconnect
+from homefire.api.presence import CancelOnDisconnect
 from homefire.errors import (
     Forbidden,
     HomefireError,
@@ -126,7 +126,7 @@ class HomefireApp(FastAPI):
                     exchange.lift_deadline()
                     await self._framework(exchange)
                 else:
-                    async with cancel_on_disconnect(receive, lambda: exchange.is_complete):
+                    with CancelOnDisconnect(receive, lambda: exchange.is_complete):
                         await (endpoint or self._framework)(exchange)
         except ClientGone:
             exchange.status = STATUS_CLIENT_GONE

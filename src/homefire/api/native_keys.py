@@ -102,7 +102,6 @@ def create_key_router(context: Context) -> APIRouter:
         secret, created = create_key(homefire.world, name=name)
         homefire.redactor.register(secret)
         await store.append(created)
-        context.keys.clear()
         return JsonDocument(NewKey(created.key_id, name, secret))
 
     @router.delete("/v1/keys/{key_id}", **describe(answer=RevokedKey))
@@ -116,7 +115,6 @@ def create_key_router(context: Context) -> APIRouter:
                 key_id=key_id,
             )
         await store.append(KeyRevoked(key_id=key_id))
-        context.keys.clear()
         return JsonDocument(RevokedKey(key_id))
 
     return router

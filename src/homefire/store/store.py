@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, LogTail, Recorded
 from homefire.store.lost_database import refuse_lost_database
+from homefire.store.noun import EventBase
 from homefire.store.nouns.aliases import AliasReader
 from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
@@ -151,6 +153,14 @@ class Store:
     def last_seq(self) -> int:
         """The place of the newest event; 0 for an empty log."""
         return self._writer.last_seq
+
+    def last_seq_of(self, kinds: Iterable[type[EventBase]]) -> int:
+        """The place of the newest event of these kinds that was recorded since the start; 0: there is none.
+
+        Whoever keeps what it read asks first, and reads again once the answer is another one: it has changed when an
+        append of such an event returns.
+        """
+        return self._writer.last_seq_of(kinds)
 
     @property
     def failure(self) -> StoreError | None:

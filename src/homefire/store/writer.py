@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,7 +37,7 @@ from homefire.store.failures import (
 )
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
-from homefire.store.noun import Recent
+from homefire.store.noun import EventBase, Recent
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.conversations import TurnEnded
 from homefire.store.nouns.erasures import BodiesErased
@@ -127,6 +127,7 @@ class Writer:
         self._witness, self._witness_failed = witness, False
         self._tail = log.tail(connection)
         self._recent = Recent()
+        self._last_of_kind: dict[type[EventBase], int] = {}
         self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
         self._held: deque[Job | None] = deque()
         self._gate = threading.Lock()
@@ -153,6 +154,10 @@ class Writer:
     def failure(self) -> StoreError | None:
         """Why nothing can be appended now or any more; None while all is well."""
         return self._dead or self._unreachable
+
+    def last_seq_of(self, kinds: Iterable[type[EventBase]]) -> int:
+        """The newest event of these kinds that this writer committed; 0: there is none."""
+        return max((self._last_of_kind.get(kind, 0) for kind in kinds), default=0)
 
     def submit(self, append: Append) -> None:
         """Queue an append; its waiter is resolved after the commit. Raises when the store is dead."""
@@ -270,6 +275,10 @@ class Writer:
     def _committed(self, batch: list[Append], tail: LogTail) -> None:
         self._tail = tail
         self._batches_since_checkpoint += 1
+        for append in batch:
+            if isinstance(append.outcome, tuple):
+                for recorded in append.outcome:
+                    self._last_of_kind[type(recorded.event)] = recorded.seq
         self._note_witness()
         if self._database.has_checkpoints and any(_has_erased(append) for append in batch):
             # The write-ahead log still holds what was there before; nobody is told until it is empty.
