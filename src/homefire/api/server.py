@@ -159,7 +159,7 @@ def _add_chat_endpoints(app: HomefireApp, context: Context) -> None:
         endpoint = ChatEndpoint(
             translators[path],
             dialect=route.dialect,
-            run_turn=homefire.turns.run,
+            turns=homefire.turns,
             metrics=context.metrics,
         )
         app.add_endpoint(path, endpoint)
