@@ -23,7 +23,9 @@ def target(catalog: Catalog, name: str) -> str | None:
 
 def changes_seen(catalog: Catalog, store: Store) -> dict[str, list[str | None]]:
     """What each name leads to, asked before and after each event that changes it."""
-    store.append_sync(model("ember", path="models/ember"), model("coal", digest="sha256:cc", path="models/coal"))
+    store.append_sync(
+        model("ember", path="models/ember"), model("coal", digest="sha256:cc", path="models/coal")
+    )
     seen: dict[str, list[str | None]] = {"fast": [], "v001": [], "mine": []}
     events = [
         alias("fast", "ember"),

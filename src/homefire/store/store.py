@@ -44,9 +44,9 @@ from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
 from homefire.store.schema import ensure_schema, log_progress, transaction
 from homefire.store.sqlite_version import wal_reset_warning
-from homefire.store.subscription import Subscription
 from homefire.store.witness import Reading, Witness, read_witness
-from homefire.store.writer import Append, Writer
+from homefire.store.waiting import Append
+from homefire.store.writer import Writer
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
@@ -128,21 +128,6 @@ class Store:
         waiter: Future[tuple[Recorded, ...]] = Future()
         self._writer.submit(Append(events, waiter))
         return waiter.result()
-
-    def subscribe(self, *, after_seq: int | None = None) -> Subscription:
-        """Follow the log from now on, or from `after_seq`. For the running event loop; close it."""
-        subscription = Subscription(
-            loop=asyncio.get_running_loop(),
-            after_seq=self._writer.last_seq if after_seq is None else after_seq,
-            is_behind=after_seq is not None,
-            read=lambda seq, limit: self.events(after_seq=seq, limit=limit),
-            on_close=self._writer.drop_subscription,
-        )
-        self._writer.add_subscription(subscription)
-        if subscription.seen_seq != self._writer.last_seq:
-            # Something was committed before the subscription was known to the writer.
-            subscription.fall_behind()
-        return subscription
 
     def events(self, *, after_seq: int = 0, limit: int = 1000) -> list[Recorded]:
         """Events after `after_seq`, oldest first."""

@@ -159,7 +159,6 @@ _turns = Table(
     },
     key=("turn",),
     indexes={"turns_by_session": "(session)"},
-    read_indexes={"turns_under_way": "(turn) WHERE ended IS NULL"},
 )
 """The key of a turn is the place of its `TurnAsked` in the log, `ended` that of its `TurnEnded`: what they say is read
 there."""
@@ -168,9 +167,10 @@ _open_session = Statement(
     "WHERE sessions.principal = excluded.principal RETURNING session"
 )
 _count_turn = Statement(
-    "UPDATE sessions SET num_turns = num_turns + 1, tip = coalesce(:tip, tip), "
-    "seq = CASE WHEN seq < :turn THEN :turn ELSE seq END WHERE session = :session"
+    "UPDATE sessions SET num_turns = num_turns + 1, tip = coalesce(:tip, tip) WHERE session = :session"
 )
+_use_session = Statement("UPDATE sessions SET seq = :turn WHERE session = :session AND seq < :turn")
+"""Apart from `_count_turn`, because it changes an index, and the first turn of a session need not."""
 _insert_message = _messages.insert()
 _insert_turn = _turns.insert()
 _turn = Statement(
@@ -240,7 +240,9 @@ def _ended(connection: Connection, event: TurnEnded, entry: Entry) -> None:
         _add_message(connection, answer, asked.session, key=key, parent=asked.question, chain=chain)
         entry.recent.keep(key, (asked.session, asked.session_id, asked.principal, chain))
     tip = key if event.outcome != "failed" else None
-    _count_turn.run(connection, {"session": asked.session, "turn": asked.turn, "tip": tip})
+    _count_turn.run(connection, {"session": asked.session, "tip": tip})
+    if asked.turn != asked.session:
+        _use_session.run(connection, {"session": asked.session, "turn": asked.turn})
     _end_turn.run(connection, {"turn": asked.turn, "answer": key, "ended": entry.seq})
 
 
