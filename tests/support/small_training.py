@@ -56,9 +56,11 @@ class SmallTraining:
 
     async def run_of(self, example_id: str) -> str:
         """The run that learns the example, as soon as there is one."""
-        while (run_id := self.daemon.run_of(example_id)) is None:
+        for _ in range(10_000):
+            if (run_id := self.daemon.run_of(example_id)) is not None:
+                return run_id
             await asyncio.sleep(0.01)
-        return run_id
+        raise AssertionError("no run learns it")
 
     async def until(self, run_id: str, reached: Callable[[Progress], bool]) -> Progress:
         """The run's progress as soon as it is so."""

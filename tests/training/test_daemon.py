@@ -58,9 +58,11 @@ class Server:
         return given.example_id
 
     async def run_of(self, example_id: str) -> str:
-        while (run_id := self.training.run_of(example_id)) is None:
+        for _ in range(10_000):
+            if (run_id := self.training.run_of(example_id)) is not None:
+                return run_id
             await asyncio.sleep(0.01)
-        return run_id
+        raise AssertionError("no run learns it")
 
     async def until(self, run_id: str, reached: Callable[[Progress], bool]) -> Progress:
         async for progress in self.training.watch(run_id):

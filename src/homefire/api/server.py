@@ -125,7 +125,7 @@ def create_app(homefire: Homefire) -> HomefireApp:
         create_ollama_router,
         create_embedding_router,
     ):
-        app.include_router(create(context))
+        app.add_router(create(context))
     app.addresses = Addresses(_dialects(app))
     app.openapi = openapi_document(app, context.described)  # type: ignore[method-assign]
     return app

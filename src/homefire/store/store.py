@@ -44,8 +44,8 @@ from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
 from homefire.store.schema import ensure_schema, log_progress, transaction
 from homefire.store.sqlite_version import wal_reset_warning
-from homefire.store.witness import Reading, Witness, read_witness
 from homefire.store.waiting import Append
+from homefire.store.witness import Reading, Witness, read_witness
 from homefire.store.writer import Writer
 from homefire.world import World
 

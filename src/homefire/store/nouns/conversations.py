@@ -209,7 +209,7 @@ def _asked(connection: Connection, event: TurnAsked, entry: Entry) -> None:
         key = entry.body(place)
         _add_message(connection, message, session, key=key, parent=parent, chain=chain)
         parent = key
-    _insert_turn.run(
+    _insert_turn.run_later(
         connection,
         {
             "turn": entry.seq,
@@ -240,10 +240,10 @@ def _ended(connection: Connection, event: TurnEnded, entry: Entry) -> None:
         _add_message(connection, answer, asked.session, key=key, parent=asked.question, chain=chain)
         entry.recent.keep(key, (asked.session, asked.session_id, asked.principal, chain))
     tip = key if event.outcome != "failed" else None
-    _count_turn.run(connection, {"session": asked.session, "tip": tip})
+    _count_turn.run_later(connection, {"session": asked.session, "tip": tip})
     if asked.turn != asked.session:
-        _use_session.run(connection, {"session": asked.session, "turn": asked.turn})
-    _end_turn.run(connection, {"turn": asked.turn, "answer": key, "ended": entry.seq})
+        _use_session.run_later(connection, {"session": asked.session, "turn": asked.turn})
+    _end_turn.run_later(connection, {"turn": asked.turn, "answer": key, "ended": entry.seq})
 
 
 def _asked_turn(connection: Connection, turn_id: str) -> _Asked:
@@ -266,7 +266,7 @@ def _add_message(
     parent: int | None,
     chain: bytes | None,
 ) -> None:
-    _insert_message.run(
+    _insert_message.run_later(
         connection,
         {
             "message": key,
