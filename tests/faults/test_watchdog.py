@@ -25,6 +25,7 @@ from homefire.engines.process import LlamaCppEngine
 from homefire.errors import EngineCrashed
 from homefire.machine import supervision
 from homefire.machine.supervision import Supervision
+from homefire.store.writer import Writer
 from homefire.training.dispatcher import Dispatcher
 from homefire.world import World
 from tests.engines.conftest import ember_gguf as ember_gguf
@@ -144,6 +145,21 @@ async def test_the_end_of_training_is_shown(tmp_path: Path, monkeypatch: pytest.
         await until(lambda: bool(homefire.failures()))
         assert (await client.get("/health")).json()["failed"] == ["training"]
         assert "RuntimeError" in (await client.get("/v1/status")).json()["failures"]["training"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_the_end_of_the_writing_thread_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tests/store/test_writer.py` has the bug that leaves it out."""
+    async with served(tmp_path / "home") as (homefire, client):
+        await until(lambda: [model.state for model in homefire.serving.status()] == ["ready"])
+        monkeypatch.setattr(Writer, "_gather", lambda self, first: 1 / 0)
+        asked = await client.post("/v1/chat", json={"message": "hi", "stream": False})
+        assert asked.status_code == 503
+        health = (await client.get("/health")).json()
+        assert health == {"state": "degraded", "store": "store_poisoned", "failed": ["store"]}
+        assert "ZeroDivisionError" in (await client.get("/v1/status")).json()["failures"]["store"]
 
 
 async def test_a_part_that_is_cancelled_by_somebody_is_shown(caplog: pytest.LogCaptureFixture) -> None:

@@ -107,7 +107,7 @@ class Writer:
 
     @property
     def is_closed(self) -> bool:
-        return not self._thread.is_alive()
+        return self._closing.is_set()
 
     @property
     def failure(self) -> StoreError | None:
