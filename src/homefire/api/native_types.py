@@ -30,7 +30,7 @@ from homefire.types import Message
 from homefire.versions.report import GateReport
 
 
-class StrictMessage(Message, frozen=True, forbid_unknown_fields=True):
+class StrictMessage(Message, frozen=True, gc=False, forbid_unknown_fields=True):
     """A message with nothing else in it."""
 
 
