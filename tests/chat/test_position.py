@@ -10,7 +10,7 @@ import pytest
 
 from homefire.chat import position
 from homefire.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from homefire.store.nouns.conversations import MessageRow
+from homefire.store.nouns.conversation_rows import MessageRow
 from homefire.types import Message
 from tests.chat.talk import ANN, BOB, answered, request, system, talking
 from tests.serving.models import FakeCatalog, until

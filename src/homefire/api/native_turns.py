@@ -21,7 +21,7 @@ from homefire.api.event_stream import EventStream, encode_event, last_event_id
 from homefire.chat.request import Ended, Principal, Started, Stopped, StreamEvent
 from homefire.errors import InvalidRequest
 from homefire.sessions.ownership import turn_of
-from homefire.store.nouns.conversations import TurnRow
+from homefire.store.nouns.conversation_rows import TurnRow
 
 TurnId = Annotated[str, Path(max_length=100)]
 

@@ -49,11 +49,8 @@ from homefire.errors import (
 from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.sessions.ownership import turn_of
-from homefire.store.nouns.conversations import (
-    SessionRow,
-    TurnAsked,
-    TurnEnded,
-)
+from homefire.store.nouns.conversation_rows import SessionRow
+from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from homefire.store.store import Store
 from homefire.world import World
 

@@ -32,7 +32,7 @@ from homefire.store.log import EventLog, LogTail, Recorded
 from homefire.store.lost_database import refuse_lost_database
 from homefire.store.noun import EventBase
 from homefire.store.nouns.aliases import AliasReader
-from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
+from homefire.store.nouns.conversation_rows import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
 from homefire.store.nouns.erasures import ErasureReader
 from homefire.store.nouns.examples import ExampleReader
