@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import gzip
 import http.client
 import json
@@ -33,7 +32,7 @@ from tests.support.loop_stretch import Stretches, measure_stretches
 from tests.support.scripted_engine import ScriptedEngine
 
 from bench.results import record
-from homefire.api.run import Server, bind, uvicorn_config
+from homefire.api.run import Server, bind, spare_collections, uvicorn_config
 from homefire.api.server import create_app
 from homefire.app import build
 from homefire.config.loader import load_settings
@@ -196,8 +195,7 @@ def serve_in_thread(root: Path) -> tuple[threading.Thread, str, Callable[[], Non
         app = create_app(homefire)
         add_pages(app)
         listener = bind("127.0.0.1", 0)
-        # `run.serve` freezes what was imported as well.
-        gc.freeze()
+        spare_collections()
         server = Server(uvicorn_config(app, drain_timeout_s=2), app, on_ready=ready.set)
         found.update(server=server, port=listener.getsockname()[1])
         async with homefire.running():

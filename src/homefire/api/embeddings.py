@@ -12,7 +12,7 @@ import base64
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from fastapi import APIRouter
@@ -24,9 +24,12 @@ from homefire.api.context import Context
 from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.ollama import check_options, keep_alive_s, plain_name
 from homefire.engines.base import Embeddings
+from homefire.errors import InvalidRequest
 from homefire.serving.router import RouteRequest
 
 MANY_VECTORS = 8
+_TOKENS = ("got `int`.", "got `array`.")
+T = TypeVar("T")
 
 
 def create_embedding_router(context: Context) -> APIRouter:
@@ -50,7 +53,7 @@ def create_embedding_router(context: Context) -> APIRouter:
     )
     async def create_embeddings(request: Request) -> JsonDocument:
         """One unit vector for each text."""
-        wanted = await read_document(request, openai_types.EmbeddingsBody)
+        wanted = await _read(request, openai_types.EmbeddingsBody)
         texts = _texts(wanted.input)
         served_model, found = await embed(wanted.model, texts, wanted.dimensions)
         form = _base64 if wanted.encoding_format == "base64" else msgspec.json.encode
@@ -73,7 +76,7 @@ def create_embedding_router(context: Context) -> APIRouter:
     async def embed_texts(request: Request) -> JsonDocument:
         """One unit vector for each text; an empty list loads the model."""
         began_ns = time.perf_counter_ns()
-        wanted = await read_document(request, ollama_types.EmbedBody)
+        wanted = await _read(request, ollama_types.EmbedBody)
         check_options(wanted.options)
         keep_alive_s(wanted.keep_alive)
         texts = _texts(wanted.input)
@@ -105,16 +108,23 @@ def create_embedding_router(context: Context) -> APIRouter:
     return router
 
 
-def _texts(given: str | list[Any]) -> list[str]:
-    """One or many. Refuses tokens, which are those of another tokenizer, and empty texts."""
+async def _read(request: Request, kind: type[T]) -> T:
+    """The body; arrays of tokens, which are those of another tokenizer, are refused as such at the first one."""
+    try:
+        return await read_document(request, kind)
+    except InvalidRequest as error:
+        if str(error.details.get("param")).startswith("input[") and str(error).endswith(_TOKENS):
+            raise unsupported("input", "arrays of tokens are not read", hint="Send texts.") from None
+        raise
+
+
+def _texts(given: str | list[str]) -> list[str]:
+    """One or many. Refuses empty texts."""
+    if given == "":
+        raise invalid("input", "an empty text has no embedding")
     many = [given] if isinstance(given, str) else given
-    for index, text in enumerate(many):
-        if not isinstance(text, str):
-            if isinstance(text, int | list):
-                raise unsupported("input", "arrays of tokens are not read", hint="Send texts.")
-            raise invalid(f"input[{index}]", "it is not a text")
-        if not text:
-            raise invalid("input" if given == "" else f"input[{index}]", "an empty text has no embedding")
+    if "" in many:
+        raise invalid(f"input[{many.index('')}]", "an empty text has no embedding")
     return many
 
 

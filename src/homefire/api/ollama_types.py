@@ -136,7 +136,7 @@ class EmbedBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /api/embed`: one text or many."""
 
     model: str
-    input: str | Annotated[list[Any], Meta(max_length=2048)]
+    input: str | Annotated[list[str], Meta(max_length=2048)]
     truncate: bool | None = None
     """Accepted: a text that is too long is an error in any case, never cut."""
     dimensions: Annotated[int, Meta(ge=1)] | None = None

@@ -150,7 +150,7 @@ class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/embeddings`. Texts only: tokens of another tokenizer mean nothing here."""
 
     model: str
-    input: str | Annotated[list[Any], Meta(min_length=1, max_length=2048)]
+    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Positive | None = None
     """The length the model's vectors have; another one is refused."""
