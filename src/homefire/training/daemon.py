@@ -93,7 +93,7 @@ class TrainingDaemon:
             system_prompt=settings.chat.system_prompt,
             owners=lambda: owner_ids(home, store.keys.find),
         )
-        cache = AnswerCache(home.cache / "answers")
+        cache = self._cache = AnswerCache(home.cache / "answers")
         answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
         self.fitness = FitnessCheck(catalog=catalog, answers=answers)
         """Whether models can be taught."""
@@ -180,6 +180,7 @@ class TrainingDaemon:
         )
         events = () if dry_run else erasure.events(why=why)
         if events:
+            await asyncio.to_thread(self._cache.forget, erasure.texts)
             await self._store.append(*events)
             self._dispatcher.ring()
         return erasure.report(is_done=not dry_run)
