@@ -39,7 +39,8 @@ from homefire.training.ledger import counting, examples_of, known_to, refused, t
 from homefire.training.memory import PARKED, TrainingMemory
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
-from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
+from homefire.training.run_context import RunContext
+from homefire.training.run_lease import ASKED_STATE, Ask, Ending
 from homefire.training.warm_trainer import WarmTrainer
 from homefire.types import Message
 from homefire.versions.asking import AnswerCache
