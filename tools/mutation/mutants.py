@@ -1,0 +1,129 @@
+"""What can be changed in one module, and a sample of it that is the same on every machine.
+
+Mutations come from mutmut: a comparison moved by one, `and` for `or`, a number plus one, an argument dropped or
+None, a condition of a ternary decided, a result not assigned. Text is left as it is: a message in other words is
+not a defect that a test should find, and neither is a line of the log that lacks something.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, ParentNodeProvider
+from mutmut.mutation.file_mutation import Mutation, create_mutations
+
+TEXT = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString)
+LOGGING = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
+IGNORED_CALLS = frozenset({"cast"})
+"""Calls whose arguments only a type checker reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change of one module. `place`, `before` and `after` name it, however the lines move."""
+
+    module: str
+    place: str
+    before: str
+    after: str
+    node: Mutation = field(compare=False, repr=False)
+    tree: cst.Module = field(compare=False, repr=False)
+
+    def render(self) -> str:
+        """The whole changed file."""
+        changed = self.tree.deep_replace(self.node.original_node, self.node.mutated_node)
+        assert isinstance(changed, cst.Module)
+        return changed.code
+
+    def diff(self) -> str:
+        """The change as lines that start with - and +."""
+        lines = difflib.unified_diff(
+            self.tree.code.splitlines(), self.render().splitlines(), self.module, "mutant", lineterm="", n=1
+        )
+        return "\n".join(lines)
+
+
+def find_mutants(path: Path, *, module: str) -> list[Mutant]:
+    """Every mutant of a file, each name once; those that cannot change what the program does are left out."""
+    tree, mutations, _, _ = create_mutations(str(path), path.read_text())
+    context = _Context(tree)
+    found: dict[tuple[str, str, str], Mutant] = {}
+    for mutation in mutations:
+        if mutation.contained_by_top_level_function is None or context.is_text(mutation):
+            continue
+        before, after = (_one_line(tree, node) for node in (mutation.original_node, mutation.mutated_node))
+        place = context.place_of(mutation.original_node)
+        if before != after:
+            found.setdefault((place, before, after), Mutant(module, place, before, after, mutation, tree))
+    return list(found.values())
+
+
+def sample(mutants: Iterable[Mutant], size: int | None) -> list[Mutant]:
+    """Those with the lowest hashes: new code beside them does not change which ones are taken. None means all."""
+    ranked = sorted(mutants, key=_rank)
+    return ranked if size is None else ranked[:size]
+
+
+def _rank(mutant: Mutant) -> str:
+    name = "\0".join((mutant.module, mutant.place, mutant.before, mutant.after))
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _one_line(tree: cst.Module, node: cst.CSTNode) -> str:
+    """The code of a node on one line, without its layout."""
+    code = tree.code_for_node(node).strip()
+    try:
+        return ast.unparse(ast.parse(code))
+    except SyntaxError:  # a part of an expression, such as `< 3`
+        return " ".join(code.split())
+
+
+class _Context:
+    """Where a node of a module stands."""
+
+    def __init__(self, tree: cst.Module) -> None:
+        self._parents: Any = MetadataWrapper(tree, unsafe_skip_copy=True).resolve(ParentNodeProvider)
+
+    def _above(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+        while node in self._parents:
+            node = self._parents[node]
+            yield node
+
+    def place_of(self, node: cst.CSTNode) -> str:
+        """The class and function a node is in: `Writer.append`."""
+        names = [
+            above.name.value
+            for above in self._above(node)
+            if isinstance(above, cst.FunctionDef | cst.ClassDef)
+        ]
+        return ".".join(reversed(names))
+
+    def is_text(self, mutation: Mutation) -> bool:
+        """Whether only words, a line of the log or a type would change."""
+        node, mutated = mutation.original_node, mutation.mutated_node
+        if isinstance(node, TEXT) or any(isinstance(above, TEXT) for above in self._above(node)):
+            return True
+        if any(_is_ignored_call(above) for above in (node, *self._above(node))):
+            return True
+        if isinstance(node, cst.Call) and isinstance(mutated, cst.Call):
+            lost = [argument for argument in node.args if argument not in mutated.args]
+            return any(isinstance(argument.value, TEXT) for argument in lost)
+        return isinstance(node, cst.Assign | cst.AnnAssign) and isinstance(node.value, TEXT)
+
+
+def _is_ignored_call(node: cst.CSTNode) -> bool:
+    if not isinstance(node, cst.Call):
+        return False
+    if isinstance(node.func, cst.Name):
+        return node.func.value in IGNORED_CALLS
+    if not isinstance(node.func, cst.Attribute) or node.func.attr.value not in LOGGING:
+        return False
+    owner = node.func.value
+    return isinstance(owner, cst.Name) and owner.value.strip("_").lower() in {"log", "logger"}
