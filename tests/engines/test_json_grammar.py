@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from homefire.engines import json_grammar
 from homefire.engines.base import Delta
-from homefire.engines.json_grammar import MAX_OPTIONAL, SchemaMatcher, to_grammar
+from homefire.engines.json_grammar import MAX_OPTIONAL, MAX_TOTAL_ITEMS, SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Job, Stream
 from homefire.engines.process import LlamaCppEngine
 from homefire.errors import InvalidRequest, UnsupportedParameter
@@ -126,6 +126,20 @@ MALFORMED: list[tuple[Any, str]] = [
     (optional(MAX_OPTIONAL + 1), "#/properties"),
     ({"items": {"type": "array", "maxItems": 10**9}}, "#/items/maxItems"),
 ]  # fmt: skip
+
+
+def test_arrays_may_have_the_most_items_together_and_not_one_more() -> None:
+    def arrays(*most: int) -> dict[str, Any]:
+        return {
+            "type": "array",
+            "maxItems": 1,
+            "prefixItems": [{"type": "array", "maxItems": n} for n in most],
+        }
+
+    half = MAX_TOTAL_ITEMS // 2
+    json_grammar._check_size(list(json_grammar._nodes(arrays(half, half - 1))))
+    with pytest.raises(InvalidRequest, match="items together"):
+        json_grammar._check_size(list(json_grammar._nodes(arrays(half, half))))
 
 
 def drawn(grammar: str, seed: int, *, max_bytes: int = 40_000) -> str | None:

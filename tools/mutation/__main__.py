@@ -105,7 +105,7 @@ def _measure(
         result.stale += stale(entries, mutants)
         chosen = sample(mutants, size)
         if chosen and tuple(tests) not in baselines:
-            runner.run(tests, limit_s=BASELINE_LIMIT_S)  # imports what the next ones need
+            runner.run([*tests, "--collect-only"], limit_s=BASELINE_LIMIT_S)  # imports what the next ones need
             baseline = runner.run(tests, limit_s=BASELINE_LIMIT_S)
             if baseline.code != PASSED:
                 raise SystemExit(f"The tests of {module} fail without any mutant:\n{baseline.output[-3000:]}")

@@ -56,7 +56,9 @@ def find_mutants(path: Path, *, module: str) -> list[Mutant]:
     context = _Context(tree)
     found: dict[tuple[str, str, str], Mutant] = {}
     for mutation in mutations:
-        if mutation.contained_by_top_level_function is None or context.is_text(mutation):
+        if not isinstance(mutation.contained_by_top_level_function, cst.FunctionDef):
+            continue  # constants and defaults of fields: a test would only repeat them
+        if context.is_indifferent(mutation):
             continue
         before, after = (_one_line(tree, node) for node in (mutation.original_node, mutation.mutated_node))
         place = context.place_of(mutation.original_node)
@@ -105,8 +107,8 @@ class _Context:
         ]
         return ".".join(reversed(names))
 
-    def is_text(self, mutation: Mutation) -> bool:
-        """Whether only words, a line of the log or a type would change."""
+    def is_indifferent(self, mutation: Mutation) -> bool:
+        """Whether only words, a line of the log or a type would change, or False would be None."""
         node, mutated = mutation.original_node, mutation.mutated_node
         if isinstance(node, TEXT) or any(isinstance(above, TEXT) for above in self._above(node)):
             return True
@@ -115,7 +117,11 @@ class _Context:
         if isinstance(node, cst.Call) and isinstance(mutated, cst.Call):
             lost = [argument for argument in node.args if argument not in mutated.args]
             return any(isinstance(argument.value, TEXT) for argument in lost)
-        return isinstance(node, cst.Assign | cst.AnnAssign) and isinstance(node.value, TEXT)
+        if not isinstance(node, cst.Assign | cst.AnnAssign):
+            return False
+        return isinstance(node.value, TEXT) or (
+            isinstance(node.value, cst.Name) and node.value.value == "False"
+        )
 
 
 def _is_ignored_call(node: cst.CSTNode) -> bool:
