@@ -148,3 +148,11 @@ async def test_embeddings_read_it_as_text(shared_engine: LlamaCppEngine) -> None
 
 def test_a_gguf_file_names_its_control_tokens(ember_gguf: Path) -> None:
     assert set(check_gguf(ember_gguf).control_tokens) == CONTROL
+
+
+def test_typed_control_text_behind_the_templates_last_token_is_plain_to_the_end() -> None:
+    hidden = ControlText(["<|x|>"]).hide(["a <|x|> b"])
+    assert hidden is not None
+    (value,) = hidden.value
+    found = hidden.unhide(f"<|x|>{value}", [(5, 5 + len(value))])
+    assert (found.text, found.spans, found.plain) == ("<|x|>a <|x|> b", ((5, 14),), ((5, 14),))

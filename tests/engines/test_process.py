@@ -149,7 +149,9 @@ async def test_rest_is_not_a_stall(ember_spec: ModelSpec, tmp_path: Path) -> Non
     engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=WATCHED, world=World(clock=clock))
     try:
         await collect(engine, asking())
+        await engine.count_tokens([], prompt="hello")
         clock.time_s += 10_000
+        await a_few_looks()
         stream = engine.generate(endless())
         await anext(stream)
         await a_few_looks()
