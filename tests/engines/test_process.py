@@ -30,6 +30,7 @@ from homefire.errors import (
 )
 from homefire.world import World
 from tests.engines.support import LETTERS, QUICK, QuickSettings, asking, collect, endless
+from tests.support.clock import HandClock
 
 
 def pid_of(engine: LlamaCppEngine) -> int:
@@ -120,19 +121,6 @@ async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_spec: ModelSpec
         assert (await collect(engine, asking())).text
     finally:
         await engine.stop()
-
-
-class HandClock:
-    """Stands still until it is moved, so that a busy machine is never taken for a stall."""
-
-    def __init__(self) -> None:
-        self.time_s = 100.0
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def monotonic_s(self) -> float:
-        return self.time_s
 
 
 WATCHED = QuickSettings(stall_timeout_s=0.2)

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = CHECKOUT) -> in
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every result to a file")
     parser.add_argument("--list", action="store_true", help="only say what would be run")
     options = parser.parse_args(arguments)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     try:
         slices = Slices.load(root)
         chosen = slices.chosen(options.names)
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = CHECKOUT) -> in
                 results.setdefault(one.name, []).append(result)
                 if options.json:  # after each module: what was measured is not lost when the rest is stopped
                     options.json.write_text(
-                        json.dumps(_as_json(results), indent=1, ensure_ascii=False) + "\n"
+                        json.dumps(_as_json(results, size), indent=1, ensure_ascii=False) + "\n"
                     )
     _print_table(results, console)
     return 0 if all(_is_good(modules) for modules in results.values()) else 1
@@ -105,7 +105,9 @@ def _measure(
         result.stale += stale(entries, mutants)
         chosen = sample(mutants, size)
         if chosen and tuple(tests) not in baselines:
-            runner.run([*tests, "--collect-only"], limit_s=BASELINE_LIMIT_S)  # imports what the next ones need
+            runner.run(
+                [*tests, "--collect-only"], limit_s=BASELINE_LIMIT_S
+            )  # imports what the next ones need
             baseline = runner.run(tests, limit_s=BASELINE_LIMIT_S)
             if baseline.code != PASSED:
                 raise SystemExit(f"The tests of {module} fail without any mutant:\n{baseline.output[-3000:]}")
@@ -156,7 +158,7 @@ def _print_table(results: dict[str, list[ModuleResult]], console: Console) -> No
     console.print(table)
 
 
-def _add_row(table: Table, name: str, module: str, rows: list[ModuleResult]) -> None:
+def _add_row(table: Table, name: str, rows: list[ModuleResult]) -> None:
     parts = [
         sum(row.num_mutants for row in rows),
         sum(row.num_counted + len(row.accepted) for row in rows),
@@ -165,13 +167,14 @@ def _add_row(table: Table, name: str, module: str, rows: list[ModuleResult]) -> 
             for part in ("caught", "survived", "accepted", "stale")
         ),
     ]
-    table.add_row(name, module, *(str(part) for part in parts), f"{_score(rows):.1f}")
+    table.add_row(name, *(str(part) for part in parts), f"{_score(rows):.1f}")
 
 
-def _as_json(results: dict[str, list[ModuleResult]]) -> dict[str, Any]:
+def _as_json(results: dict[str, list[ModuleResult]], size: int | None) -> dict[str, Any]:
     """Scores of the slices and, for each module, every mutant with what caught it or its diff."""
     return {
         name: {
+            "sample": "all" if size is None else size,
             "score_percent": round(_score(modules), 1),
             "num_counted": sum(module.num_counted for module in modules),
             "modules": [
