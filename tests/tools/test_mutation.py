@@ -79,14 +79,15 @@ def test_new_code_does_not_change_which_of_the_old_are_sampled_first(module: Pat
 
 def test_an_accepted_survivor_that_names_no_mutant_is_stale(module: Path) -> None:
     mutants = find_mutants(module, module="pack/mod")
-    known = Accepted("pack/mod", mutants[0].place, mutants[0].before, mutants[0].after, "why")
-    gone = Accepted("pack/mod", "limit", "no such code", "nor this", "why")
+    first = mutants[0]
+    known = Accepted("pack/mod", first.place, first.line, first.before, first.after, "why")
+    gone = Accepted("pack/mod", "limit", "no such line", first.before, first.after, "why")
     assert stale([known, gone], mutants) == [gone]
 
 
 def test_an_accepted_survivor_has_a_reason(tmp_path: Path) -> None:
     (tmp_path / "tests" / "mutation").mkdir(parents=True)
-    entry = '[[accepted]]\nmodule = "a"\nplace = "b"\nbefore = "c"\nafter = "d"\nreason = " "\n'
+    entry = '[[accepted]]\nmodule = "a"\nplace = "b"\nline = "l"\nbefore = "c"\nafter = "d"\nreason = " "\n'
     (tmp_path / "tests" / "mutation" / "accepted.toml").write_text(entry)
     with pytest.raises(ValueError, match="reason"):
         load_accepted(tmp_path)
@@ -120,7 +121,7 @@ def checkout(tmp_path: Path) -> Path:
         "tests/pack/test_mod.py": TESTS,
         "tests/mutation/slices.toml": 'without = []\n[slices]\npack = ["pack/*.py"]\n[tests]\n',
         "tests/mutation/accepted.toml": '[[accepted]]\nmodule = "pack/mod"\nplace = "is_far"\n'
-        'before = "> 5"\nafter = ">= 5"\nreason = "Only for this test."\n',
+        'line = "return True if number > 5 else number"\nbefore = "> 5"\nafter = ">= 5"\nreason = "A test."\n',
         "pyproject.toml": "[tool.pytest.ini_options]\naddopts = ['-q', '--import-mode=importlib']\n",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -197,7 +197,7 @@ def _as_json(results: dict[str, list[ModuleResult]], size: int | None) -> dict[s
 
 
 def _names(mutant: Mutant) -> dict[str, str]:
-    return {"place": mutant.place, "before": mutant.before, "after": mutant.after}
+    return {"place": mutant.place, "line": mutant.line, "before": mutant.before, "after": mutant.after}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, ParentNodeProvider
+from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 from mutmut.mutation.file_mutation import Mutation, MutationVisitor
 from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
@@ -29,10 +29,11 @@ IGNORED_CALLS = frozenset({"cast"})
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change of one module. `place`, `before` and `after` name it, however the lines move."""
+    """One change of one module. `place`, `line`, `before` and `after` name it, wherever the line moves."""
 
     module: str
     place: str
+    line: str
     before: str
     after: str
     node: Mutation = field(compare=False, repr=False)
@@ -55,19 +56,20 @@ class Mutant:
 def find_mutants(path: Path, *, module: str) -> list[Mutant]:
     """Every mutant of a file, each name once; those that cannot change what the program does are left out."""
     visitor = _Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
-    tree = MetadataWrapper(cst.parse_module(path.read_text())).visit(visitor)
-    context = _Context(tree)
-    found: dict[tuple[str, str, str], Mutant] = {}
+    wrapper = MetadataWrapper(cst.parse_module(path.read_text()))
+    tree = wrapper.visit(visitor)
+    context = _Context(wrapper)
+    found: dict[Mutant, None] = {}
     for mutation in visitor.mutations:
         if not isinstance(mutation.contained_by_top_level_function, cst.FunctionDef):
             continue  # constants and defaults of fields: a test would only repeat them
         if context.is_indifferent(mutation):
             continue
         before, after = (_one_line(tree, node) for node in (mutation.original_node, mutation.mutated_node))
-        place = context.place_of(mutation.original_node)
+        place, line = context.place_of(mutation.original_node), context.line_of(mutation.original_node)
         if before != after:
-            found.setdefault((place, before, after), Mutant(module, place, before, after, mutation, tree))
-    return list(found.values())
+            found.setdefault(Mutant(module, place, line, before, after, mutation, tree))
+    return list(found)
 
 
 def sample(mutants: Iterable[Mutant], size: int | None) -> list[Mutant]:
@@ -77,7 +79,7 @@ def sample(mutants: Iterable[Mutant], size: int | None) -> list[Mutant]:
 
 
 def _rank(mutant: Mutant) -> str:
-    name = "\0".join((mutant.module, mutant.place, mutant.before, mutant.after))
+    name = "\0".join((mutant.module, mutant.place, mutant.line, mutant.before, mutant.after))
     return hashlib.sha256(name.encode()).hexdigest()
 
 
@@ -104,8 +106,10 @@ class _Visitor(MutationVisitor):
 class _Context:
     """Where a node of a module stands."""
 
-    def __init__(self, tree: cst.Module) -> None:
-        self._parents: Any = MetadataWrapper(tree, unsafe_skip_copy=True).resolve(ParentNodeProvider)
+    def __init__(self, wrapper: MetadataWrapper) -> None:
+        self._parents: Any = wrapper.resolve(ParentNodeProvider)
+        self._positions: Any = wrapper.resolve(PositionProvider)
+        self._lines = wrapper.module.code.splitlines()
 
     def _above(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         while node in self._parents:
@@ -120,6 +124,11 @@ class _Context:
             if isinstance(above, cst.FunctionDef | cst.ClassDef)
         ]
         return ".".join(reversed(names))
+
+    def line_of(self, node: cst.CSTNode) -> str:
+        """The line that a node begins on; an operator has no place of its own, so it has its expression's."""
+        placed = next(each for each in (node, *self._above(node)) if each in self._positions)
+        return self._lines[self._positions[placed].start.line - 1].strip()
 
     def is_indifferent(self, mutation: Mutation) -> bool:
         """Whether only words, a line of the log or a type would change, or False would be None."""
