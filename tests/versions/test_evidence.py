@@ -28,3 +28,15 @@ def test_only_a_taught_answer_that_was_not_given_before_is_wrong(
 def test_an_answer_that_does_not_end_is_never_right() -> None:
     given = GateInput(probes=(FREE,), candidate={}, parent={"p": OTHER})
     assert not Seen(given).against(FREE, said("Quite well", stop="length"), OTHER)
+
+
+def test_a_prompt_is_judged_against_the_parent_and_a_neighbour_against_the_base() -> None:
+    neighbour = probe("n", "neighbour", "Where is the lamp?", example_id="key")
+    given = GateInput(
+        probes=(TAUGHT, FREE, neighbour),
+        candidate={"t": OWN, "p": OWN, "n": OTHER},
+        parent={"p": OWN, "n": OWN},
+        base={"p": OTHER, "n": OTHER},
+    )
+    assert Seen(given).is_right(FREE)
+    assert Seen(given).is_right(neighbour)

@@ -443,3 +443,12 @@ def test_few_endless_answers_among_many_protected_prompts_are_wrong_answers_and_
 @pytest.mark.parametrize(("num_wrong", "passed"), [(10, True), (11, False)])
 def test_at_least_half_of_the_corrections_must_hold_inside_a_chat(num_wrong: int, passed: bool) -> None:
     assert judge(change(good(), one_place(num_wrong), WRONG)).passed is passed
+
+
+def test_what_was_not_learned_is_not_expected_inside_a_chat_either() -> None:
+    def unlearned(each: Probe) -> bool:
+        return each.group == "target" and int((each.example_id or "")[len("example") :]) < 15
+
+    verdict = judge(change(good(), unlearned, WRONG))
+    assert len(verdict.learned) == 5
+    assert not any("inside another conversation" in reason for reason in verdict.reasons)
