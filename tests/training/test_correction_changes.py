@@ -10,6 +10,7 @@ import pytest
 from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import GateJudged
 from homefire.training.correction_states import CorrectionView
 from tests.training.test_daemon import Server, Start
 from tests.training.test_daemon import start as start  # the fixture
@@ -233,6 +234,16 @@ async def test_where_nothing_else_was_taught_since_live_goes_back_without_traini
         await withdraw(server, one)
         assert (server.live, len(server.store.runs.list())) == ("small", 2)
         assert server.promotion.previous() == "v001"
+
+
+async def test_live_goes_back_also_to_what_was_promoted_against_the_gate(start: Start) -> None:
+    async with start() as server:
+        await teach(server, "q1", "a1")
+        two = await teach(server, "q2", "a2")
+        refused = GateJudged(version="v001", run_id=None, passed=False, reasons=("worse",), scores={})
+        await server.store.append(refused)
+        await withdraw(server, two)
+        assert server.live == "v001"
 
 
 async def test_un_teaching_leaves_no_earlier_answer_to_the_same_question(start: Start) -> None:

@@ -58,7 +58,11 @@ async def test_a_version_is_a_readable_copy_with_a_manifest(
         "model.layers.0.weight",
         "model.layers.1.weight",
     }
-    assert (await library.verify("v001")).ok
+    report = await library.verify("v001")
+    assert report.ok
+    assert report.num_files == len(list(folder.iterdir()))
+    assert report.num_blobs == len(list(library._store.blobs.all()))
+    assert report.size_bytes == row.size_bytes > 0
 
 
 async def test_two_versions_share_the_tensors_they_share(
