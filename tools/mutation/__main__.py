@@ -1,7 +1,7 @@
 """`make mutate ARGS="versions"`: change the code in a sample of ways, and say which changes no test notices.
 
 Names a slice or a module (`versions/gate`); none means all of them, which takes hours. Exit code 1: a slice is
-below 85 %, or an entry of the list of accepted survivors is stale.
+below 85 %, an entry of the list of accepted survivors is stale, or the tests of a module fail without any change.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class ModuleResult:
     survived: list[Mutant] = field(default_factory=list)
     accepted: list[Mutant] = field(default_factory=list)
     stale: list[Accepted] = field(default_factory=list)
+    is_broken: bool = False
+    """Its tests fail as the code is: nothing was measured."""
 
     @property
     def num_counted(self) -> int:
@@ -110,7 +112,10 @@ def _measure(
             )  # imports what the next ones need
             baseline = runner.run(tests, limit_s=BASELINE_LIMIT_S)
             if baseline.code != PASSED:
-                raise SystemExit(f"The tests of {module} fail without any mutant:\n{baseline.output[-3000:]}")
+                console.print(
+                    f"The tests of {module} fail without any mutant:\n{baseline.output[-3000:]}", markup=False
+                )
+                result.is_broken, chosen = True, []
             baselines[tuple(tests)] = baseline.seconds
         for mutant in chosen:
             with runner.changed(file, mutant.render()):
@@ -143,7 +148,9 @@ def _score(modules: list[ModuleResult]) -> float:
 
 
 def _is_good(modules: list[ModuleResult]) -> bool:
-    return _score(modules) >= REACH_PERCENT and not any(module.stale for module in modules)
+    return _score(modules) >= REACH_PERCENT and not any(
+        module.stale or module.is_broken for module in modules
+    )
 
 
 def _print_table(results: dict[str, list[ModuleResult]], console: Console) -> None:
@@ -152,8 +159,8 @@ def _print_table(results: dict[str, list[ModuleResult]], console: Console) -> No
     )
     for name, modules in results.items():
         for row in modules:
-            _add_row(table, name, row.module, [row])
-        _add_row(table, name, "all", modules)
+            _add_row(table, row.module, [row])
+        _add_row(table, f"all of {name}", modules)
         table.add_section()
     console.print(table)
 

@@ -65,6 +65,7 @@ class Runner:
         """Run test files in a forked process group, and end all of it when the time is over."""
         with tempfile.TemporaryDirectory() as folder:
             output, imported = Path(folder) / "output", Path(folder) / "imported"
+            Path(folder).chmod(0o755)  # PostgreSQL runs as another user
             started = time.monotonic()
             pid = os.fork()
             if pid == 0:
