@@ -15,12 +15,14 @@ from homefire.catalog.convert import convert
 from homefire.engines.base import Adapter, GgufSource
 from homefire.engines.memory_estimate import (
     CELL_BYTES,
+    MAX_LAYERS,
     PROCESS_BYTES,
     PROMPT_BATCH_TOKENS,
     estimate_bytes,
     read_shape,
 )
 from homefire.engines.process import LlamaCppEngine
+from homefire.errors import BadModel
 from homefire.world import World
 from tests.engines.support import QUICK, asking, collect, ember_folder, spec_for
 
@@ -80,6 +82,12 @@ def test_heads_of_no_stated_size_share_the_embedding(tmp_path: Path) -> None:
     )
     assert grouped.kv_row_sizes == (2 * (10 + 10),) * 6  # 64 // 6 numbers a head
     assert read_shape(header_of(tmp_path / "n", "llama")).kv_row_sizes == (64 + 64,) * 6
+
+
+def test_a_header_may_promise_so_many_layers_and_not_one_more(tmp_path: Path) -> None:
+    assert len(read_shape(header_of(tmp_path / "m", "llama", block_count=MAX_LAYERS)).windows) == MAX_LAYERS
+    with pytest.raises(BadModel, match="layers"):
+        read_shape(header_of(tmp_path / "n", "llama", block_count=MAX_LAYERS + 1))
 
 
 def test_each_part_of_the_estimate_counts_to_the_byte(tmp_path: Path) -> None:

@@ -146,6 +146,15 @@ async def test_of_two_that_contradict_each_other_the_newest_wins_and_may_be_take
         assert [example.messages[-1].content for example in store.examples.pending()] == [answer]
 
 
+async def test_a_turn_without_a_question_cannot_be_answered_otherwise(
+    corrections: Corrections, store: Store
+) -> None:
+    turn_id = record_turn(store, ("system", "Once upon a time"), ("assistant", "there was"))
+    with pytest.raises(InvalidRequest, match="raw prompt") as caught:
+        await corrections.give(turn_id, verdict="correction", text="there is")
+    assert (caught.value.details["param"], caught.value.details["turn_id"]) == ("turn_id", turn_id)
+
+
 @pytest.mark.parametrize("text", [None, "", "  \n", "x" * (corrections_module.MAX_ANSWER_CHARS + 1)])
 async def test_empty_and_huge_corrections_are_refused(
     corrections: Corrections, store: Store, text: str | None
