@@ -143,9 +143,10 @@ async def test_rest_is_not_a_stall(ember_spec: ModelSpec, tmp_path: Path) -> Non
         stream = engine.generate(endless())
         await anext(stream)
         await a_few_looks()
-        assert engine.status().num_restarts == 0
-        assert engine.status().state == "ready"
+        status = engine.status()
+        assert (status.state, status.num_restarts, status.num_active) == ("ready", 0, 1)
         await stream.aclose()  # type: ignore[attr-defined]
+        assert engine.status().num_active == 0
     finally:
         await engine.stop()
 
