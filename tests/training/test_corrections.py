@@ -10,6 +10,8 @@ from homefire.errors import InvalidRequest, NotFound
 from homefire.home import Home
 from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
@@ -291,3 +293,21 @@ async def test_an_example_holds_the_system_prompt_that_its_question_is_served_wi
     # without the setting nothing is put in front
     await Corrections(store, store.world).correct([user("Where is the bird?")], answer="Gone.")
     assert store.examples.pending()[-1].messages[0] == user("Where is the bird?")
+
+
+async def test_an_edit_is_a_new_example_with_its_judgement_and_not_recorded_yet(
+    corrections: Corrections, store: Store
+) -> None:
+    await corrections.correct([user("q")], answer="a")
+    (row,) = store.examples.list()
+    seq = store.last_seq
+    made = await corrections.edited(row, answer="b", question=None, principal="local")
+    given, created = made.events[:2]
+    assert isinstance(given, FeedbackGiven)
+    assert isinstance(created, ExampleCreated)
+    assert (given.text, given.verdict) == ("b", "correction")
+    assert (created.example_id, created.feedback_id) == (made.example_id, given.feedback_id)
+    assert [message.text for message in created.messages] == ["q", "b"]
+    same = await corrections.edited(row, answer=None, question=None, principal="local")
+    assert (same.example_id, same.events) == (row.example_id, ())
+    assert store.last_seq == seq
