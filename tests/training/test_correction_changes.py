@@ -119,7 +119,9 @@ async def test_withdrawing_the_only_one_that_trains_leaves_nothing_to_do(start: 
         run_id = await server.run_of(gone)
         await server.until(run_id, lambda progress: progress.step > 0)
         await withdraw(server, gone)
-        assert [run.state for run in server.store.runs.list()] == ["stopped"]
+        (run,) = server.store.runs.list()
+        assert run.state == "stopped"
+        assert "a slip" in run.why
         assert server.live == "small"
 
 

@@ -168,6 +168,26 @@ def test_the_same_text_elsewhere_is_counted(store: Store) -> None:
     assert any("Other conversations" in sentence for sentence in report.advice)
 
 
+def test_a_correction_of_no_turn_that_repeats_a_message_goes_with_it(store: Store) -> None:
+    for number, text in enumerate((SECRET, "Something quite different was asked here.")):
+        store.append_sync(
+            FeedbackGiven(
+                feedback_id=f"f{number}", turn_id=None, verdict="correction", text="Yes.", principal="local"
+            ),
+            ExampleCreated(
+                example_id=str(number) * 64,
+                profile="plain",
+                messages=(Message("user", text), Message("assistant", "Yes.")),
+                feedback_id=f"f{number}",
+                turn_id=None,
+                principal="local",
+            ),
+        )
+    report = erase(store, "s1")
+    assert [correction.example_id for correction in report.corrections] == ["0" * 64]
+    assert SECRET not in everything(store)
+
+
 async def test_the_daemon_erases_only_when_it_is_not_asked_what_would_go(tmp_path: Path) -> None:
     asked = TrainingSettings(auto=False, quiet_s=0.0)
     async with small_training(tmp_path, Settings(training=asked)) as small:

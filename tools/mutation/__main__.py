@@ -154,9 +154,7 @@ def _is_good(modules: list[ModuleResult]) -> bool:
 
 
 def _print_table(results: dict[str, list[ModuleResult]], console: Console) -> None:
-    table = Table(
-        "slice", "module", "mutants", "sample", "caught", "survived", "accepted", "stale", "score %"
-    )
+    table = Table("module", "mutants", "sample", "caught", "survived", "accepted", "stale", "score %")
     for name, modules in results.items():
         for row in modules:
             _add_row(table, row.module, [row])
