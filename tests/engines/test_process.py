@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from homefire.engines import spawn, worker_process
 from homefire.engines.base import Delta, Finish, GgufSource, ModelSpec
 from homefire.engines.process import LlamaCppEngine, pause_before
+from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import (
     BadModel,
     ContextOverflow,
@@ -418,3 +420,17 @@ async def test_memory_that_is_not_there_is_said_with_figures(ember_spec: ModelSp
         await engine.ensure_ready()
     assert caught.value.details["needed_bytes"] > caught.value.details["available_bytes"]
     await engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("stderr", "error"),
+    [
+        (b"terminate: std::bad_alloc", EngineOutOfMemory),
+        (b"ggml: Failed to allocate buffer", EngineOutOfMemory),
+        (b"numpy MemoryError", EngineOutOfMemory),
+        (b"assertion failed", EngineCrashed),
+    ],
+)
+async def test_a_worker_that_says_it_ran_out_of_memory_did(stderr: bytes, error: type[Exception]) -> None:
+    said = SimpleNamespace(_tail=bytearray(stderr), name="ember", _num_oom_kills=0)
+    assert type(WorkerProcess._exit_error(said, 1)) is error  # type: ignore[arg-type]
