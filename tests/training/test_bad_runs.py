@@ -17,7 +17,7 @@ from homefire.config.schema import Settings, TrainingSettings
 from homefire.errors import EngineError
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.nouns.versions import VersionRow
-from homefire.training import completion, dispatcher, preparation, run_lease
+from homefire.training import completion, dispatcher, preparation, run_lease, run_preparation
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.supervisor import TrainerProcess
 from tests.support.small_models import EngineRoom
@@ -181,16 +181,16 @@ async def test_a_published_version_is_judged_though_its_runs_files_are_gone(
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.ENOMEM])
-@pytest.mark.parametrize("place", ["write_spec", "raise_fence"])
+@pytest.mark.parametrize("place", [(run_preparation, "write_spec"), (run_lease, "raise_fence")])
 async def test_what_the_machine_lacks_fails_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, place: tuple[Any, str]
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError(number, "not now")
 
     async with training(tmp_path, max_attempts=2) as small:
         with monkeypatch.context() as patched:
-            patched.setattr(run_lease, place, fail)
+            patched.setattr(*place, fail)
             run = await small.daemon.queue([await small.correct("q", "a")])
             while small.daemon._dispatcher._num_troubles < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -254,7 +254,7 @@ async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
 
     async with training(tmp_path) as small:
         with monkeypatch.context() as patched:
-            patched.setattr(run_lease, "write_spec", fail)
+            patched.setattr(run_preparation, "write_spec", fail)
             ended = await teach(small, "q1")
         assert ended.state == "failed"
         assert "a bug" in ended.why

@@ -65,6 +65,18 @@ async def test_answers_are_kept_by_weights_and_failures_are_not(tmp_path: Path) 
     assert cache.known(scripted_spec("b"), asked, max_tokens=9) == {}
 
 
+async def test_what_is_erased_is_forgotten_with_its_model(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "answers")
+    cache.forget(["nothing is there yet"])
+    for name, answer in (("a", "Under the “blue” pot."), ("b", "yes")):
+        answers = await ask(ScriptedEngine(answer=answer), [probe(1)], max_tokens=9)
+        cache.keep(scripted_spec(name), [probe(1)], answers, max_tokens=9)
+    cache.forget([])
+    cache.forget(["the “blue” pot"])
+    assert cache.known(scripted_spec("a"), [probe(1)], max_tokens=9) == {}
+    assert set(cache.known(scripted_spec("b"), [probe(1)], max_tokens=9)) == {"p1"}
+
+
 async def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
     cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
     cache.keep(spec, [probe(1)], await ask(ScriptedEngine(), [probe(1)], max_tokens=9), max_tokens=9)
