@@ -31,7 +31,7 @@ OURS = ("homefire", "tests", "tools", "bench", "conftest")
 PYTEST = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-rfE", "--hypothesis-seed=0"]
 IGNORE = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 _POLL_S = 0.02
-PASSED, FAILED, INTERRUPTED, INTERNAL = 0, 1, 2, 3
+PASSED, INTERNAL = 0, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class Runner:
             code = int(pytest.main([*PYTEST, *IGNORE, *tests]))
             known = [name for name in list(sys.modules) if name.partition(".")[0] not in (*OURS, "__main__")]
             imported.write_text(json.dumps(known))
-        finally:
             sys.stdout.flush()
+        finally:
             os._exit(code)
 
 
