@@ -260,6 +260,17 @@ async def test_un_teaching_leaves_no_earlier_answer_to_the_same_question(start: 
         assert ("q" in known, known["other"], known["third"]) == (False, "x", "y")
 
 
+async def test_where_the_version_before_is_gone_an_older_one_is_taught_all_that_stays(start: Start) -> None:
+    async with start() as server:
+        ids = [await teach(server, f"q{n}", f"a{n}") for n in (1, 2, 3)]
+        await server.library.delete("v001", who="me", why="no room")
+        await withdraw(server, ids[1])
+        run = await end_of_newest(server)
+        known = answers(server)
+        assert (run.state, run.parent) == ("done", "small")
+        assert (known["q1"], "q2" in known, known["q3"]) == ("a1", False, "a3")
+
+
 async def test_two_withdrawn_one_after_the_other_are_both_gone(start: Start) -> None:
     async with start(plan={"steps": 20, "step_s": 0.02}) as server:
         ids = [await teach(server, f"q{n}", f"a{n}") for n in (1, 2, 3)]
