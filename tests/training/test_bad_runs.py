@@ -121,6 +121,31 @@ async def test_a_result_that_changed_between_training_and_publishing_does_not_go
         assert len(small.store.versions.list()) == 1
 
 
+async def test_what_a_run_made_is_kept_until_its_version_is_judged_and_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the server before: only a run that is over has given back its space."""
+    left: dict[str, bool] = {}
+
+    def looking(name: str) -> Callable[..., Any]:
+        real = getattr(completion.Completion, name)
+
+        async def look(self: completion.Completion, run: RunRow, version: VersionRow) -> Any:
+            done = await real(self, run, version)
+            left[name] = (tmp_path / "home" / "runs" / run.run_id / "final").exists()
+            return done
+
+        return look
+
+    for name in ("_judge", "_promote"):
+        monkeypatch.setattr(completion.Completion, name, looking(name))
+    async with training(tmp_path) as small:
+        assert small.home.root == tmp_path / "home"
+        run = await teach(small, "q")
+        assert left == {"_judge": True, "_promote": True}
+        assert not (small.home.runs / run.run_id / "final").exists()
+
+
 async def test_a_result_without_its_hashes_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "final").mkdir()
     assert not preparation.has_result(tmp_path)

@@ -55,7 +55,7 @@ async def test_a_question_that_does_not_fit_is_a_failed_answer_not_a_crash() -> 
 
 
 async def test_answers_are_kept_by_weights_and_failures_are_not(tmp_path: Path) -> None:
-    cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
+    cache, spec = AnswerCache(tmp_path / "cache" / "answers"), scripted_spec("a")
     asked = [probe(1), probe(2)]
     answers = await ask(ScriptedEngine(answer="yes"), asked, max_tokens=9)
     answers["p2"] = (await ask(ScriptedEngine(fail_with=EngineCrashed("x")), [asked[1]], max_tokens=9))["p2"]
