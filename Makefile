@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 SETUP  := $(PYTHON) -m tools.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run install uninstall demo test faults check format bench bench-table ember lock hashes docs clean system-packages rebuild
+.PHONY: help run install uninstall demo test faults mutate check format bench bench-table ember lock hashes docs clean system-packages rebuild
 
 # A build that is asked for by name and is not the one that is installed: install again.
 installed = $(if $(filter auto,$(2)),yes,$(shell grep -s '"$(1)": "$(2)"' $(STAMP)))
@@ -46,6 +46,9 @@ test: $(STAMP) system-packages ## Run every test, two files at a time
 
 faults: $(STAMP) ## Damage every file of homes killed at every phase, in every way (about an hour; ARGS="-k live-flip" takes a part)
 	HOMEFIRE_FAULTS=all nice -n 10 $(BIN)/pytest tests/faults $(ARGS)
+
+mutate: $(STAMP) ## Change the code in a sample of ways and say which changes no test notices (ARGS="versions", ARGS="versions/gate --all")
+	@nice -n 10 $(BIN)/python -m tools.mutation $(ARGS)
 
 check: $(STAMP) ## Formatter, linter, types, import contracts, dead code; warnings are errors
 	$(BIN)/ruff format --check .

@@ -135,6 +135,11 @@ async def test_an_allowed_origin_may_call_and_read(tmp_path: Path) -> None:
         assert asked.status_code == 200
         assert asked.headers["access-control-allow-headers"] == wanted
         assert asked.headers["access-control-allow-origin"] == "https://chat.example"
+        for method in ("GET", "PUT", "PATCH", "DELETE"):
+            changed = {**preflight, "access-control-request-method": method}
+            assert (await client.options("/v1/sessions/x", headers=changed)).status_code == 200, method
+        changed = {**preflight, "access-control-request-method": "TRACE"}
+        assert (await client.options("/v1/sessions/x", headers=changed)).status_code == 400
         for other in ("https://chat.example.evil", "https://chat.exampl", "null", "http://chat.example"):
             asked = await client.options("/v1/chat/completions", headers={**preflight, "origin": other})
             assert asked.status_code == 400

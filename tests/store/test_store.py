@@ -227,8 +227,9 @@ def test_the_older_of_two_writers_can_commit_nothing(backend: Backend, store: St
     store.append_sync(turn("1"))
     backend.take_over()
     for number in (2, 3):
-        with pytest.raises(StoreFenced, match="took over"):
+        with pytest.raises(StoreFenced, match="took over") as caught:
             store.append_sync(turn(str(number), session="s2"))
+        assert caught.value.details["current"] > caught.value.details["epoch"] > 0
     assert isinstance(store.failure, StoreFenced)
     assert num_events(store) == 1
     with pytest.raises(StoreFenced):

@@ -277,6 +277,12 @@ def test_ends_after_checks_in_a_row_and_a_cooldown() -> None:
     assert rates[20:] == pytest.approx([1 - (i + 1) / 9 for i in range(8)])
 
 
+@pytest.mark.parametrize(("step", "due"), [(99, False), (100, True)])
+def test_the_last_step_is_checked_though_the_cooldown_would_take_longer(step: int, due: bool) -> None:
+    recipe = Recipe(max_steps=100, cooldown_steps=50, cooldown_share=1.0)
+    assert is_check_due(StopState(cooldown_from=90), step=step, recipe=recipe) is due
+
+
 def test_does_not_end_before_the_minimum() -> None:
     assert follow(learned_from=0)[0] == 15 + RULES.cooldown_steps
 
@@ -335,8 +341,8 @@ def test_cools_down_when_the_planned_steps_are_over_and_learns_on_where_that_was
 def test_learns_on_at_twice_the_rate_while_most_is_not_known() -> None:
     recipe = msgspec.structs.replace(RULES, schedule="linear", floor_share=0.25, max_steps=200)
     _, rates = follow(learned_from=1000, recipe=recipe, planned=20, num_learned=2)
-    highest = [max(rates[begin : begin + 10]) for begin in (28, 46, 64)]
-    assert highest == pytest.approx([0.5, 1.0, 1.0]), "at most the recipe's own rate"
+    highest = [max(rates[begin : begin + 10]) for begin in (28, 46, 64, 82)]
+    assert highest == pytest.approx([0.25, 0.5, 1.0, 1.0]), "at most the recipe's own rate"
     assert rate_at(30, StopState(), RULES, planned=20, share=0.4) == pytest.approx(0.4)
     assert rate_at(30, StopState(times_raised=1), RULES, planned=20, share=0.4) == pytest.approx(0.8)
 
