@@ -30,7 +30,7 @@ _ = _.tone
 _ = (_.next_before, _.num_messages_before)
 
 # A run's progress is written to its journal and passed on as it is.
-_ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss, _.save_s)
+_ = (_.num_replay, _.num_trainable, _.start_s, _.new_loss, _.replay_loss)
 
 # What OpenAI's, Anthropic's and Ollama's clients read in an answer.
 _ = (_.cache_creation_input_tokens, _.cache_read_input_tokens, _.display_name, _.done_reason)
