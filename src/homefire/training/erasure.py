@@ -23,7 +23,8 @@ from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.digest import encode
 from homefire.store.events import Event
 from homefire.store.noun import seq_of
-from homefire.store.nouns.conversations import TurnRow, key_of
+from homefire.store.nouns.conversation_rows import TurnRow
+from homefire.store.nouns.conversations import key_of
 from homefire.store.nouns.erasures import BodiesErased
 from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleRow
 from homefire.store.store import Store
