@@ -24,9 +24,9 @@ def main(paths: list[str]) -> None:
         for name, measured in json.loads(Path(path).read_text()).items():
             modules = [module["module"] for module in measured["modules"]]
             asked = name if len(modules) == len(whole[name]) else " ".join(modules)
-            part = f"{len(modules)} of {len(whole[name])} modules, {measured['num_counted']} mutants"
+            part = f"{len(modules)} of {len(whole[name])} modules"
             record(
-                f"mutation score of {name} ({part})",
+                f"mutation score of {name}, sample of {measured['sample']} a module ({part})",
                 measured["score_percent"],
                 "%",
                 reach="≥ 85",

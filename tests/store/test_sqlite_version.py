@@ -71,3 +71,11 @@ def test_without_the_bundled_library_pythons_own_serves_with_a_warning(home: Hom
         cwd=Path(__file__).parents[2],
     )
     assert (result.stdout.strip() == "True") == ("WAL-reset bug" in result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("3", (3, 0, 0)), ("3.45", (3, 45, 0)), ("3.45.1", (3, 45, 1)), ("3.45.1.2", (3, 45, 1))],
+)
+def test_parts_that_are_missing_are_zero(text: str, version: tuple[int, int, int]) -> None:
+    assert parse_version(text) == version

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from homefire.engines.template import ChatTemplate
 from homefire.errors import BadModel, ContextOverflow, InvalidRequest
+from homefire.trainer import render
 from homefire.trainer.contract import TrainingRow
 from homefire.trainer.render import Renderer, load_renderer
 from homefire.types import Message
@@ -149,3 +152,12 @@ def test_a_template_with_a_date_renders_the_same_on_another_day(tmp_path: Path) 
     first, again, other = (load_renderer(folder, at_s=at_s) for at_s in (0.0, 60.0, 40 * day_s))
     assert first.encode(messages) == again.encode(messages)
     assert first.encode(messages) != other.encode(messages)
+
+
+def test_an_answer_ends_at_every_token_that_any_file_of_the_model_names(tmp_path: Path) -> None:
+    tokenizer: Any = SimpleNamespace(token_to_id={"<end>": 7}.get)
+    assert render._stop_ids(tmp_path, {}, tokenizer, {}) == frozenset()
+    assert render._stop_ids(tmp_path, {}, tokenizer, {"eos_token": "<end>"}) == {7}
+    assert render._stop_ids(tmp_path, {"eos_token_id": 3}, tokenizer, {"eos_token": "<other>"}) == {3}
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [4, 5]}')
+    assert render._stop_ids(tmp_path, {"eos_token_id": 3}, tokenizer, {"eos_token": "<end>"}) == {3, 4, 5, 7}

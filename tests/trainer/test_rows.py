@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,9 @@ def test_rows_by_position_are_those_of_the_file(path: Path) -> None:
 def test_without_a_file_there_are_no_rows() -> None:
     rows = open_rows(None, is_used=lambda _: True, purpose=b"")
     assert (list(rows), rows.num_left_out) == ([], 0)
+    del rows
+    gc.collect()
+    assert [os.fstat(standard) for standard in (0, 1)], "what was never opened is not closed"
 
 
 def test_a_second_start_reads_no_row(path: Path) -> None:

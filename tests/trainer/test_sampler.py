@@ -64,6 +64,12 @@ def test_checks_in_a_row_look_at_each_earlier_correction_within_a_bound(
     assert {index for indices in looked_at for index in indices} == set(range(num))
 
 
+def test_a_recipe_without_replay_trains_nothing_older() -> None:
+    sampler = Sampler(RowLengths((10,), (10, 10), (10, 10), 2048), Recipe(replay_ratio=0.0), 0)
+    kinds = {placement.kind for position in range(20) for placement in sampler.step(position)}
+    assert kinds == {"new"}
+
+
 @pytest.mark.parametrize("num", [0, 4, 5])
 def test_what_a_check_can_afford_is_looked_at_whole_and_in_order(num: int) -> None:
     sampler = Sampler(RowLengths((10,), (10,) * num, (), 2048), Recipe(max_retained_checks=5), 0)

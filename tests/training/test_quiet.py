@@ -57,3 +57,12 @@ def test_a_time_that_the_settings_name_begins_anew_with_every_correction() -> No
 
 def test_what_was_given_before_this_server_started_does_not_wait() -> None:
     assert QuietTime(None).left_s(100.0) <= 0
+
+
+def test_the_slowest_series_waits_longest() -> None:
+    quiet = QuietTime(None)
+    gap_s = LONGEST_WAIT_S / GAP_FACTOR
+    assert GAP_FACTOR * gap_s == LONGEST_WAIT_S
+    quiet.given(0.0)
+    quiet.given(gap_s)
+    assert quiet.left_s(gap_s) == pytest.approx(LONGEST_WAIT_S)

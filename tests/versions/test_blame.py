@@ -102,6 +102,17 @@ def test_a_correction_that_is_asked_like_what_is_lost_contradicts_it() -> None:
     assert results["rude"].why == "It contradicts what it knew of “echo”."
 
 
+def test_an_earlier_correction_that_is_contradicted_is_not_quoted() -> None:
+    asked = (
+        probe("n1", "target", "Repeat after me: blue hat", answer="No.", example_id="rude"),
+        *(probe(f"e{n}", "earlier", f"Repeat after me: {n} hats", answer="Yes.", example_id=f"e{n}") for n in range(4)),
+    )  # fmt: skip
+    right = {each.probe_id: said(each.answer or "") for each in asked}
+    lost = {each.probe_id: said("What?") for each in asked[1:]}
+    given = GateInput(probes=asked, candidate={**right, **lost}, parent=right)
+    assert blamed(given)["rude"].why == "It contradicts an earlier correction."
+
+
 def test_what_is_contradicted_most_is_named_first() -> None:
     asked = (
         probe("n1", "target", "Repeat after me: blue hat", answer="No.", example_id="rude"),

@@ -12,7 +12,7 @@ from homefire.errors import BadModel, Conflict, CorruptData, ModelNotFound, Stor
 from homefire.home import Home
 from homefire.store.events import Event
 from homefire.store.nouns.aliases import AliasMoved
-from homefire.store.nouns.versions import VersionPublished, VersionRow
+from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store
 from homefire.versions import assembly
 from homefire.versions import library as library_module
@@ -141,6 +141,16 @@ async def test_a_file_that_does_not_belong_there_is_found_and_removed(
     assert [problem.what for problem in (await library.verify("v001")).problems] == ["unexpected"]
     await library.repair("v001")
     assert not stray.exists()
+
+
+async def test_a_deletion_that_was_killed_before_it_removed_a_file_is_finished(
+    library: Library, store: Store, tmp_path: Path
+) -> None:
+    await publish(library, write_model(tmp_path / "one", {"a": "b"}))
+    folder = library.folder("v001")
+    await store.append(VersionRemoved(version="v001", who="me", why="no room"))
+    assert await library.recover() == [f"Removed what was left of {folder.name}."]
+    assert not folder.exists()
 
 
 async def test_damage_on_both_sides_is_said_not_hidden(

@@ -100,7 +100,7 @@ def _measure(
     baselines: dict[tuple[str, ...], float] = {}
     for module in one.modules:
         file = SOURCE / f"{module}.py"
-        mutants = find_mutants(slices.root / file, module=module)
+        mutants = find_mutants(runner.copy / file, module=module)
         tests = slices.tests_of(module)
         result = ModuleResult(module, tests, len(mutants))
         entries = [entry for entry in accepted if entry.module == module]
