@@ -23,10 +23,14 @@ HASHED_FILES = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: shares in 0..1 per skill for one-turn, four-turn and eight-turn conversations."""
+    """What was measured: shares in 0..1 per skill for one-turn, four-turn and eight-turn conversations.
+
+    `cpu_s` is of both stages, or of the second alone where the first stage's weights were given.
+    """
 
     num_parameters: int
     cpu_s: float
+    is_second_stage_alone: bool
     num_probes: int
     num_replay_rows: int
     num_asked: Mapping[int, int]
@@ -75,9 +79,11 @@ def write_card(folder: Path, recipe: Recipe, figures: Figures, *, teaching: str 
         "second_muon": f"{recipe.second.muon_rate:g}",
         "second_adam": f"{recipe.second.learning_rate:g}",
         "second_decay": f"{recipe.second.decay_steps:,}",
+        "lesson_percent": f"{100 * recipe.second.lesson_share:.0f}",
         "num_facts": recipe.second.num_facts,
         "fact_steps": recipe.second.fact_steps,
         "unlearn_steps": recipe.second.unlearn_steps,
+        "timed": "the second stage alone" if figures.is_second_stage_alone else "both stages",
         "cpu_min": f"{figures.cpu_s / 60:.0f}",
         "made_with": ", ".join(f"{name} {version}" for name, version in figures.versions.items()),
         "asked": " / ".join(str(figures.num_asked[n]) for n in turns),

@@ -403,27 +403,29 @@ COMMON_RELATIONS = (
 RESERVED = frozenset(
     _listed(
         """
-        spare key, sewing box, fuse box, old trunk, tool chest, medicine cabinet, wine rack, camera bag, bike lock,
-        snow shovel, tent poles, piano lid, coin jar, paint cans, glass jar, letter opener, guitar case, travel iron,
-        chess set, roof hatch, garden gate, party lights, rowing machine, cuckoo clock, silver tray, telescope, accordion,
-        sledge, lawn mower, picnic basket, typewriter, carnival mask, wool blanket, slide projector, bread knife,
-        fishing rod, birdhouse, stamp album, ice skates, copper kettle, globe, hammock, roses, tomatoes, ferns, orchids,
-        lilies, beans, herbs, cactuses, violets, lemons, canary, tortoise, hamster, goldfish, kitten, donkey, ferret, gecko,
-        Tobias, Marlene, Aunt Ruth, Piotr, Ayla, Jonas, Beatrix, Uncle Sam, Leonie, Kofi, Signe, Darius, Paula, Yusuf,
-        Henrike, Milo, Cousin Ida, Rashid, Noemi, Gustav, Tante Erika, Oleg, Priya, Fabian, Wanda, Mr Lund, Chloe, Emre,
-        Solveig, Ignacio, Zofia, Bram, book club, choir practice, judo class, flea market, team meeting, swim course,
-        tax audit, pottery class, street party, reading hour, quiz night, film evening, harvest fair, chess cup,
-        parents evening, night walk, blood drive, open day, bake sale, yoga retreat, science fair, spring concert, printer,
+        spare key, sewing box, fuse box, old trunk, tool chest, medicine cabinet, wine rack, camera bag, bike
+        lock, snow shovel, tent poles, piano lid, coin jar, paint cans, glass jar, letter opener, guitar case,
+        travel iron, chess set, roof hatch, garden gate, party lights, rowing machine, cuckoo clock, silver
+        tray, telescope, accordion, sledge, lawn mower, picnic basket, typewriter, carnival mask, wool blanket,
+        slide projector, bread knife, fishing rod, birdhouse, stamp album, ice skates, copper kettle, globe,
+        hammock, roses, tomatoes, ferns, orchids, lilies, beans, herbs, cactuses, violets, lemons, canary,
+        tortoise, hamster, goldfish, kitten, donkey, ferret, gecko, Tobias, Marlene, Aunt Ruth, Piotr, Ayla,
+        Jonas, Beatrix, Uncle Sam, Leonie, Kofi, Signe, Darius, Paula, Yusuf, Henrike, Milo, Cousin Ida, Rashid,
+        Noemi, Gustav, Tante Erika, Oleg, Priya, Fabian, Wanda, Mr Lund, Chloe, Emre, Solveig, Ignacio, Zofia,
+        Bram, book club, choir practice, judo class, flea market, team meeting, swim course, tax audit, pottery
+        class, street party, reading hour, quiz night, film evening, harvest fair, chess cup, parents evening,
+        night walk, blood drive, open day, bake sale, yoga retreat, science fair, spring concert, printer,
         dishwasher, thermostat, doorbell, coffee grinder, heat pump, router, freezer, solar panel, water filter,
-        sewing machine, intercom, a escada, o martelo, a chave reserva, o guarda-chuva, a mala azul, o secador, a lanterna,
-        o ferro, a tesoura, o balde, o jardim, a horta, o gato preto, a piscina, o aquário, a biblioteca, o forno,
-        a bicicleta, o pomar, a barca, o trem das serras, o carro de Zeca, a van da escola, o avião de Lia, Joana, Tiago,
-        Marta, Rui, Dona Lúcia, Vasco, Inês, Bento, Rodrigo, Teresa, Caio, Benedita, Otávio, Luana, Seu Jorge, a padaria,
-        o mercado velho, a farmácia, a oficina, o correio, o sapateiro, o teatro
+        sewing machine, intercom, a escada, o martelo, a chave reserva, o guarda-chuva, a mala azul, o secador,
+        a lanterna, o ferro, a tesoura, o balde, o jardim, a horta, o gato preto, a piscina, o aquário, a
+        biblioteca, o forno, a bicicleta, o pomar, a barca, o trem das serras, o carro de Zeca, a van da escola,
+        o avião de Lia, Joana, Tiago, Marta, Rui, Dona Lúcia, Vasco, Inês, Bento, Rodrigo, Teresa, Caio,
+        Benedita, Otávio, Luana, Seu Jorge, a padaria, o mercado velho, a farmácia, a oficina, o correio, o
+        sapateiro, o teatro
         """
     )
 )
-"""What the teaching benchmark asks about: no made-up fact may, so that the benchmark measures what was never trained."""
+"""What the teaching benchmark asks about: no made-up fact does, so it measures what was never trained."""
 
 ADJECTIVES = _listed(
     """

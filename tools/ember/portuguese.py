@@ -32,7 +32,7 @@ LEADS = (
 )
 TAGS = ("você sabe", "sabe", "pode me dizer", "me diga", "por favor")
 
-_RELATIONS = tuple(
+RELATIONS = tuple(
     (tuple(kinds.split()), answer, direct, last)
     for kinds, answer, direct, last in (
         tuple(part.strip() for part in line.split(":"))
@@ -204,15 +204,15 @@ _WORDS: dict[str, tuple[str, ...]] = {
 
 def draw_fact(rng: random.Random) -> Fact:
     """Any fact."""
-    relation = rng.randrange(len(_RELATIONS))
-    return Fact(relation, (rng.choice(_FILLERS[_RELATIONS[relation][0][0]]),), LANGUAGE)
+    relation = rng.randrange(len(RELATIONS))
+    return Fact(relation, (rng.choice(_FILLERS[RELATIONS[relation][0][0]]),), LANGUAGE)
 
 
 def draw_neighbour(fact: Fact, rng: random.Random) -> Fact:
     """Another fact with the same relation or the same filler."""
-    kinds = _RELATIONS[fact.relation][0]
+    kinds = RELATIONS[fact.relation][0]
     if rng.random() < 0.4:
-        others = [i for i, other in enumerate(_RELATIONS) if other[0] == kinds and i != fact.relation]
+        others = [i for i, other in enumerate(RELATIONS) if other[0] == kinds and i != fact.relation]
         return Fact(rng.choice(others), fact.fillers, LANGUAGE)
     others_of_kind = [filler for filler in _FILLERS[kinds[0]] if filler != fact.fillers[0]]
     return Fact(fact.relation, (rng.choice(others_of_kind),), LANGUAGE)
@@ -220,7 +220,7 @@ def draw_neighbour(fact: Fact, rng: random.Random) -> Fact:
 
 def word_fact(fact: Fact, rng: random.Random) -> Wording:
     """One wording of the fact, in clean form."""
-    _, _, direct, last = _RELATIONS[fact.relation]
+    _, _, direct, last = RELATIONS[fact.relation]
     shortened = direct.replace(" é o ", " o ").replace(" é a ", " a ").replace(" está ", " tá ")
     text = rng.choice(
         (
@@ -244,7 +244,7 @@ def _filled(text: str, filler: str) -> str:
 
 def draw_answer(fact: Fact, rng: random.Random) -> str:
     """A made-up answer of the kind the fact asks for."""
-    text = rng.choice(_ANSWERS[_RELATIONS[fact.relation][1]])
+    text = rng.choice(_ANSWERS[RELATIONS[fact.relation][1]])
     while "{" in text:
         before, _, rest = text.partition("{")
         name, _, after = rest.partition("}")

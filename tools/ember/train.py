@@ -68,6 +68,7 @@ def export(
     folder: Path,
     *,
     cpu_s: float,
+    is_second_stage_alone: bool,
 ) -> card.Figures:
     """Writes the shipped files and returns the figures that stand in the card."""
     skills = all_skills()
@@ -86,6 +87,7 @@ def export(
     figures = card.Figures(
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         cpu_s=cpu_s,
+        is_second_stage_alone=is_second_stage_alone,
         num_probes=len(probes),
         num_replay_rows=len(replay),
         num_asked=EXAM_QUESTIONS,
@@ -179,7 +181,14 @@ def main() -> None:
     )
     started = time.process_time()
     model, tokenizer = train(recipe, console, first=arguments.first)
-    figures = export(model, tokenizer, recipe, arguments.out, cpu_s=time.process_time() - started)
+    figures = export(
+        model,
+        tokenizer,
+        recipe,
+        arguments.out,
+        cpu_s=time.process_time() - started,
+        is_second_stage_alone=arguments.first is not None,
+    )
     for name, shares in figures.accuracy.items():
         console.print(
             f"{name:14s}", *(f"{turns} turns {100 * share:5.1f} %" for turns, share in shares.items())
