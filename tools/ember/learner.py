@@ -51,14 +51,14 @@ class Recipe:
     seed: int = 20261120
     first: Stage = Stage(num_steps=12000, decay_steps=4000, learning_rate=4e-3, muon_rate=0.02)
     second: Stage = Stage(
-        num_steps=1200,
-        decay_steps=800,
-        learning_rate=8e-4,
-        muon_rate=0.004,
+        num_steps=5000,
+        decay_steps=3500,
+        learning_rate=1e-3,
+        muon_rate=0.005,
         num_facts=96,
-        fact_steps=400,
-        lesson_share=0.25,
-        unlearn_steps=150,
+        fact_steps=500,
+        lesson_share=0.3,
+        unlearn_steps=400,
     )
     batch_tokens: int = 1536
     muon_decay: float = 0.1
