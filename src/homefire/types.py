@@ -119,6 +119,11 @@ class Message(msgspec.Struct, frozen=True):
         return text_of(self.content)
 
     @property
+    def is_erased(self) -> bool:
+        """Whether somebody erased what it held."""
+        return any(isinstance(part, Erased) for part in self.parts)
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """The content as parts; none for an empty message."""
         if isinstance(self.content, str):

@@ -70,7 +70,8 @@ POLICIES: dict[str, dict[str, Kind]] = {
             "GET /web/turns/{turn_id}", "GET /web/corrections/{example_id}",
             "GET /web/corrections/{example_id}/edit", "GET /web/corrections/{example_id}/learning",
             "POST /web/corrections/{example_id}/edit", "POST /web/corrections/{example_id}/retry",
-            "POST /web/corrections/{example_id}/withdraw",
+            "POST /web/corrections/{example_id}/withdraw", "GET /chat/{session_id}/erase",
+            "POST /chat/{session_id}/erase",
         ],
         "own",
     ),
@@ -80,6 +81,7 @@ POLICIES: dict[str, dict[str, Kind]] = {
     "owner": dict.fromkeys(
         [
             "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/corrections/{example_id}/settle",
+            "POST /web/corrections/{example_id}/settle",
         ],
         "owner",
     ),

@@ -11,6 +11,8 @@ import pytest
 from homefire.chat import position
 from homefire.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from homefire.store.nouns.conversations import MessageRow
+from homefire.store.store import Store
+from homefire.training.erasure import Erasure
 from homefire.types import Message
 from tests.chat.talk import ANN, BOB, answered, request, system, talking
 from tests.serving.models import FakeCatalog, until
@@ -162,6 +164,36 @@ async def test_a_turn_without_a_question_cannot_be_regenerated(
         monkeypatch.setattr(type(talk.store.turns), "get", lambda self, turn_id: bare)
         with pytest.raises(Conflict):
             await talk.say(replaces_turn_id=first.turn_id)
+
+
+async def test_a_model_is_told_nothing_of_an_exchange_that_was_erased(tmp_path: Path) -> None:
+    async with talking(tmp_path) as talk:
+        first, _, _ = await talk.say("My number is 4711")
+        await talk.say("Hi", session_id=first.session_id)
+        await erase(talk.store, talk.recorded()[0].user_message_id)
+        await talk.say("And?", session_id=first.session_id)
+        assert talk.prompts()[-1] == (Message("user", "Hi"), ANSWER, Message("user", "And?"))
+        with pytest.raises(Conflict, match="was erased"):
+            await talk.say(replaces_turn_id=first.turn_id)
+
+
+async def test_a_conversation_that_was_erased_begins_again(tmp_path: Path) -> None:
+    async with talking(tmp_path) as talk:
+        first, _, _ = await talk.say("My number is 4711")
+        await erase(talk.store, first.session_id)
+        assert talk.store.sessions.list("local") == [], "the list of conversations does not hold it"
+        await talk.say("And?", session_id=first.session_id)
+        assert talk.prompts()[-1] == (Message("user", "And?"),)
+        [session] = talk.store.sessions.list("local")
+        assert (session.session_id, session.num_turns) == (first.session_id, 1)
+        talk.store.rebuild()
+        assert talk.store.sessions.list("local") == [session]
+
+
+async def erase(store: Store, subject: str | None) -> None:
+    assert subject is not None
+    erasure = Erasure(store, store.home, subject, principal="local", live="ember")
+    await store.append(*erasure.events(why="private"))
 
 
 async def test_two_turns_of_one_session_never_interleave(tmp_path: Path) -> None:

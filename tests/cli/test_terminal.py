@@ -107,7 +107,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def environ(server: FakeServer, home: Path) -> dict[str, str]:
     home.mkdir()
     return {
-        **os.environ,
+        # A terminal's own width counts, not one that was set for this process.
+        **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
         "HOMEFIRE_URL": server.url,
         "HOMEFIRE_HOME": str(home),
         "TERM": "xterm",

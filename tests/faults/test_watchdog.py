@@ -36,8 +36,8 @@ SUPERVISED = {"scrub", "follow keys", "warm live"}
 NOTICED_BY_ITSELF = {"training", "homefire-store-writer"}
 """They keep the reason of their end, which `Homefire.failures` shows."""
 OF_THE_FRAMEWORK = {"MainThread"}
-SHORT_LIVED = ("asyncio_", "ThreadPoolExecutor-", "scrub_")
-"""Threads of pools: what they run is awaited by whoever gave it."""
+SHORT_LIVED = ("asyncio_", "asyncio-waitpid-", "ThreadPoolExecutor-", "scrub_")
+"""Threads of pools, and those that wait for a child: what they run is awaited by whoever gave it."""
 
 
 @contextlib.asynccontextmanager

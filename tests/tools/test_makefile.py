@@ -64,4 +64,6 @@ def test_a_fresh_checkout_is_installed_before_anything_runs(checkout: Path) -> N
 
 def test_tests_get_their_browser_first(checkout: Path) -> None:
     lines = planned(checkout, "test").splitlines()
-    assert lines.index("tools/system_packages.sh") < lines.index(".venv/bin/pytest ")
+    assert lines.index("tools/system_packages.sh") < next(
+        number for number, line in enumerate(lines) if line.startswith(".venv/bin/pytest ")
+    )

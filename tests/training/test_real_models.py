@@ -154,7 +154,7 @@ async def adopt(house: Household, folder: Path) -> None:
     await house.promotion.promote("mine", who="test", why="mine now")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_qwen3_is_taught_whole_keeps_what_it_knew_and_goes_back(tmp_path: Path, qwen3: Path) -> None:
     async with household(tmp_path / "home") as house:
         await adopt(house, qwen3)
@@ -177,7 +177,7 @@ async def test_a_qwen3_is_taught_whole_keeps_what_it_knew_and_goes_back(tmp_path
             await house.catalog.remove("mine")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_without_replay_the_gate_sees_what_was_forgotten(
     tmp_path: Path, qwen3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +203,7 @@ async def test_without_replay_the_gate_sees_what_was_forgotten(
         )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_llama_in_bfloat16_is_taught_by_an_adapter_and_once_more_on_top(
     tmp_path: Path, llama: Path
 ) -> None:

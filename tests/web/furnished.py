@@ -136,6 +136,13 @@ async def furnish(house: House) -> None:
             principal="local",
         ),
         DatasetCreated(dataset_id="b" * 64, name="corrections", example_ids=(example_id,)),
+        *(
+            ExampleCreated(
+                example_id=principal[0] * 64, profile="plain", feedback_id=None, turn_id=None, principal=principal,
+                messages=(Message("user", "Who feeds the cat?"), Message("assistant", f"{principal}, every day.")),
+            )
+            for principal in ("local", "other")
+        ),
     )  # fmt: skip
     recipe = {"learning_rate": 0.001, "max_steps": 200}
     for run_id in RUNS:

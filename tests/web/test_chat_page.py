@@ -229,3 +229,18 @@ def test_axe_finds_nothing_on_the_other_pages(page: Page) -> None:
     for path in ("/runs", "/versions", "/login"):
         page.goto(path)
         assert violations(page) == [], path
+
+
+def test_a_conversation_is_erased_with_two_presses(page: Page, server: LiveServer) -> None:
+    page.goto("/")
+    ask(page, "My number is 4711.")
+    page.get_by_role("link", name="Erase…").click()
+    expect(page.get_by_role("main")).to_contain_text("It began with “My number is 4711.”")
+    page.get_by_role("link", name="Keep it").click()
+    expect(page.locator("article.user .text")).to_have_text(["My number is 4711."])
+    session_id = page.url.rsplit("/", 1)[1]
+    page.get_by_role("link", name="Erase…").click()
+    page.get_by_role("button", name="Erase for good").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Erased")
+    shown = server.get(f"/v1/sessions/{session_id}")
+    assert "4711" not in str(shown)

@@ -106,6 +106,11 @@ def test_the_chat_in_every_state(browser: Browser, house: Furnished, width: int,
         expect(page.get_by_label("Conversations")).to_be_visible()
     page.reload()
     check(page, "an earlier conversation")
+    page.goto(f"{page.url.partition('#')[0]}/erase")
+    check(page, "what would be erased")
+    page.get_by_role("button", name="Erase for good").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Erased")
+    check(page, "what was erased")
     page.context.close()
 
 

@@ -100,6 +100,10 @@ def _regenerated(store: Store, request: ChatRequest) -> TurnPosition:
     if turn.user_message_id is None:
         raise Conflict(f"Turn {turn.turn_id} holds no message to answer again.", turn_id=turn.turn_id)
     path = store.messages.path(turn.user_message_id)
+    if path[-1].message.is_erased:
+        raise Conflict(
+            f"The question of turn {turn.turn_id} was erased.", hint="Ask it again.", turn_id=turn.turn_id
+        )
     return TurnPosition(
         session_id=turn.session_id,
         session_key=turn.session_key,
@@ -115,4 +119,12 @@ def _replaced_turn(store: Store, request: ChatRequest) -> TurnRow:
 
 
 def _said(path: list[MessageRow]) -> tuple[Message, ...]:
-    return tuple(row.message for row in path)
+    """What the model is told. A question and its answer stay out together once one of them was erased: so roles
+    alternate, and nothing stands for what is gone."""
+    exchanges: list[list[Message]] = []
+    for row in path:
+        if row.message.role == "user" or not exchanges:
+            exchanges.append([])
+        exchanges[-1].append(row.message)
+    kept = (messages for messages in exchanges if not any(message.is_erased for message in messages))
+    return tuple(message for messages in kept for message in messages)

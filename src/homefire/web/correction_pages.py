@@ -1,4 +1,5 @@
-"""Corrections on the page: the state of each, and taking it back, changing it, teaching it again.
+"""Corrections on the page: the state of each, and taking it back, changing it, teaching it again, and
+settling what people disagree about.
 
 The same fragment is beside a corrected answer and in the list of all corrections. Everybody sees their own.
 """
@@ -8,11 +9,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
 from homefire.api.native_learning import disagreements
+from homefire.api.owner import check_owner
 from homefire.web.learning import learning_fragment
 from homefire.web.login import is_signed_in
 from homefire.web.render import Page, Renderer
@@ -96,5 +98,12 @@ def create_correction_router(context: Context, views: Views, renderer: Renderer)
         """Teach it once more, by itself."""
         await training.changes.retry(example_id, principal=principal_of(request).id)
         return fragment(request, example_id, is_changed=True)
+
+    @router.post("/web/corrections/{example_id}/settle")
+    async def settle(request: Request, example_id: str) -> Response:
+        """Keep this answer where people disagree; for the owner of the home only."""
+        check_owner(context, principal_of(request), to="settle a disagreement")
+        await training.changes.settle(example_id, owner=principal_of(request).id)
+        return RedirectResponse("/corrections", status_code=303)
 
     return router

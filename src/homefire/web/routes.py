@@ -11,6 +11,7 @@ from homefire.api.server import HomefireApp
 from homefire.web.assets import PREFIX, Assets
 from homefire.web.chat_pages import create_chat_router
 from homefire.web.correction_pages import create_correction_router
+from homefire.web.erase_pages import create_erase_router
 from homefire.web.error_pages import error_page
 from homefire.web.login import create_login_router
 from homefire.web.render import Renderer
@@ -28,6 +29,7 @@ def add_pages(app: HomefireApp) -> None:
     router = APIRouter(include_in_schema=False)
     router.include_router(create_chat_router(context, views, renderer))
     router.include_router(create_correction_router(context, views, renderer))
+    router.include_router(create_erase_router(context, views, renderer))
     router.include_router(create_run_router(context, views, renderer))
     router.include_router(create_version_router(context, views, renderer))
     router.include_router(create_login_router(context, renderer))

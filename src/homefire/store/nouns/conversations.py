@@ -420,7 +420,8 @@ class SessionReader:
         self._list = Query(
             connections,
             shape,
-            "WHERE principal = :principal AND seq < :before ORDER BY seq DESC LIMIT :limit",
+            "WHERE principal = :principal AND seq < :before "
+            "AND NOT (num_turns = 0 AND tip IS NULL AND title_message IS NULL) ORDER BY seq DESC LIMIT :limit",
         )
 
     def get(self, session_id: str) -> SessionRow | None:

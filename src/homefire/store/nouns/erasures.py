@@ -11,6 +11,7 @@ import msgspec
 from homefire.store.connections import ReadConnections
 from homefire.store.driver import Connection
 from homefire.store.noun import Entry, EventBase, Noun, body_id, seq_of
+from homefire.store.packing import pack_id
 from homefire.store.reading import Query, Shape
 from homefire.store.sql import Statement, Table
 
@@ -48,6 +49,11 @@ _forget_digests = Statement(
     "UPDATE messages SET digest = NULL WHERE message >= :first AND message < :end AND digest IS NOT NULL"
 )
 _forget_title = Statement("UPDATE sessions SET title = '' WHERE session = :session AND title_message = :body")
+_close_session = Statement(
+    "UPDATE sessions SET title = '', title_message = NULL, tip = NULL, num_turns = 0 WHERE session_id = :session_id"
+)
+"""Where the subject is a session, nothing is left to show or to continue: it leaves the list of conversations until
+somebody says something in it."""
 _forget_prompt = Statement("UPDATE examples SET prompt_digest = NULL WHERE seq = :seq")
 _supersede = Statement("UPDATE examples SET superseded_by = :by WHERE example_id = :example_id")
 
@@ -75,6 +81,7 @@ def _bodies_erased(connection: Connection, event: BodiesErased, entry: Entry) ->
             first_erased[found[0]] = min(body, first_erased.get(found[0], body))
     for session, first in first_erased.items():
         _forget_digests_after(connection, session, first)
+    _close_session.run(connection, {"session_id": pack_id(event.subject, "ses")})
     for example_id, by in event.superseded.items():
         _supersede.run(connection, {"example_id": example_id, "by": by})
 
