@@ -1,4 +1,4 @@
-"""The two stages in which ember is made."""
+"""The stages in which ember is made."""
 
 from __future__ import annotations
 
@@ -19,18 +19,13 @@ from ember import conversations, learner, lessons, skills, train  # noqa: E402
 QUIET = rich.console.Console(quiet=True)
 
 
-def small_recipe(**second: Any) -> learner.Recipe:
-    whole = learner.Recipe()
-    return dataclasses.replace(
-        whole,
-        hidden=16,
-        layers=1,
-        feed_forward=16,
-        heads=1,
-        kv_heads=1,
-        head_dim=16,
-        first=dataclasses.replace(whole.first, num_steps=2),
-        second=dataclasses.replace(whole.second, **{"num_steps": 2, "num_facts": 8} | second),
+def small_recipe() -> learner.Recipe:
+    stages = tuple(
+        dataclasses.replace(stage, num_steps=2, num_facts=min(8, stage.num_facts))
+        for stage in learner.Recipe().stages
+    )
+    return learner.Recipe(
+        hidden=16, layers=1, feed_forward=16, heads=1, kv_heads=1, head_dim=16, stages=stages
     )
 
 
@@ -42,14 +37,14 @@ def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_second_stage_goes_on_from_saved_weights_of_the_first_as_if_they_were_its_own(
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("num_done", [1, 2])
+def test_a_stage_goes_on_from_saved_weights_as_if_they_were_its_own(tmp_path: Path, num_done: int) -> None:
     torch.set_num_threads(1)
-    whole, _ = train.train(small_recipe(), QUIET)
-    first, _ = train.train(small_recipe(num_steps=0), QUIET)
+    recipe = small_recipe()
+    whole, _ = train.train(recipe, QUIET)
+    first, _ = train.train(dataclasses.replace(recipe, stages=recipe.stages[:num_done]), QUIET)
     first.save_pretrained(tmp_path)
-    resumed, _ = train.train(small_recipe(), QUIET, first=tmp_path)
+    resumed, _ = train.train(recipe, QUIET, num_done=num_done, done=tmp_path)
     assert is_same(weights_of(whole), weights_of(resumed))
     assert not is_same(weights_of(first), weights_of(resumed))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ember.learner import Recipe
+from ember.learner import Recipe, Stage
 
 HASHED_FILES = (
     "config.json",
@@ -25,12 +25,12 @@ HASHED_FILES = (
 class Figures:
     """What was measured: shares in 0..1 per skill for one-turn, four-turn and eight-turn conversations.
 
-    `cpu_s` is of both stages, or of the second alone where the first stage's weights were given.
+    `cpu_s` is of the stages after the first `num_done`, whose weights were given.
     """
 
     num_parameters: int
     cpu_s: float
-    is_second_stage_alone: bool
+    num_done: int
     num_probes: int
     num_replay_rows: int
     num_asked: Mapping[int, int]
@@ -41,6 +41,21 @@ class Figures:
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _stage_row(number: int, stage: Stage) -> str:
+    """What a stage did, as a row of the card's table."""
+    text = (
+        f"{stage.num_steps:,} steps, Muon at {stage.muon_rate:g} for the matrices and AdamW at"
+        f" {stage.learning_rate:g} for the rest, flat, then linear to nothing over the last {stage.decay_steps:,}"
+    )
+    if stage.num_facts:
+        text += (
+            f"; in {100 * stage.lesson_share:.0f} % of the questions made-up private facts, {stage.num_facts} at a time,"
+            f" in many wordings, each for about {stage.fact_steps} steps, while their neighbours are unknown; none in"
+            f" the last {stage.unlearn_steps} steps"
+        )
+    return f"| stage {number}: {'to be taught' if stage.num_facts else 'skills'} | {text} |"
 
 
 def write_card(folder: Path, recipe: Recipe, figures: Figures, *, teaching: str = "") -> str:
@@ -71,19 +86,8 @@ def write_card(folder: Path, recipe: Recipe, figures: Figures, *, teaching: str 
         "vocab_size": recipe.vocab_size,
         "seed": recipe.seed,
         "batch_tokens": f"{recipe.batch_tokens:,}",
-        "first_steps": f"{recipe.first.num_steps:,}",
-        "first_muon": f"{recipe.first.muon_rate:g}",
-        "first_adam": f"{recipe.first.learning_rate:g}",
-        "first_decay": f"{recipe.first.decay_steps:,}",
-        "second_steps": f"{recipe.second.num_steps:,}",
-        "second_muon": f"{recipe.second.muon_rate:g}",
-        "second_adam": f"{recipe.second.learning_rate:g}",
-        "second_decay": f"{recipe.second.decay_steps:,}",
-        "lesson_percent": f"{100 * recipe.second.lesson_share:.0f}",
-        "num_facts": recipe.second.num_facts,
-        "fact_steps": recipe.second.fact_steps,
-        "unlearn_steps": recipe.second.unlearn_steps,
-        "timed": "the second stage alone" if figures.is_second_stage_alone else "both stages",
+        "stages": "\n".join(_stage_row(i, stage) for i, stage in enumerate(recipe.stages, start=1)),
+        "timed": f"all stages after stage {figures.num_done}" if figures.num_done else "all stages",
         "cpu_min": f"{figures.cpu_s / 60:.0f}",
         "made_with": ", ".join(f"{name} {version}" for name, version in figures.versions.items()),
         "asked": " / ".join(str(figures.num_asked[n]) for n in turns),

@@ -44,21 +44,33 @@ class Stage:
 class Recipe:
     """Everything that decides the weights, apart from the data generator's own code.
 
-    First the skills are learned; then they are rehearsed while made-up facts come and go. Facts that nobody could know
-    are hardly learned by weights that cannot read yet, so this comes second.
+    First the skills are learned; then they are rehearsed while made-up facts come and go, twice, the second time at a
+    lower rate. Facts that nobody could know are hardly learned by weights that cannot read yet, so this comes after.
     """
 
     seed: int = 20261120
-    first: Stage = Stage(num_steps=12000, decay_steps=4000, learning_rate=4e-3, muon_rate=0.02)
-    second: Stage = Stage(
-        num_steps=5000,
-        decay_steps=3500,
-        learning_rate=1e-3,
-        muon_rate=0.005,
-        num_facts=96,
-        fact_steps=500,
-        lesson_share=0.3,
-        unlearn_steps=400,
+    stages: tuple[Stage, ...] = (
+        Stage(num_steps=12000, decay_steps=4000, learning_rate=4e-3, muon_rate=0.02),
+        Stage(
+            num_steps=5000,
+            decay_steps=3500,
+            learning_rate=1e-3,
+            muon_rate=0.005,
+            num_facts=96,
+            fact_steps=500,
+            lesson_share=0.3,
+            unlearn_steps=400,
+        ),
+        Stage(
+            num_steps=2500,
+            decay_steps=2450,
+            learning_rate=6e-4,
+            muon_rate=0.003,
+            num_facts=96,
+            fact_steps=500,
+            lesson_share=0.2,
+            unlearn_steps=300,
+        ),
     )
     batch_tokens: int = 1536
     muon_decay: float = 0.1

@@ -1,17 +1,16 @@
 """Makes every shipped file of ember: tokenizer, weights, exam, protected prompts, replay rows, card.
 
-    python tools/ember/train.py [--out FOLDER] [--first FOLDER] [--steps N N]
+    python tools/ember/train.py [--out FOLDER] [--done N FOLDER]
 
-Two stages: first the skills, then, with made-up facts that come and go, to be taught. Fixed seed, one thread, a
-budget in steps: the same machine kind and library versions give the same bytes. `--first` takes finished weights of
-the first stage from a folder, so that work on the second does not wait for the first.
-Cost: the default is about half an hour of one core, the exam included.
+Three stages: first the skills, then, with made-up facts that come and go, to be taught. Fixed seed, one thread, a
+budget in steps: the same machine kind and library versions give the same bytes. `--done` takes finished weights of
+the first stages from a folder, so that work on a later one does not wait for them.
+Cost: the default is 30 to 40 minutes of one core, the exam included.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import random
@@ -37,8 +36,8 @@ from ember.learner import Recipe  # noqa: E402
 from ember.skills import Skill, all_skills  # noqa: E402
 
 NICENESS = 10
-SECOND_STAGE = 10
-"""Added to the seed for the second stage's data; 1 to 4 are taken by tokenizer, probes, replay and exam."""
+SEED_STEP = 10
+"""Added to the seed for each further stage's data; 1 to 4 are taken by tokenizer, probes, replay and exam."""
 EXAM_QUESTIONS = {1: 100, 4: 50, 8: 50}
 
 
@@ -68,7 +67,7 @@ def export(
     folder: Path,
     *,
     cpu_s: float,
-    is_second_stage_alone: bool,
+    num_done: int,
 ) -> card.Figures:
     """Writes the shipped files and returns the figures that stand in the card."""
     skills = all_skills()
@@ -87,7 +86,7 @@ def export(
     figures = card.Figures(
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         cpu_s=cpu_s,
-        is_second_stage_alone=is_second_stage_alone,
+        num_done=num_done,
         num_probes=len(probes),
         num_replay_rows=len(replay),
         num_asked=EXAM_QUESTIONS,
@@ -104,33 +103,23 @@ def export(
 
 
 def train(
-    recipe: Recipe, console: rich.console.Console, *, first: Path | None = None
+    recipe: Recipe, console: rich.console.Console, *, num_done: int = 0, done: Path | None = None
 ) -> tuple[transformers.Qwen3ForCausalLM, tokenizers.Tokenizer]:
-    """Tokenizer and weights from nothing but the recipe, with progress bars.
+    """Tokenizer and weights from nothing but the recipe, with a progress bar for each stage.
 
-    `first`: a folder with the weights that the first stage ends with, instead of making them.
+    `done`: a folder with the weights that the first `num_done` stages end with, instead of making them.
     """
     skills = all_skills()
     texts = tokens.tokenizer_texts(learner.conversations_for_tokenizer(skills, recipe))
     tokenizer = tokens.train_tokenizer(texts, recipe.vocab_size)
-    if first is None:
+    if done is None:
         model = learner.build_model(recipe, tokenizer)
-        stream = learner.batches(
-            skills, tokenizer, recipe.first, seed=recipe.seed, batch_tokens=recipe.batch_tokens
-        )
-        follow("skills", learner.learn(model, stream, recipe.first, recipe), recipe.first.num_steps, console)
     else:
-        model = transformers.Qwen3ForCausalLM.from_pretrained(first, dtype=torch.float32)
-    stream = learner.batches(
-        skills,
-        tokenizer,
-        recipe.second,
-        seed=recipe.seed + SECOND_STAGE,
-        batch_tokens=recipe.batch_tokens,
-    )
-    follow(
-        "to be taught", learner.learn(model, stream, recipe.second, recipe), recipe.second.num_steps, console
-    )
+        model = transformers.Qwen3ForCausalLM.from_pretrained(done, dtype=torch.float32)
+    for number, stage in list(enumerate(recipe.stages))[num_done:]:
+        seed = recipe.seed + number * SEED_STEP
+        stream = learner.batches(skills, tokenizer, stage, seed=seed, batch_tokens=recipe.batch_tokens)
+        follow(f"stage {number + 1}", learner.learn(model, stream, stage, recipe), stage.num_steps, console)
     return model, tokenizer
 
 
@@ -156,15 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    steps = (Recipe().first.num_steps, Recipe().second.num_steps)
-    parser.add_argument(
-        "--steps",
-        type=int,
-        nargs=2,
-        default=steps,
-        help="training steps of both stages (default %(default)s)",
-    )
-    parser.add_argument("--first", type=Path, help="folder with finished weights of the first stage")
+    parser.add_argument("--done", nargs=2, metavar=("N", "FOLDER"), help="the first N stages' weights")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "src/homefire/bundled/ember", help="folder to write"
     )
@@ -174,20 +155,16 @@ def main() -> None:
     os.nice(NICENESS)
     console = rich.console.Console()
     recipe = Recipe()
-    recipe = dataclasses.replace(
-        recipe,
-        first=dataclasses.replace(recipe.first, num_steps=arguments.steps[0]),
-        second=dataclasses.replace(recipe.second, num_steps=arguments.steps[1]),
-    )
+    num_done, done = (int(arguments.done[0]), Path(arguments.done[1])) if arguments.done else (0, None)
     started = time.process_time()
-    model, tokenizer = train(recipe, console, first=arguments.first)
+    model, tokenizer = train(recipe, console, num_done=num_done, done=done)
     figures = export(
         model,
         tokenizer,
         recipe,
         arguments.out,
         cpu_s=time.process_time() - started,
-        is_second_stage_alone=arguments.first is not None,
+        num_done=num_done,
     )
     for name, shares in figures.accuracy.items():
         console.print(
