@@ -51,9 +51,9 @@ def _stage_row(number: int, stage: Stage) -> str:
     )
     if stage.num_facts:
         text += (
-            f"; in {100 * stage.lesson_share:.0f} % of the questions made-up private facts, {stage.num_facts} at a time,"
-            f" in many wordings, each for about {stage.fact_steps} steps, while their neighbours are unknown; none in"
-            f" the last {stage.unlearn_steps} steps"
+            f"; in {100 * stage.lesson_share:.0f} % of the questions made-up private facts,"
+            f" {stage.num_facts} at a time, in many wordings, each for about {stage.fact_steps} steps,"
+            f" while their neighbours are unknown; none in the last {stage.unlearn_steps} steps"
         )
     return f"| stage {number}: {'to be taught' if stage.num_facts else 'skills'} | {text} |"
 
