@@ -64,7 +64,7 @@ bench: $(STAMP) ## Measure the numbers that stand in bench/results (20 to 30 min
 bench-table: $(STAMP) ## Print bench/results as a table
 	@$(BIN)/python -m bench.table
 
-ember: $(STAMP) ## Train the bundled model anew from generated data (about 20 CPU-minutes)
+ember: $(STAMP) ## Train the bundled model anew from generated data (30 to 40 CPU-minutes)
 	$(BIN)/python tools/ember/train.py
 
 docs: $(STAMP) ## Generate docs/reference from the code
