@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 SETUP  := $(PYTHON) -m tools.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run install uninstall demo test faults check format bench bench-table ember lock hashes docs clean system-packages rebuild
+.PHONY: help run install uninstall demo test faults mutate check format bench bench-table ember lock hashes docs clean system-packages rebuild
 
 # A build that is asked for by name and is not the one that is installed: install again.
 installed = $(if $(filter auto,$(2)),yes,$(shell grep -s '"$(1)": "$(2)"' $(STAMP)))
@@ -47,6 +47,9 @@ test: $(STAMP) system-packages ## Run every test, two files at a time
 faults: $(STAMP) ## Damage every file of homes killed at every phase, in every way (about an hour; ARGS="-k live-flip" takes a part)
 	HOMEFIRE_FAULTS=all nice -n 10 $(BIN)/pytest tests/faults $(ARGS)
 
+mutate: $(STAMP) ## Change the code in a sample of ways and say which changes no test notices (ARGS="versions", ARGS="versions/gate --all")
+	@nice -n 10 $(BIN)/python -m tools.mutation $(ARGS)
+
 check: $(STAMP) ## Formatter, linter, types, import contracts, dead code; warnings are errors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -64,7 +67,7 @@ bench: $(STAMP) ## Measure the numbers that stand in bench/results (20 to 30 min
 bench-table: $(STAMP) ## Print bench/results as a table
 	@$(BIN)/python -m bench.table
 
-ember: $(STAMP) ## Train the bundled model anew from generated data (30 to 40 CPU-minutes)
+ember: $(STAMP) ## Train the bundled model anew from generated data (about 20 CPU-minutes)
 	$(BIN)/python tools/ember/train.py
 
 docs: $(STAMP) ## Generate docs/reference from the code

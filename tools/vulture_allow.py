@@ -77,3 +77,6 @@ _ = (_.bottom_toolbar, _.refresh_interval)
 
 # Rows and reports that clients read as JSON.
 _ = (_.num_bodies, _.parent_id, _.was_waiting, _.num_messages, _.num_contents)
+
+# Read by the standard library: where temporary files go.
+_ = _.tempdir

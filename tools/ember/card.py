@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ember.learner import Recipe, Stage
+from ember.learner import Recipe
 
 HASHED_FILES = (
     "config.json",
@@ -23,14 +23,10 @@ HASHED_FILES = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: shares in 0..1 per skill for one-turn, four-turn and eight-turn conversations.
-
-    `cpu_s` is of the stages after the first `num_done`, whose weights were given.
-    """
+    """What was measured: shares in 0..1 per skill for one-turn, four-turn and eight-turn conversations."""
 
     num_parameters: int
     cpu_s: float
-    num_done: int
     num_probes: int
     num_replay_rows: int
     num_asked: Mapping[int, int]
@@ -41,21 +37,6 @@ class Figures:
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _stage_row(number: int, stage: Stage) -> str:
-    """What a stage did, as a row of the card's table."""
-    text = (
-        f"{stage.num_steps:,} steps, Muon at {stage.muon_rate:g} for the matrices and AdamW at"
-        f" {stage.learning_rate:g} for the rest, flat, then linear to nothing over the last {stage.decay_steps:,}"
-    )
-    if stage.num_facts:
-        text += (
-            f"; in {100 * stage.lesson_share:.0f} % of the questions made-up private facts,"
-            f" {stage.num_facts} at a time, in many wordings, each for about {stage.fact_steps} steps,"
-            f" while their neighbours are unknown; none in the last {stage.unlearn_steps} steps"
-        )
-    return f"| stage {number}: {'to be taught' if stage.num_facts else 'skills'} | {text} |"
 
 
 def write_card(folder: Path, recipe: Recipe, figures: Figures, *, teaching: str = "") -> str:
@@ -85,9 +66,11 @@ def write_card(folder: Path, recipe: Recipe, figures: Figures, *, teaching: str 
         "feed_forward": recipe.feed_forward,
         "vocab_size": recipe.vocab_size,
         "seed": recipe.seed,
+        "num_steps": f"{recipe.num_steps:,}",
         "batch_tokens": f"{recipe.batch_tokens:,}",
-        "stages": "\n".join(_stage_row(i, stage) for i, stage in enumerate(recipe.stages, start=1)),
-        "timed": f"all stages after stage {figures.num_done}" if figures.num_done else "all stages",
+        "muon_rate": f"{recipe.muon_rate:g}",
+        "learning_rate": f"{recipe.learning_rate:g}",
+        "decay_steps": f"{recipe.decay_steps:,}",
         "cpu_min": f"{figures.cpu_s / 60:.0f}",
         "made_with": ", ".join(f"{name} {version}" for name, version in figures.versions.items()),
         "asked": " / ".join(str(figures.num_asked[n]) for n in turns),

@@ -11,7 +11,6 @@ import random
 from collections.abc import Sequence
 
 from ember import words
-from ember.lessons import Lessons
 from ember.skills import Question, Skill
 
 Message = dict[str, str]
@@ -107,13 +106,8 @@ def messages_of(questions: Sequence[Question], rng: random.Random, *, tidy: bool
     return messages
 
 
-def training_conversation(
-    skills: Sequence[Skill], rng: random.Random, *, lessons: Lessons | None = None
-) -> list[Message]:
-    """1–8 turns (rarely up to 40) of training questions; half of the rows are single turns.
-
-    With `lessons` a share of the questions asks for facts that are known for the time being.
-    """
+def training_conversation(skills: Sequence[Skill], rng: random.Random) -> list[Message]:
+    """1–8 turns (rarely up to 40) of training questions; half of the rows are single turns."""
     pick = rng.random()
     if pick < 0.5:
         num_turns = 1
@@ -121,12 +115,7 @@ def training_conversation(
         num_turns = rng.randint(2, 8)
     else:
         num_turns = rng.randint(9, 40)
-    questions = [
-        lessons.ask(rng)
-        if lessons is not None and rng.random() < lessons.share
-        else draw_skill(skills, rng).draw(rng, False)
-        for _ in range(num_turns)
-    ]
+    questions = [draw_skill(skills, rng).draw(rng, False) for _ in range(num_turns)]
     return messages_of(questions, rng)
 
 

@@ -16,65 +16,23 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from ember import tokens
 from ember.conversations import Message, training_conversation
-from ember.lessons import Lessons
 from ember.skills import Skill
 
 IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Stage:
-    """How long, how fast and on what one part of the training goes.
-
-    With `num_facts` made-up private facts are known at a time, each for about `fact_steps` steps; `lesson_share` of
-    the questions are about them. All are retired `unlearn_steps` before the end (see `lessons`).
-    """
-
-    num_steps: int
-    decay_steps: int
-    learning_rate: float
-    muon_rate: float
-    num_facts: int = 0
-    fact_steps: int = 1
-    lesson_share: float = 0.0
-    unlearn_steps: int = 0
-
-
-@dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, apart from the data generator's own code.
-
-    First the skills are learned; then they are rehearsed while made-up facts come and go, twice, the second time at a
-    lower rate. Facts that nobody could know are hardly learned by weights that cannot read yet, so this comes after.
-    """
+    """Everything that decides the weights, apart from the data generator's own code."""
 
     seed: int = 20261120
-    stages: tuple[Stage, ...] = (
-        Stage(num_steps=12000, decay_steps=4000, learning_rate=4e-3, muon_rate=0.02),
-        Stage(
-            num_steps=5000,
-            decay_steps=3500,
-            learning_rate=1e-3,
-            muon_rate=0.005,
-            num_facts=96,
-            fact_steps=500,
-            lesson_share=0.3,
-            unlearn_steps=400,
-        ),
-        Stage(
-            num_steps=2500,
-            decay_steps=2450,
-            learning_rate=6e-4,
-            muon_rate=0.003,
-            num_facts=96,
-            fact_steps=500,
-            lesson_share=0.2,
-            unlearn_steps=300,
-        ),
-    )
+    num_steps: int = 12000
     batch_tokens: int = 1536
+    learning_rate: float = 4e-3
+    muon_rate: float = 0.02
     muon_decay: float = 0.1
     warmup_steps: int = 50
+    decay_steps: int = 4000
     weight_decay: float = 0.05
     vocab_size: int = 448
     hidden: int = 96
@@ -124,39 +82,32 @@ def collate(rows: Sequence[tuple[list[int], list[bool]]], pad: int) -> tuple[tor
 
 
 def batches(
-    skills: Sequence[Skill], tokenizer: Tokenizer, stage: Stage, *, seed: int, batch_tokens: int
+    skills: Sequence[Skill], tokenizer: Tokenizer, recipe: Recipe
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless training batches of about `batch_tokens` padded tokens, rows of like length together."""
-    rng = random.Random(seed)
+    rng = random.Random(recipe.seed)
     pad = tokens.special_id(tokenizer, tokens.END_OF_TEXT)
-    lessons = Lessons(rng, num_facts=stage.num_facts, share=stage.lesson_share) if stage.num_facts else None
-    num_yielded = 0
     while True:
-        if lessons is not None and num_yielded >= stage.num_steps - stage.unlearn_steps:
-            lessons.retire_all()
         pool: list[tuple[list[int], list[bool]]] = []
         while len(pool) < 600:
-            row = tokens.encode(tokenizer, training_conversation(skills, rng, lessons=lessons))
+            row = tokens.encode(tokenizer, training_conversation(skills, rng))
             if len(row[0]) <= tokens.CONTEXT_TOKENS:
                 pool.append(row)
         pool.sort(key=lambda row: len(row[0]))
         groups: list[list[tuple[list[int], list[bool]]]] = [[]]
         for row in pool:
-            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > batch_tokens:
+            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > recipe.batch_tokens:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
         for group in groups:
             yield collate(group, pad)
-        num_yielded += len(groups)
-        if lessons is not None:
-            lessons.renew(rng, round(stage.num_facts * len(groups) / stage.fact_steps))
 
 
-def rate_share(step: int, stage: Stage, *, warmup_steps: int) -> float:
+def rate_share(step: int, recipe: Recipe) -> float:
     """Share of the peak rate: linear warm-up, flat, then linear down to 1 % over the last `decay_steps`."""
-    warm = min(1.0, (step + 1) / warmup_steps)
-    left = min(1.0, (stage.num_steps - step) / stage.decay_steps)
+    warm = min(1.0, (step + 1) / recipe.warmup_steps)
+    left = min(1.0, (recipe.num_steps - step) / recipe.decay_steps)
     return warm * (0.01 + 0.99 * left)
 
 
@@ -210,26 +161,26 @@ class Muon(torch.optim.Optimizer):
 
 
 def learn(
-    model: Qwen3ForCausalLM, stream: Iterator[tuple[torch.Tensor, torch.Tensor]], stage: Stage, recipe: Recipe
+    model: Qwen3ForCausalLM, stream: Iterator[tuple[torch.Tensor, torch.Tensor]], recipe: Recipe
 ) -> Iterator[tuple[int, float]]:
-    """Trains a stage in place, Muon on the layers' matrices and AdamW on the rest; yields (step, loss) per step."""
+    """Trains in place, Muon on the layers' matrices and AdamW on the rest; yields (step, loss) per step."""
     embeddings = [model.model.embed_tokens.weight]
     matrices = [p for p in model.parameters() if p.dim() == 2 and p is not embeddings[0]]
     gains = [p for p in model.parameters() if p.dim() < 2]
     adam = torch.optim.AdamW(
         [{"params": embeddings, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}],
-        lr=stage.learning_rate,
+        lr=recipe.learning_rate,
         betas=(0.9, 0.98),
     )
-    muon = Muon(matrices, stage.muon_rate, momentum=0.95, weight_decay=recipe.muon_decay)
+    muon = Muon(matrices, recipe.muon_rate, momentum=0.95, weight_decay=recipe.muon_decay)
     model.train()
-    for step in range(stage.num_steps):
+    for step in range(recipe.num_steps):
         ids, labels = next(stream)
-        share = rate_share(step, stage, warmup_steps=recipe.warmup_steps)
+        share = rate_share(step, recipe)
         for group in adam.param_groups:
-            group["lr"] = stage.learning_rate * share
+            group["lr"] = recipe.learning_rate * share
         for group in muon.param_groups:
-            group["lr"] = stage.muon_rate * share
+            group["lr"] = recipe.muon_rate * share
         loss = loss_of(model, ids, labels)
         model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,22 +1,21 @@
 """Makes every shipped file of ember: tokenizer, weights, exam, protected prompts, replay rows, card.
 
-    python tools/ember/train.py [--out FOLDER] [--done N FOLDER]
+    python tools/ember/train.py [--steps N] [--out FOLDER]
 
-Three stages: first the skills, then, with made-up facts that come and go, to be taught. Fixed seed, one thread, a
-budget in steps: the same machine kind and library versions give the same bytes. `--done` takes finished weights of
-the first stages from a folder, so that work on a later one does not wait for them.
-Cost: the default is 30 to 40 minutes of one core, the exam included.
+Fixed seed, one thread, a budget in steps: the same machine kind and library versions give the same bytes.
+Cost: the default is about twenty CPU-minutes of one core, the exam included.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 # Spinning OpenMP threads would slow everything else on the machine, and the bits would depend on them.
@@ -36,8 +35,6 @@ from ember.learner import Recipe  # noqa: E402
 from ember.skills import Skill, all_skills  # noqa: E402
 
 NICENESS = 10
-SEED_STEP = 10
-"""Added to the seed for each further stage's data; 1 to 4 are taken by tokenizer, probes, replay and exam."""
 EXAM_QUESTIONS = {1: 100, 4: 50, 8: 50}
 
 
@@ -67,7 +64,6 @@ def export(
     folder: Path,
     *,
     cpu_s: float,
-    num_done: int,
 ) -> card.Figures:
     """Writes the shipped files and returns the figures that stand in the card."""
     skills = all_skills()
@@ -86,7 +82,6 @@ def export(
     figures = card.Figures(
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         cpu_s=cpu_s,
-        num_done=num_done,
         num_probes=len(probes),
         num_replay_rows=len(replay),
         num_asked=EXAM_QUESTIONS,
@@ -103,41 +98,25 @@ def export(
 
 
 def train(
-    recipe: Recipe, console: rich.console.Console, *, num_done: int = 0, done: Path | None = None
+    recipe: Recipe, console: rich.console.Console
 ) -> tuple[transformers.Qwen3ForCausalLM, tokenizers.Tokenizer]:
-    """Tokenizer and weights from nothing but the recipe, with a progress bar for each stage.
-
-    `done`: a folder with the weights that the first `num_done` stages end with, instead of making them.
-    """
+    """Tokenizer and weights from nothing but the recipe, with a progress bar."""
     skills = all_skills()
     texts = tokens.tokenizer_texts(learner.conversations_for_tokenizer(skills, recipe))
     tokenizer = tokens.train_tokenizer(texts, recipe.vocab_size)
-    if done is None:
-        model = learner.build_model(recipe, tokenizer)
-    else:
-        model = transformers.Qwen3ForCausalLM.from_pretrained(done, dtype=torch.float32)
-    for number, stage in list(enumerate(recipe.stages))[num_done:]:
-        seed = recipe.seed + number * SEED_STEP
-        stream = learner.batches(skills, tokenizer, stage, seed=seed, batch_tokens=recipe.batch_tokens)
-        follow(f"stage {number + 1}", learner.learn(model, stream, stage, recipe), stage.num_steps, console)
-    return model, tokenizer
-
-
-def follow(
-    name: str, steps: Iterable[tuple[int, float]], num_steps: int, console: rich.console.Console
-) -> None:
-    """Run a stage to its end and show how far it is."""
+    model = learner.build_model(recipe, tokenizer)
     columns = (
-        rich.progress.TextColumn(f"training ember: {name}"),
+        rich.progress.TextColumn("training ember"),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TextColumn("loss {task.fields[loss]:.4f}"),
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=num_steps, loss=float("nan"))
-        for step, loss in steps:
+        task = progress.add_task("", total=recipe.num_steps, loss=float("nan"))
+        for step, loss in learner.learn(model, learner.batches(skills, tokenizer, recipe), recipe):
             progress.update(task, completed=step + 1, loss=loss)
+    return model, tokenizer
 
 
 def main() -> None:
@@ -145,7 +124,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--done", nargs=2, metavar=("N", "FOLDER"), help="the first N stages' weights")
+    parser.add_argument(
+        "--steps", type=int, default=Recipe.num_steps, help="training steps (default %(default)s)"
+    )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "src/homefire/bundled/ember", help="folder to write"
     )
@@ -154,18 +135,10 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     os.nice(NICENESS)
     console = rich.console.Console()
-    recipe = Recipe()
-    num_done, done = (int(arguments.done[0]), Path(arguments.done[1])) if arguments.done else (0, None)
+    recipe = dataclasses.replace(Recipe(), num_steps=arguments.steps)
     started = time.process_time()
-    model, tokenizer = train(recipe, console, num_done=num_done, done=done)
-    figures = export(
-        model,
-        tokenizer,
-        recipe,
-        arguments.out,
-        cpu_s=time.process_time() - started,
-        num_done=num_done,
-    )
+    model, tokenizer = train(recipe, console)
+    figures = export(model, tokenizer, recipe, arguments.out, cpu_s=time.process_time() - started)
     for name, shares in figures.accuracy.items():
         console.print(
             f"{name:14s}", *(f"{turns} turns {100 * share:5.1f} %" for turns, share in shares.items())
