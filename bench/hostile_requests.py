@@ -3,8 +3,9 @@
     python -m bench.hostile_requests [--requests 2000] [--seed 0] [--only KIND]
 
 The server runs in one thread on asyncio's own loop (whose callbacks can be measured), with its store, scheduler and
-pages, behind a real socket; the engine answers at once. The client sends as many hostile requests as ordinary ones,
-mixed by a seed, over a few connections. What counts is processor time of the loop's thread in one callback. The row
+pages, behind a real socket; the engine answers at once. The client is a process of its own, so that a collection of
+garbage in the server does not visit its objects. It sends as many hostile requests as ordinary ones, mixed by a seed,
+over a few connections. What counts is processor time of the loop's thread in one callback. The row
 is recorded at full volume only.
 """
 
@@ -18,6 +19,8 @@ import http.client
 import json
 import random
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -227,27 +230,44 @@ def send(port: int, asked: Asked) -> int:
         connection.close()
 
 
-def measure(num_requests: int, *, seed: int, only: str | None) -> tuple[Stretches, Counter[tuple[str, int]]]:
-    """The stretches, and how each kind was answered."""
+def send_all(port: int, num_requests: int, *, seed: int, only: str | None) -> None:
+    """The client, a process of its own: it warms the server up, waits for a line, and prints what was answered."""
     random_ = random.Random(seed)
     order = [ordinary] * num_requests + [lambda r: hostile(r, only)] * num_requests
     random_.shuffle(order)
     answers: Counter[tuple[str, int]] = Counter()
+    for _ in range(20):
+        send(port, ordinary(random_))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        for begin in range(0, len(order), 100):
+            batch = [make(random_) for make in order[begin : begin + 100]]
+            for asked, status in zip(batch, pool.map(lambda asked: send(port, asked), batch), strict=True):
+                answers[asked.kind, status] += 1
+    print(json.dumps([[kind, status, number] for (kind, status), number in answers.items()]))
+
+
+def measure(num_requests: int, *, seed: int, only: str | None) -> tuple[Stretches, Counter[tuple[str, int]]]:
+    """The stretches, and how each kind was answered."""
     with tempfile.TemporaryDirectory() as folder:
         thread, port, stop = serve_in_thread(Path(folder))
+        command = [sys.executable, "-m", "bench.hostile_requests", "--client", str(port), "--seed", str(seed)]
+        command += ["--requests", str(num_requests), *(("--only", only) if only else ())]
+        client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert client.stdin is not None
+        assert client.stdout is not None
         try:
-            for _ in range(20):
-                send(port, ordinary(random_))
-            with measure_stretches(thread) as stretches, ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-                for begin in range(0, len(order), 100):
-                    batch = [make(random_) for make in order[begin : begin + 100]]
-                    for asked, status in zip(
-                        batch, pool.map(lambda asked: send(port, asked), batch), strict=True
-                    ):
-                        answers[asked.kind, status] += 1
+            client.stdout.readline()
+            with measure_stretches(thread) as stretches:
+                client.stdin.write("go\n")
+                client.stdin.flush()
+                found = json.loads(client.stdout.readline())
         finally:
+            client.kill()
+            client.wait()
             stop()
-    return stretches, answers
+    return stretches, Counter({(kind, status): number for kind, status, number in found})
 
 
 def main() -> None:
@@ -256,7 +276,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=FULL_VOLUME)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=HOSTILE)
+    parser.add_argument("--client", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.client is not None:
+        send_all(arguments.client, arguments.requests, seed=arguments.seed, only=arguments.only)
+        return
     stretches, answers = measure(arguments.requests, seed=arguments.seed, only=arguments.only)
     for (kind, status), number in sorted(answers.items()):
         print(f"{number:6} × {status}  {kind}")

@@ -4,7 +4,7 @@
     python -m bench.teaching --one-by-one 29
     python -m bench.teaching --behaviour
     python -m bench.teaching --check-engine
-    python -m bench.teaching --split report --facts 1,20 --seeds 10 --record
+    python -m bench.teaching --split report --facts 1,20 --seeds 10 --peers --record
 
 The rows of a run are prepared by the server's own code and trained by the worker's own `Trainer`, in this process
 on one thread. Then every question is asked greedily, in batches, in torch; `--check-engine` shows that llama.cpp
@@ -15,7 +15,8 @@ gives the same answers. In the words of the knowledge-editing literature (Yao et
     locality      neighbours keep the answer of the base; unknown questions stay unknown; old skills stay right
     portability   other verbs and nouns for the same question
 
-Prints a line per seed and the median and worst over seeds. Costs 20 to 60 s per 20 facts.
+Prints a line per seed and the median and worst over seeds. `--peers`: the same facts by plain fine-tuning and by LoRA,
+for the same processor time (`teaching_peers.py`). Costs 20 to 60 s per 20 facts, three times that with peers.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ import torch
 import transformers
 
 from bench import teaching_facts as facts_of
+from bench import teaching_peers as peers
 from bench.results import record
 from bench.teaching_facts import Fact, Split
 from homefire.catalog.catalog import Catalog
@@ -324,6 +326,19 @@ def run_round(
     }
 
 
+def run_peer(
+    teacher: Teacher, base_ask: Cached, kind: peers.Kind, *, num_facts: int, split: Split, cpu_s: float
+) -> dict[str, float]:
+    """The same facts by a peer, for so long."""
+    facts = facts_of.make_facts(num_facts, split=split, seed=teacher.seed)
+    peer = peers.Peer(kind, cpu_s, peers.RATES[kind], teacher.seed, teacher.base)
+    with tempfile.TemporaryDirectory(prefix="teaching-") as folder:
+        steps = peer.teach(Path(folder), new=[example(f.question, f.answer) for f in facts])
+        child = Cached(Answerer(Path(folder)))
+        result = summarise(measure(child, base_ask, facts, split=split))
+        return result | {"protected": protected_ratio(child, base_ask), "steps": steps, "cpu_s": cpu_s}
+
+
 def run_one_by_one(teacher: Teacher, base_ask: Cached, *, generations: int, split: Split) -> dict[str, float]:
     """One fact per generation, each taught to the last one's child; measured at the end over all facts."""
     facts = facts_of.make_facts(generations, split=split, seed=teacher.seed)
@@ -379,22 +394,23 @@ NAMES = {
 }  # fmt: skip
 
 
-def write_rows(rounds: Sequence[dict[str, float]], *, num_facts: int, command: str) -> None:
-    """Worst and median over the seeds into `bench/results/learning.json`."""
+def write_rows(
+    rounds: Sequence[dict[str, float]], of_lora: Sequence[dict[str, float]], *, num_facts: int, command: str
+) -> None:
+    """Worst and median over the seeds into `bench/results/learning.json`; LoRA's beside ours, where it was asked."""
     for name, what in NAMES.items():
-        values = [values[name] for values in rounds if name in values]
+        values, theirs = ([each[name] for each in found if name in each] for found in (rounds, of_lora))
         is_low_good = name in LOW_IS_GOOD
         unit = {"cpu_s": "s", "protected": "ratio"}.get(name, "%")
-        for kind, value in (
-            ("worst", (max if is_low_good else min)(values)),
-            ("median", statistics.median(values)),
-        ):
+        for kind, choose in (("worst", max if is_low_good else min), ("median", statistics.median)):
             record(
                 f"teaching {num_facts} facts, {what}, {kind} of {len(values)} seeds",
-                value,
+                choose(values),
                 unit,
                 reach=REACH[name],
                 better="lower" if is_low_good else "higher",
+                peer=peers.NAMES["lora"] if theirs else None,
+                peer_value=choose(theirs) if theirs else None,
                 command=command,
                 area="learning",
             )
@@ -459,6 +475,9 @@ def main() -> None:
     parser.add_argument("--split", choices=("tune", "report"), default="tune")
     parser.add_argument("--recipe", action="append", default=[])
     parser.add_argument("--base", type=Path, default=EMBER)
+    parser.add_argument(
+        "--peers", action="store_true", help="the same facts by plain fine-tuning and by LoRA, too"
+    )
     parser.add_argument("--one-by-one", type=int, default=0)
     parser.add_argument("--behaviour", action="store_true")
     parser.add_argument("--record", action="store_true", help="write rows into bench/results/learning.json")
@@ -489,15 +508,27 @@ def main() -> None:
         for num_facts in map(int, arguments.facts.split(",")):
             label = f"{text or 'default'} {num_facts}"
             rounds = []
+            by_peer: dict[peers.Kind, list[dict[str, float]]] = {kind: [] for kind in peers.NAMES}
             for teacher in teachers:
                 rounds.append(
                     run_round(teacher, base_ask, num_facts=num_facts, split=split, show=arguments.show)
                 )
                 show_line(f"{label} seed {teacher.seed}", rounds[-1])
+                for kind, found in by_peer.items() if arguments.peers else ():
+                    cpu_s = rounds[-1]["cpu_s"]
+                    found.append(
+                        run_peer(teacher, base_ask, kind, num_facts=num_facts, split=split, cpu_s=cpu_s)
+                    )
+                    show_line(f"{label} seed {teacher.seed} {peers.NAMES[kind]}", found[-1])
             show_summary(label, rounds)
+            for kind, found in by_peer.items():
+                show_summary(f"{label} {peers.NAMES[kind]}", found)
             if arguments.record:
-                command = f"python -m bench.teaching --split {split} --facts {num_facts} --seeds {len(rounds)} --record"
-                write_rows(rounds, num_facts=num_facts, command=command)
+                command = (
+                    f"python -m bench.teaching --split {split} --facts {num_facts} --seeds {len(rounds)} "
+                    f"--first-seed {arguments.first_seed}{' --peers' if arguments.peers else ''} --record"
+                )
+                write_rows(rounds, by_peer["lora"], num_facts=num_facts, command=command)
 
 
 if __name__ == "__main__":

@@ -13,20 +13,20 @@ StopReason = Literal["stop", "length", "context", "tool_call", "cancelled"]
 model's context is full; `tool_call`: the model waits for a tool's result; `cancelled`: somebody ended it."""
 
 
-class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+class Text(msgspec.Struct, frozen=True, gc=False, tag="text", tag_field="type"):
     """What is said."""
 
     text: str
 
 
-class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
+class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning", tag_field="type", omit_defaults=True):
     """What the model wrote for itself before its answer. `signature` is a remote model's proof of it."""
 
     text: str
     signature: str | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool_call", tag_field="type"):
     """The model asks for a tool. `arguments` is a JSON object."""
 
     call_id: str
@@ -37,7 +37,9 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):
         return hash((self.call_id, self.name))  # a dictionary has no hash
 
 
-class Attachment(msgspec.Struct, frozen=True, tag="attachment", tag_field="type", omit_defaults=True):
+class Attachment(
+    msgspec.Struct, frozen=True, gc=False, tag="attachment", tag_field="type", omit_defaults=True
+):
     """A picture, a sound or a document, by the name of its blob."""
 
     sha256: str
@@ -46,7 +48,9 @@ class Attachment(msgspec.Struct, frozen=True, tag="attachment", tag_field="type"
     name: str | None = None
 
 
-class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type", omit_defaults=True):
+class ToolResult(
+    msgspec.Struct, frozen=True, gc=False, tag="tool_result", tag_field="type", omit_defaults=True
+):
     """What a tool answered to the call `call_id`."""
 
     call_id: str
@@ -59,7 +63,7 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type
         return "".join(part.text for part in self.content if isinstance(part, Text))
 
 
-class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="type"):
+class Erased(msgspec.Struct, frozen=True, gc=False, tag="erased", tag_field="type"):
     """In the place of a content that somebody erased. Nothing can be said with it: no client may send it."""
 
     @property
@@ -103,7 +107,7 @@ def text_of(content: Content) -> str:
     return "".join(part.text for part in content if isinstance(part, Text | Erased))
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of a conversation: who says it, and its content in canonical form."""
 
     role: Role

@@ -277,9 +277,8 @@ async def test_when_to_come_back_is_what_the_error_says(
 
         async def full(_: Any, said_s: float = said_s) -> Any:
             raise QueueFull("Too many wait.", retry_after_s=said_s)
-            yield
 
-        house.app._endpoints["/v1/chat/completions"]._run_turn = full  # type: ignore[attr-defined]
+        monkeypatch.setattr(house.homefire.turns, "run_whole", full)
         async with house.client() as client:
             answer = await client.post("/v1/chat/completions", json=CHAT)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, header)

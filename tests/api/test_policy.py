@@ -135,6 +135,11 @@ async def test_an_allowed_origin_may_call_and_read(tmp_path: Path) -> None:
         assert asked.status_code == 200
         assert asked.headers["access-control-allow-headers"] == wanted
         assert asked.headers["access-control-allow-origin"] == "https://chat.example"
+        for method in ("GET", "PUT", "PATCH", "DELETE"):
+            changed = {**preflight, "access-control-request-method": method}
+            assert (await client.options("/v1/sessions/x", headers=changed)).status_code == 200, method
+        changed = {**preflight, "access-control-request-method": "TRACE"}
+        assert (await client.options("/v1/sessions/x", headers=changed)).status_code == 400
         for other in ("https://chat.example.evil", "https://chat.exampl", "null", "http://chat.example"):
             asked = await client.options("/v1/chat/completions", headers={**preflight, "origin": other})
             assert asked.status_code == 400
@@ -257,7 +262,7 @@ def test_keys_have_the_documented_form_and_only_their_hash_is_kept() -> None:
     assert secret.startswith("hf-")
     assert len(secret) == 46
     assert secret not in repr(created)
-    assert KeyRing(lambda digest: row(created.sha256)).authenticate(secret) == "key_1"
+    assert KeyRing(lambda digest: row(created.sha256), last_change=int).authenticate(secret) == "key_1"
 
 
 def row(sha256: str) -> Any:

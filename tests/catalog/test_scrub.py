@@ -18,19 +18,9 @@ from homefire.home import Home
 from homefire.machine.hashing import FileVerifier, hash_file
 from homefire.store.store import Store
 from homefire.world import World
+from tests.support.clock import HandClock
 
 FAST = 1e12
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.time_s = 1000.0
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def monotonic_s(self) -> float:
-        return self.time_s
 
 
 def files(folder: Path, number: int = 3) -> list[ScrubTarget]:

@@ -14,7 +14,8 @@ from homefire.engines.base import Delta
 from homefire.home import Home
 from homefire.serving.router import Router
 from homefire.serving.serving import QueueStatus, Serving
-from homefire.store.nouns.conversations import TurnAsked, TurnRow
+from homefire.store.nouns.conversation_rows import TurnRow
+from homefire.store.nouns.conversations import TurnAsked
 from homefire.store.store import Store, open_store
 from homefire.types import Message
 from homefire.world import World

@@ -10,7 +10,7 @@ import pytest
 
 from homefire.chat import position
 from homefire.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from homefire.store.nouns.conversations import MessageRow
+from homefire.store.nouns.conversation_rows import MessageRow
 from homefire.store.store import Store
 from homefire.training.erasure import Erasure
 from homefire.types import Message

@@ -22,7 +22,7 @@ from homefire.api.native_keys import Keys, KeyView, NewKey, RevokedKey
 from homefire.catalog.scrub import ScrubStatus
 from homefire.errors import HomefireError, ModelNotFound, NotFound
 from homefire.home import proof_of_home
-from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.conversation_rows import MessageRow, SessionRow, TurnRow
 from homefire.training.correction_states import CorrectionView
 from homefire.training.corrections import FeedbackReceipt
 from homefire.training.fitness import Fitness

@@ -64,6 +64,7 @@ async def frees_the_slot_of_a_closed_stream(engine: Engine) -> None:
     for _ in range(3 * engine.spec.num_parallel):
         stream = engine.generate(asking(QUESTION))
         assert isinstance(await anext(stream), Delta)
+        assert engine.status().num_active == 1
         await stream.aclose()  # type: ignore[attr-defined]
     assert engine.status().num_active == 0
     assert (await collect(engine, asking(QUESTION))).text

@@ -148,3 +148,21 @@ async def test_embeddings_read_it_as_text(shared_engine: LlamaCppEngine) -> None
 
 def test_a_gguf_file_names_its_control_tokens(ember_gguf: Path) -> None:
     assert set(check_gguf(ember_gguf).control_tokens) == CONTROL
+
+
+def test_typed_control_text_behind_the_templates_last_token_is_plain_to_the_end() -> None:
+    hidden = ControlText(["<|x|>"]).hide(["a <|x|> b"])
+    assert hidden is not None
+    (value,) = hidden.value
+    found = hidden.unhide(f"<|x|>{value}", [(5, 5 + len(value))])
+    assert (found.text, found.spans, found.plain) == ("<|x|>a <|x|> b", ((5, 14),), ((5, 14),))
+
+
+@pytest.mark.parametrize(
+    "typed", ["QZ0ZQ3cZ <|x|>", "<|x|> QZ0ZQ", "None3cZ <|x|>", "QZ0ZQ3cZ QZ1ZQ3cZ <|x|>"]
+)
+def test_text_that_looks_like_a_marker_comes_back_as_it_was(typed: str) -> None:
+    hidden = ControlText(["<|x|>"]).hide([typed])
+    assert hidden is not None
+    assert "<|x|>" not in hidden.value[0]
+    assert hidden.unhide(hidden.value[0], []).text == typed

@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from homefire.engines import json_grammar
 from homefire.engines.base import Delta
-from homefire.engines.json_grammar import MAX_OPTIONAL, SchemaMatcher, to_grammar
+from homefire.engines.json_grammar import MAX_DEPTH, MAX_OPTIONAL, MAX_TOTAL_ITEMS, SchemaMatcher, to_grammar
 from homefire.engines.llama_stream import Job, Stream
 from homefire.engines.process import LlamaCppEngine
 from homefire.errors import InvalidRequest, UnsupportedParameter
@@ -126,6 +126,30 @@ MALFORMED: list[tuple[Any, str]] = [
     (optional(MAX_OPTIONAL + 1), "#/properties"),
     ({"items": {"type": "array", "maxItems": 10**9}}, "#/items/maxItems"),
 ]  # fmt: skip
+
+
+def test_arrays_may_have_the_most_items_together_and_not_one_more() -> None:
+    def arrays(*most: int) -> dict[str, Any]:
+        return {
+            "type": "array",
+            "maxItems": 1,
+            "prefixItems": [{"type": "array", "maxItems": n} for n in most],
+        }
+
+    half = MAX_TOTAL_ITEMS // 2
+    json_grammar._check_size(list(json_grammar._nodes(arrays(half, half - 1))))
+    with pytest.raises(InvalidRequest, match="items together"):
+        json_grammar._check_size(list(json_grammar._nodes(arrays(half, half))))
+
+
+def test_a_schema_that_is_nested_too_deep_is_named_with_its_place() -> None:
+    def nested(depth: int) -> dict[str, Any]:
+        return {"items": nested(depth - 1)} if depth else {}
+
+    assert len(list(json_grammar._nodes(nested(MAX_DEPTH)))) == MAX_DEPTH + 1
+    with pytest.raises(InvalidRequest, match="deep") as caught:
+        list(json_grammar._nodes(nested(MAX_DEPTH + 1)))
+    assert caught.value.details["place"] == "#" + "/items" * (MAX_DEPTH + 1)
 
 
 def drawn(grammar: str, seed: int, *, max_bytes: int = 40_000) -> str | None:

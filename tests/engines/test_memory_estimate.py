@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import gguf
+import msgspec
 import numpy as np
 import pytest
 
 from homefire.catalog.convert import convert
-from homefire.engines.memory_estimate import estimate_bytes, read_shape
+from homefire.engines.base import Adapter, GgufSource
+from homefire.engines.memory_estimate import (
+    CELL_BYTES,
+    MAX_LAYERS,
+    PROCESS_BYTES,
+    PROMPT_BATCH_TOKENS,
+    estimate_bytes,
+    read_shape,
+)
 from homefire.engines.process import LlamaCppEngine
+from homefire.errors import BadModel
 from homefire.world import World
 from tests.engines.support import QUICK, asking, collect, ember_folder, spec_for
 
@@ -63,6 +74,49 @@ def test_grouped_heads_of_a_stated_size(tmp_path: Path) -> None:
     )  # fmt: skip
     assert shape.kv_row_sizes == (2 * (32 + 16),) * 6
     assert shape.weight_bytes == 4096
+
+
+def test_heads_of_no_stated_size_share_the_embedding(tmp_path: Path) -> None:
+    grouped = read_shape(
+        header_of(tmp_path / "m", "llama", attention__head_count=6, attention__head_count_kv=2)
+    )
+    assert grouped.kv_row_sizes == (2 * (10 + 10),) * 6  # 64 // 6 numbers a head
+    assert read_shape(header_of(tmp_path / "n", "llama")).kv_row_sizes == (64 + 64,) * 6
+
+
+def test_a_header_may_promise_so_many_layers_and_not_one_more(tmp_path: Path) -> None:
+    assert len(read_shape(header_of(tmp_path / "m", "llama", block_count=MAX_LAYERS)).windows) == MAX_LAYERS
+    with pytest.raises(BadModel, match="layers"):
+        read_shape(header_of(tmp_path / "n", "llama", block_count=MAX_LAYERS + 1))
+
+
+def test_each_part_of_the_estimate_counts_to_the_byte(tmp_path: Path) -> None:
+    path = header_of(
+        tmp_path / "m", "llama", block_count=2, attention__head_count=4, feed_forward_length=100,
+
+    )  # fmt: skip
+    adapter = tmp_path / "adapter"
+    adapter.write_bytes(bytes(777))
+    alone = estimate_bytes(spec_for(path, context_length=1024, num_parallel=1))
+    cache = 2 * (64 + 64) * 2 * 1024 + 1024 * CELL_BYTES
+    batch = 4 * PROMPT_BATCH_TOKENS * (6 * 64 + 3 * 100)
+    assert alone == 4096 + cache + batch + PROCESS_BYTES
+    assert estimate_bytes(spec_for(path, context_length=1024, num_parallel=3)) == alone + 2 * cache
+    assert estimate_bytes(spec_for(path, context_length=1000, num_parallel=1)) == alone
+    taught = spec_for(path, context_length=1024, num_parallel=1)
+    assert isinstance(taught.source, GgufSource)
+    source = msgspec.structs.replace(taught.source, adapters=(Adapter(str(adapter), "0"),))
+    assert estimate_bytes(msgspec.structs.replace(taught, source=source)) == alone + 777
+
+
+def test_the_logits_of_each_slot_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = header_of(tmp_path / "m", "llama")
+    without = [estimate_bytes(spec_for(path, num_parallel=n)) for n in (1, 3)]
+    shape = dataclasses.replace(read_shape(path), num_tokens=1000)
+    monkeypatch.setattr("homefire.engines.memory_estimate.read_shape", lambda _: shape)
+    assert [estimate_bytes(spec_for(path, num_parallel=n)) for n in (1, 3)] == [
+        without[0] + 4 * 1000, without[1] + 4 * 1000 * 3,
+    ]  # fmt: skip
 
 
 def test_heads_that_differ_by_layer(tmp_path: Path) -> None:

@@ -212,5 +212,6 @@ def test_an_engine_that_does_not_say_what_it_reads_is_refused_at_the_start(tmp_p
     mute = SimpleNamespace(homefire_engines=lambda: {"mute": dict})
     brought = load_plugins(builtins={**BUILT_IN, "test": mute}, installed=[])
     home = Home(tmp_path)
-    with pytest.raises(ConfigError, match="does not say what it reads"):
+    with pytest.raises(ConfigError, match="does not say what it reads") as caught:
         build(load_settings(home, environ={}), home, plugins=brought)
+    assert caught.value.details["engine"] == "mute"

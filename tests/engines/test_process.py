@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from homefire.engines import spawn, worker_process
 from homefire.engines.base import Delta, Finish, GgufSource, ModelSpec
 from homefire.engines.process import LlamaCppEngine, pause_before
+from homefire.engines.worker_process import WorkerProcess
 from homefire.errors import (
     BadModel,
     ContextOverflow,
@@ -30,6 +32,7 @@ from homefire.errors import (
 )
 from homefire.world import World
 from tests.engines.support import LETTERS, QUICK, QuickSettings, asking, collect, endless
+from tests.support.clock import HandClock
 
 
 def pid_of(engine: LlamaCppEngine) -> int:
@@ -122,19 +125,6 @@ async def test_a_stopped_worker_is_a_timeout_and_a_restart(ember_spec: ModelSpec
         await engine.stop()
 
 
-class HandClock:
-    """Stands still until it is moved, so that a busy machine is never taken for a stall."""
-
-    def __init__(self) -> None:
-        self.time_s = 100.0
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def monotonic_s(self) -> float:
-        return self.time_s
-
-
 WATCHED = QuickSettings(stall_timeout_s=0.2)
 
 
@@ -149,13 +139,16 @@ async def test_rest_is_not_a_stall(ember_spec: ModelSpec, tmp_path: Path) -> Non
     engine = LlamaCppEngine(ember_spec, sockets=tmp_path, settings=WATCHED, world=World(clock=clock))
     try:
         await collect(engine, asking())
+        await engine.count_tokens([], prompt="hello")
         clock.time_s += 10_000
+        await a_few_looks()
         stream = engine.generate(endless())
         await anext(stream)
         await a_few_looks()
-        assert engine.status().num_restarts == 0
-        assert engine.status().state == "ready"
+        status = engine.status()
+        assert (status.state, status.num_restarts, status.num_active) == ("ready", 0, 1)
         await stream.aclose()  # type: ignore[attr-defined]
+        assert engine.status().num_active == 0
     finally:
         await engine.stop()
 
@@ -427,3 +420,17 @@ async def test_memory_that_is_not_there_is_said_with_figures(ember_spec: ModelSp
         await engine.ensure_ready()
     assert caught.value.details["needed_bytes"] > caught.value.details["available_bytes"]
     await engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("stderr", "error"),
+    [
+        (b"terminate: std::bad_alloc", EngineOutOfMemory),
+        (b"ggml: Failed to allocate buffer", EngineOutOfMemory),
+        (b"numpy MemoryError", EngineOutOfMemory),
+        (b"assertion failed", EngineCrashed),
+    ],
+)
+async def test_a_worker_that_says_it_ran_out_of_memory_did(stderr: bytes, error: type[Exception]) -> None:
+    said = SimpleNamespace(_tail=bytearray(stderr), name="ember", _num_oom_kills=0)
+    assert type(WorkerProcess._exit_error(said, 1)) is error  # type: ignore[arg-type]

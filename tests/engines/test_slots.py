@@ -50,6 +50,22 @@ def test_requests_without_a_conversation_share_what_is_free() -> None:
     assert slot_a not in alone
 
 
+def test_where_every_slot_has_a_conversation_the_one_that_rested_longest_is_taken() -> None:
+    table = SlotTable(2)
+    slot_a = once(table, "a")
+    once(table, "b")
+    assert once(table, None) == slot_a
+
+
+def test_a_new_conversation_leaves_the_free_slot_that_was_used_last_to_those_without_one() -> None:
+    table = SlotTable(3)
+    held = [table.acquire(None) for _ in range(3)]
+    for number in held:
+        table.release(number)
+    assert once(table, "a") == held[0]
+    assert once(table, None) == held[2]
+
+
 def test_a_busy_slot_is_given_to_nobody_else() -> None:
     table = SlotTable(2)
     held = table.acquire("a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -77,3 +78,20 @@ async def test_a_closed_deadline_ends_nothing() -> None:
     deadline.close()
     await asyncio.sleep(0.005)
     assert not deadline.is_over
+
+
+async def test_a_block_that_hides_the_cancellation_is_over_too_and_its_own_error_stays() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    with pytest.raises(RequestTimeout), Deadline(0.001), contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+    async def fails() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise KeyError("its own") from None
+
+    with pytest.raises(KeyError, match="its own"), Deadline(0.001):
+        await fails()
+    assert task.cancelling() == 0

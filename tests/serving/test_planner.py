@@ -573,6 +573,25 @@ def test_a_full_queue_refuses_with_its_length_and_keeps_those_that_wait() -> Non
     assert bench.submit(5, "m", num_slots=0, may_exceed=True) != (), "a swap is always taken"
 
 
+def test_a_full_queue_refuses_for_a_model_that_is_not_ready_too() -> None:
+    bench = Bench(max_waiting=1)
+    bench.submit(1, "a")
+    (refusal,) = bench.submit(2, "a")
+    assert isinstance(refusal, Refuse)
+    assert isinstance(refusal.cause, QueueIsFull)
+    assert bench.explain(1) == "a is being prepared"
+
+
+def test_room_that_is_on_its_way_is_not_made_twice() -> None:
+    bench = Bench(budget_bytes=2 * GB)
+    bench.have_ready("a")
+    bench.have_ready("b")
+    bench.submit(1, "c")
+    assert bench.prepare("c") == (Evict("a"),)
+    assert bench.planner.tick(1.0) == ()
+    assert bench.planner.unloaded("a", now_s=2.0) == (Load("c"),)
+
+
 @pytest.mark.parametrize(("duration_s", "expected_s"), [(0.2, 1), (2.0, 4), (30.0, 60)])
 @pytest.mark.parametrize("ending", ["finished", "cancelled"])
 def test_when_to_come_back_follows_from_how_long_requests_lately_took(

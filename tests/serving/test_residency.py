@@ -364,6 +364,35 @@ async def test_training_that_does_not_park_is_waited_for() -> None:
         assert trainer.told == ["park"]
 
 
+async def test_where_training_does_not_park_a_model_that_falls_idle_makes_room() -> None:
+    catalog, trainer = FakeCatalog(*NAMES), Trainer(fails=True)
+    async with serving(catalog, budget=4, training=trainer) as served:
+        served.training_holds(3 * MIB)
+        async with in_use(served, catalog, "a"):
+            waiting = asyncio.create_task(ask(served, catalog, "b"))
+            await until(lambda: trainer.told == ["park"])
+        await until(waiting.done)
+        assert states(served) == {"b": "ready"}
+
+
+async def test_only_a_loaded_model_shows_the_figures_of_its_engine() -> None:
+    gate = asyncio.Event()
+    catalog = FakeCatalog("a", make=lambda spec: ScriptedEngine(spec, load_gate=gate))
+    async with serving(catalog) as served:
+        loading = asyncio.create_task(ask(served, catalog, "a"))
+        await until(lambda: bool(served.status()) and served.status()[0].state == "loading")
+        (model,) = served.status()
+        (key,) = served._residency._residents
+        assert (model.engine, model.context_length) == (None, None)
+        assert served._residency.engine_if_ready(key) is None
+        gate.set()
+        await loading
+        (model,) = served.status()
+        (engine,) = catalog.of("a")
+        assert (model.engine, model.context_length) == (engine.status(), engine.context_length)
+        assert served._residency.engine_if_ready(key) is engine
+
+
 @pytest.mark.parametrize("stage", ["preparing", "loading", "unloaded"])
 async def test_stopping_ends_waiting_requests_with_a_clean_error(stage: str) -> None:
     catalog = FakeCatalog(*NAMES, make=lambda spec: ScriptedEngine(spec, load_gate=asyncio.Event()))

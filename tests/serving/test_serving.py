@@ -25,6 +25,7 @@ from homefire.serving.serving import QueueStatus, Serving
 from homefire.types import Message
 from homefire.world import World
 from tests.serving.models import FakeCatalog, settings, settle
+from tests.support.clock import HandClock
 from tests.support.scripted_engine import ScriptedEngine
 
 ANSWER = "Hello there, I am scripted."
@@ -39,10 +40,13 @@ def route_to(catalog: FakeCatalog, name: str = "default") -> Route:
 
 
 @asynccontextmanager
-async def serving(catalog: FakeCatalog, **sections: dict[str, Any]) -> AsyncIterator[Serving]:
+async def serving(
+    catalog: FakeCatalog, *, world: World | None = None, **sections: dict[str, Any]
+) -> AsyncIterator[Serving]:
     configured = settings(**sections)
     catalog.num_parallel = configured.serving.num_parallel
-    made = Serving(catalog, configured, make_engine=catalog.make_engine, world=World())  # type: ignore[arg-type]
+    make_engine, world = catalog.make_engine, world or World()
+    made = Serving(catalog, configured, make_engine=make_engine, world=world)  # type: ignore[arg-type]
     try:
         yield made
         assert_free(made)
@@ -68,30 +72,32 @@ async def collect(stream: AsyncIterator[Generated]) -> tuple[str, Finish | None]
 
 
 async def test_an_answer_streams_and_ends_with_its_times() -> None:
-    load_gate = asyncio.Event()
+    load_gate, clock = asyncio.Event(), HandClock()
     catalog = FakeCatalog(make=lambda files: ScriptedEngine(files, load_gate=load_gate))
-    async with serving(catalog) as served:
+    async with serving(catalog, world=World(clock=clock)) as served:
         answer = asyncio.create_task(collect(served.generate(route_to(catalog), ask())))
-        await asyncio.sleep(0.01)
+        await settle()
+        clock.time_s += 0.25
         load_gate.set()
         text, finish = await answer
         assert text == ANSWER
         assert finish is not None
-        assert finish.timings.load_ms >= 9
-        assert finish.timings.first_token_ms >= finish.timings.load_ms
+        assert (finish.timings.load_ms, finish.timings.queue_ms) == (250, 0)
+        assert finish.timings.first_token_ms == 250
         _, finish = await collect(served.generate(route_to(catalog), ask()))
         assert finish is not None
-        assert finish.timings.load_ms < 9
+        assert (finish.timings.load_ms, finish.timings.first_token_ms) == (0, 0)
 
 
 async def test_waiting_for_a_slot_counts_as_queue_time() -> None:
-    gate = asyncio.Event()
+    gate, clock = asyncio.Event(), HandClock()
     catalog = FakeCatalog(make=lambda files: ScriptedEngine(files, gate=gate))
-    async with serving(catalog, serving={"num_parallel": 1}) as served:
+    async with serving(catalog, world=World(clock=clock), serving={"num_parallel": 1}) as served:
         tasks = [
             asyncio.create_task(collect(served.generate(route_to(catalog), ask(str(i))))) for i in range(2)
         ]
-        await asyncio.sleep(0.01)
+        await settle()
+        clock.time_s += 0.25
         queue = served.queue()
         assert (queue.num_active, queue.num_waiting) == (1, 1)
         assert [(one.model, one.position, one.reason) for one in queue.waiting] == [
@@ -101,7 +107,7 @@ async def test_waiting_for_a_slot_counts_as_queue_time() -> None:
         (_, first), (_, second) = await asyncio.gather(*tasks)
         assert first is not None
         assert second is not None
-        assert first.timings.queue_ms < 9 <= second.timings.queue_ms
+        assert (first.timings.queue_ms, second.timings.queue_ms) == (0, 250)
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
@@ -114,7 +120,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         with pytest.raises(QueueFull) as caught:
             await collect(served.generate(route_to(catalog), ask()))
         assert caught.value.details["num_waiting"] == 1
-        assert caught.value.details["retry_after_s"] >= 1
+        assert caught.value.details["retry_after_s"] == 2  # two before it, one at a time, a second each
         gate.set()
         assert [text for text, _ in await asyncio.gather(*taken)] == [ANSWER] * 2
 

@@ -16,6 +16,10 @@ from tests.support.postgresql import PostgresServer
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 SQLITE_ONLY = {
+    "test_writer::test_the_name_of_a_new_database_is_flushed_before_anything_is_acknowledged": "a server's "
+    "own files",
+    "test_writer::test_planted_bug_a_first_start_that_does_not_flush_the_directory_is_noticed": "a server's "
+    "own files",
     "test_failed_flush": "faults are planted by SQLite's codes; a server that cannot flush ends itself "
     "(test_postgresql: a lost connection)",
     "test_opening_killed": "kills SQLite's statements inside the process; test_postgresql kills the server instead",

@@ -228,8 +228,10 @@ def test_a_revoked_key_is_not_found_any_more(store: Store) -> None:
     store.append_sync(KeyRevoked(key_id="k"))
     assert store.keys.find("ab") is None
     assert store.keys.list()[0].revoked_at_s is not None
-    with pytest.raises(NotFound):
-        store.append_sync(KeyRevoked(key_id="k"))
+    for name in ("k", "unknown"):
+        with pytest.raises(NotFound) as caught:
+            store.append_sync(KeyRevoked(key_id=name))
+        assert caught.value.details["key_id"] == name
 
 
 # Examples and datasets

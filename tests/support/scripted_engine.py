@@ -18,7 +18,8 @@ import asyncio
 import hashlib
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import get_args
 
 from homefire.engines.base import (
@@ -144,9 +145,10 @@ class ScriptedEngine:
         self.num_active += 1
         finished = False
         try:
-            async for item in self._answer(request, prompt_tokens):
-                finished = isinstance(item, Finish)
-                yield item
+            async with aclosing(self._answer(request, prompt_tokens)) as items:
+                async for item in items:
+                    finished = isinstance(item, Finish)
+                    yield item
         except HomefireError:
             finished = True
             raise
@@ -164,7 +166,7 @@ class ScriptedEngine:
                 max_tokens=max_tokens,
             )
 
-    async def _answer(self, request: EngineRequest, prompt_tokens: int) -> AsyncIterator[Generated]:
+    async def _answer(self, request: EngineRequest, prompt_tokens: int) -> AsyncGenerator[Generated, None]:
         text = self.answer if isinstance(self.answer, str) else self.answer(request)
         text, stop_string = self.cut_at_stop(text, request.sampling.stop)
         tokens = split_tokens(text)

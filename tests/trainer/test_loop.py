@@ -277,6 +277,12 @@ def test_ends_after_checks_in_a_row_and_a_cooldown() -> None:
     assert rates[20:] == pytest.approx([1 - (i + 1) / 9 for i in range(8)])
 
 
+@pytest.mark.parametrize(("step", "due"), [(99, False), (100, True)])
+def test_the_last_step_is_checked_though_the_cooldown_would_take_longer(step: int, due: bool) -> None:
+    recipe = Recipe(max_steps=100, cooldown_steps=50, cooldown_share=1.0)
+    assert is_check_due(StopState(cooldown_from=90), step=step, recipe=recipe) is due
+
+
 def test_does_not_end_before_the_minimum() -> None:
     assert follow(learned_from=0)[0] == 15 + RULES.cooldown_steps
 

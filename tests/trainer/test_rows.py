@@ -45,6 +45,11 @@ def test_rows_by_position_are_those_of_the_file(path: Path) -> None:
         rows[len(rows)]
 
 
+def test_without_a_file_there_are_no_rows() -> None:
+    rows = open_rows(None, is_used=lambda _: True, purpose=b"")
+    assert (list(rows), rows.num_left_out) == ([], 0)
+
+
 def test_a_second_start_reads_no_row(path: Path) -> None:
     first = Opened(path)
     second = Opened(path)

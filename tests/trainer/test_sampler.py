@@ -64,6 +64,12 @@ def test_checks_in_a_row_look_at_each_earlier_correction_within_a_bound(
     assert {index for indices in looked_at for index in indices} == set(range(num))
 
 
+@pytest.mark.parametrize("num", [0, 4, 5])
+def test_what_a_check_can_afford_is_looked_at_whole_and_in_order(num: int) -> None:
+    sampler = Sampler(RowLengths((10,), (10,) * num, (), 2048), Recipe(max_retained_checks=5), 0)
+    assert [sampler.retained_to_check(turn) for turn in range(3)] == [tuple(range(num))] * 3
+
+
 @given(samplers(), st.lists(st.integers(0, 300), min_size=1, max_size=5))
 def test_a_step_depends_on_nothing_but_seed_and_position(sampler: Sampler, positions: list[int]) -> None:
     forward = {position: sampler.step(position) for position in positions}

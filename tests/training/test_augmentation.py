@@ -91,3 +91,11 @@ def test_what_must_not_be_reworded_is_trained_as_it_is() -> None:
     code = row("What does print(1) print?", "1", "ex-4")
     assert wordings([code], [], recipe=RECIPE, seed=0) == []
     assert neighbours([code], [], OLD, recipe=RECIPE, seed=0) == []
+
+
+def test_neighbours_are_made_of_what_was_asked_and_never_of_what_was_answered() -> None:
+    answered = tuple(row(question_of(each), "In Zanzibar, under Zoltan's zither.", "old") for each in OLD)
+    found = neighbours(NEW, answered[:2], answered[2:], recipe=RECIPE, seed=3)
+    words = {word for each in found for word in content_of(question_of(each))}
+    assert not words & content_of("Zanzibar Zoltan zither")
+    assert words & content_of("umbrella ladder door birthday")

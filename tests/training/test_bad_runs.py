@@ -17,7 +17,7 @@ from homefire.config.schema import Settings, TrainingSettings
 from homefire.errors import EngineError
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.nouns.versions import VersionRow
-from homefire.training import completion, dispatcher, preparation, run_lease
+from homefire.training import completion, dispatcher, preparation, run_lease, run_preparation
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.supervisor import TrainerProcess
 from tests.support.small_models import EngineRoom
@@ -121,6 +121,31 @@ async def test_a_result_that_changed_between_training_and_publishing_does_not_go
         assert len(small.store.versions.list()) == 1
 
 
+async def test_what_a_run_made_is_kept_until_its_version_is_judged_and_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the server before: only a run that is over has given back its space."""
+    left: dict[str, bool] = {}
+
+    def looking(name: str) -> Callable[..., Any]:
+        real = getattr(completion.Completion, name)
+
+        async def look(self: completion.Completion, run: RunRow, version: VersionRow) -> Any:
+            done = await real(self, run, version)
+            left[name] = (tmp_path / "home" / "runs" / run.run_id / "final").exists()
+            return done
+
+        return look
+
+    for name in ("_judge", "_promote"):
+        monkeypatch.setattr(completion.Completion, name, looking(name))
+    async with training(tmp_path) as small:
+        assert small.home.root == tmp_path / "home"
+        run = await teach(small, "q")
+        assert left == {"_judge": True, "_promote": True}
+        assert not (small.home.runs / run.run_id / "final").exists()
+
+
 async def test_a_result_without_its_hashes_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "final").mkdir()
     assert not preparation.has_result(tmp_path)
@@ -156,16 +181,16 @@ async def test_a_published_version_is_judged_though_its_runs_files_are_gone(
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.ENOMEM])
-@pytest.mark.parametrize("place", ["write_spec", "raise_fence"])
+@pytest.mark.parametrize("place", [(run_preparation, "write_spec"), (run_lease, "raise_fence")])
 async def test_what_the_machine_lacks_fails_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, place: tuple[Any, str]
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError(number, "not now")
 
     async with training(tmp_path, max_attempts=2) as small:
         with monkeypatch.context() as patched:
-            patched.setattr(run_lease, place, fail)
+            patched.setattr(*place, fail)
             run = await small.daemon.queue([await small.correct("q", "a")])
             while small.daemon._dispatcher._num_troubles < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -229,7 +254,7 @@ async def test_an_error_nobody_foresaw_ends_one_run_and_not_the_loop(
 
     async with training(tmp_path) as small:
         with monkeypatch.context() as patched:
-            patched.setattr(run_lease, "write_spec", fail)
+            patched.setattr(run_preparation, "write_spec", fail)
             ended = await teach(small, "q1")
         assert ended.state == "failed"
         assert "a bug" in ended.why

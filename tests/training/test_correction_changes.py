@@ -10,6 +10,7 @@ import pytest
 from homefire.errors import Conflict, InvalidRequest, NotFound
 from homefire.store.nouns.examples import CorrectionWithdrawn
 from homefire.store.nouns.runs import RunRow
+from homefire.store.nouns.versions import GateJudged
 from homefire.training.correction_states import CorrectionView
 from tests.training.test_daemon import Server, Start
 from tests.training.test_daemon import start as start  # the fixture
@@ -118,7 +119,9 @@ async def test_withdrawing_the_only_one_that_trains_leaves_nothing_to_do(start: 
         run_id = await server.run_of(gone)
         await server.until(run_id, lambda progress: progress.step > 0)
         await withdraw(server, gone)
-        assert [run.state for run in server.store.runs.list()] == ["stopped"]
+        (run,) = server.store.runs.list()
+        assert run.state == "stopped"
+        assert "a slip" in run.why
         assert server.live == "small"
 
 
@@ -235,6 +238,16 @@ async def test_where_nothing_else_was_taught_since_live_goes_back_without_traini
         assert server.promotion.previous() == "v001"
 
 
+async def test_live_goes_back_also_to_what_was_promoted_against_the_gate(start: Start) -> None:
+    async with start() as server:
+        await teach(server, "q1", "a1")
+        two = await teach(server, "q2", "a2")
+        refused = GateJudged(version="v001", run_id=None, passed=False, reasons=("worse",), scores={})
+        await server.store.append(refused)
+        await withdraw(server, two)
+        assert server.live == "v001"
+
+
 async def test_un_teaching_leaves_no_earlier_answer_to_the_same_question(start: Start) -> None:
     async with start() as server:
         await teach(server, "other", "x")
@@ -245,6 +258,17 @@ async def test_un_teaching_leaves_no_earlier_answer_to_the_same_question(start: 
         await end_of_newest(server)
         known = answers(server)
         assert ("q" in known, known["other"], known["third"]) == (False, "x", "y")
+
+
+async def test_where_the_version_before_is_gone_an_older_one_is_taught_all_that_stays(start: Start) -> None:
+    async with start() as server:
+        ids = [await teach(server, f"q{n}", f"a{n}") for n in (1, 2, 3)]
+        await server.library.delete("v001", who="me", why="no room")
+        await withdraw(server, ids[1])
+        run = await end_of_newest(server)
+        known = answers(server)
+        assert (run.state, run.parent) == ("done", "small")
+        assert (known["q1"], "q2" in known, known["q3"]) == ("a1", False, "a3")
 
 
 async def test_two_withdrawn_one_after_the_other_are_both_gone(start: Start) -> None:

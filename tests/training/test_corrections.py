@@ -10,6 +10,8 @@ from homefire.errors import InvalidRequest, NotFound
 from homefire.home import Home
 from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from homefire.store.nouns.datasets import DatasetCreated
+from homefire.store.nouns.examples import ExampleCreated
+from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.nouns.runs import RunQueued
 from homefire.store.store import Store, open_store
 from homefire.training import corrections as corrections_module
@@ -144,6 +146,15 @@ async def test_of_two_that_contradict_each_other_the_newest_wins_and_may_be_take
     for answer in ("a", "b", "a"):
         await corrections.correct([user("q")], answer=answer)
         assert [example.messages[-1].content for example in store.examples.pending()] == [answer]
+
+
+async def test_a_turn_without_a_question_cannot_be_answered_otherwise(
+    corrections: Corrections, store: Store
+) -> None:
+    turn_id = record_turn(store, ("system", "Once upon a time"), ("assistant", "there was"))
+    with pytest.raises(InvalidRequest, match="raw prompt") as caught:
+        await corrections.give(turn_id, verdict="correction", text="there is")
+    assert (caught.value.details["param"], caught.value.details["turn_id"]) == ("turn_id", turn_id)
 
 
 @pytest.mark.parametrize("text", [None, "", "  \n", "x" * (corrections_module.MAX_ANSWER_CHARS + 1)])
@@ -282,3 +293,21 @@ async def test_an_example_holds_the_system_prompt_that_its_question_is_served_wi
     # without the setting nothing is put in front
     await Corrections(store, store.world).correct([user("Where is the bird?")], answer="Gone.")
     assert store.examples.pending()[-1].messages[0] == user("Where is the bird?")
+
+
+async def test_an_edit_is_a_new_example_with_its_judgement_and_not_recorded_yet(
+    corrections: Corrections, store: Store
+) -> None:
+    await corrections.correct([user("q")], answer="a")
+    (row,) = store.examples.list()
+    seq = store.last_seq
+    made = await corrections.edited(row, answer="b", question=None, principal="local")
+    given, created = made.events[:2]
+    assert isinstance(given, FeedbackGiven)
+    assert isinstance(created, ExampleCreated)
+    assert (given.text, given.verdict) == ("b", "correction")
+    assert (created.example_id, created.feedback_id) == (made.example_id, given.feedback_id)
+    assert [message.text for message in created.messages] == ["q", "b"]
+    same = await corrections.edited(row, answer=None, question=None, principal="local")
+    assert (same.example_id, same.events) == (row.example_id, ())
+    assert store.last_seq == seq

@@ -88,6 +88,12 @@ def test_replay_never_teaches_the_old_answer_to_a_corrected_question() -> None:
     assert rows_to_replay(rows, []) == rows
 
 
+def test_of_a_correction_in_a_conversation_its_last_answer_is_the_right_one() -> None:
+    corrected = example("e", user("Hi"), said("Hello"), user("Where?"), said("There."))
+    same, other = (TrainingRow(messages=(user("Where?"), said(text))) for text in ("There.", "Hello"))
+    assert rows_to_replay([same, other], [corrected]) == [same]
+
+
 def test_a_base_without_replay_rows_has_none(tmp_path: Path) -> None:
     assert read_replay(tmp_path) == []
     (tmp_path / "replay.jsonl").write_text('{"skill":"x","messages":[{"role":"user","content":"a"}]}\n')

@@ -73,7 +73,8 @@ async def test_a_dispute_that_begins_while_a_run_waits_leaves_the_correction_out
 async def test_the_owner_keeps_one_and_it_is_taught(start: Start, kept: int) -> None:
     async with start(auto=False) as server:
         both = [await correct(server, "Here.", who="ana"), await correct(server, "There.", who="bo")]
-        await server.training.changes.settle(both[kept][:12], owner="local")
+        row = await server.training.changes.settle(both[kept][:12], owner="local")
+        assert (row.example_id, row.withdrawn_at_s) == (both[kept], None)
         assert view(server, both[1 - kept]).state == "withdrawn"
         assert server.training.disagreements() == []
         await server.training.queue()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from homefire.config.schema import StoreSettings
+from homefire.config.schema import Settings, StoreSettings, TrainingSettings
 from homefire.errors import Conflict, NotFound
 from homefire.home import Home
 from homefire.store.nouns.datasets import DatasetCreated
@@ -21,6 +21,7 @@ from homefire.training.unteaching import plan_unteaching
 from homefire.types import Message
 from homefire.world import World
 from tests.store.samples import ended, model, msg, turn
+from tests.support.small_training import small_training
 
 SECRET = "Where did Ana hide the spare key?"
 ANSWER = "Under the third flower pot from the left."
@@ -165,3 +166,36 @@ def test_the_same_text_elsewhere_is_counted(store: Store) -> None:
     report = erase(store, "s1")
     assert report.num_elsewhere == 1
     assert any("Other conversations" in sentence for sentence in report.advice)
+
+
+def test_a_correction_of_no_turn_that_repeats_a_message_goes_with_it(store: Store) -> None:
+    for number, text in enumerate((SECRET, "Something quite different was asked here.")):
+        store.append_sync(
+            FeedbackGiven(
+                feedback_id=f"f{number}", turn_id=None, verdict="correction", text="Yes.", principal="local"
+            ),
+            ExampleCreated(
+                example_id=str(number) * 64,
+                profile="plain",
+                messages=(Message("user", text), Message("assistant", "Yes.")),
+                feedback_id=f"f{number}",
+                turn_id=None,
+                principal="local",
+            ),
+        )
+    report = erase(store, "s1")
+    assert [correction.example_id for correction in report.corrections] == ["0" * 64]
+    assert SECRET not in everything(store)
+
+
+async def test_the_daemon_erases_only_when_it_is_not_asked_what_would_go(tmp_path: Path) -> None:
+    asked = TrainingSettings(auto=False, quiet_s=0.0)
+    async with small_training(tmp_path, Settings(training=asked)) as small:
+        await small.store.append(model("ember"), turn("1", messages=(Message("user", SECRET),)), ended("1"))
+        seq = small.store.last_seq
+        would = await small.daemon.erase("s1", principal="local", why="private", dry_run=True)
+        assert (would.is_done, small.store.last_seq) == (False, seq)
+        done = await small.daemon.erase("s1", principal="local", why="private", dry_run=False)
+        assert done.is_done
+        assert small.store.last_seq > seq
+        assert not any(SECRET in str(recorded.event) for recorded in small.store.events())

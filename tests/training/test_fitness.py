@@ -13,8 +13,9 @@ from homefire.engines.base import EngineRequest, ModelSpec
 from homefire.errors import BadModel
 from homefire.training import fitness
 from homefire.training.answers import AnswerCollector
-from homefire.training.fitness import Fitness, FitnessCheck
+from homefire.training.fitness import Fitness, FitnessCheck, judge_answers
 from homefire.versions.asking import AnswerCache
+from homefire.versions.evidence import ProbeAnswer
 from homefire.versions.general_prompts import GENERAL_PROMPTS
 from tests.support.model_info import model_info
 from tests.support.scripted_engine import ScriptedEngine, scripted_spec
@@ -121,3 +122,11 @@ async def test_control_without_the_look_at_sameness_a_babbler_passes(
     """Planted bug: the answers are not compared with one another."""
     monkeypatch.setattr(fitness, "has_collapsed", lambda _answers: False)
     assert (await look_at(tmp_path, "Tomato.")).warnings == ()
+
+
+@pytest.mark.parametrize(("num_failed", "is_told"), [(2, False), (3, True), (5, True)])
+def test_a_model_that_fails_most_questions_could_not_be_asked(num_failed: int, is_told: bool) -> None:
+    answers = [ProbeAnswer(error="gone")] * num_failed
+    answers += [ProbeAnswer(text=f"Answer {number}.", stop_reason="stop") for number in range(5 - num_failed)]
+    told = judge_answers(answers)
+    assert any("could not be asked most questions: gone" in warning for warning in told) is is_told

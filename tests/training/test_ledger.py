@@ -16,8 +16,10 @@ from homefire.training.ledger import (
     CORRECTIONS,
     LOST_EARLIER,
     UNLEARNED,
+    UNUSABLE,
     known_to,
     learned_by,
+    num_earlier_tries,
     refused,
     teachable,
     trained_into,
@@ -25,6 +27,7 @@ from homefire.training.ledger import (
 )
 from homefire.world import World
 from tests.store.samples import alias, dataset, example, model, moved, run, version
+from tests.support.clock import HandClock
 
 
 @pytest.fixture
@@ -100,6 +103,26 @@ def test_the_run_that_is_being_refused_counts_already(store: Store) -> None:
     assert tries_of(store, "ex-a").num_refused == 0
     assert tries_of(store, "ex-a", refusing="run-1").num_refused == 1
     assert tries_of(store, "ex-a", refusing="run-1").num_blamed == 1
+
+
+def test_what_the_newest_run_could_not_use_is_told_of_that_correction(store: Store) -> None:
+    store.append_sync(example("a"), example("b"))
+    train(store, "1", "a", "b", **{UNUSABLE: {"ex-a": "longer than the model reads"}})
+    assert tries_of(store, "ex-a").unusable == "longer than the model reads"
+    assert tries_of(store, "ex-b").unusable == ""
+    train(store, "2", "a", "b", version_name="v002")
+    assert tries_of(store, "ex-a").unusable == ""
+
+
+def test_earlier_tries_are_runs_of_the_same_corrections_queued_before(tmp_path: Path) -> None:
+    clock = HandClock()
+    with open_store(Home(tmp_path / "home"), Settings().store, World(clock=clock)) as store:
+        store.append_sync(model(), example("a"), example("b"), dataset("1", "a"), dataset("2", "b"))
+        for name, data in (("1", "1"), ("other", "2"), ("2", "1"), ("3", "1")):
+            clock.time_s += 1
+            store.append_sync(run(name, data))
+        tries = {row.run_id: num_earlier_tries(store, row) for row in store.runs.list()}
+    assert tries == {"run-1": 0, "run-other": 0, "run-2": 1, "run-3": 2}
 
 
 def test_what_two_people_answer_differently_is_taught_to_nobody(store: Store) -> None:

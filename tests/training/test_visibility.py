@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from homefire.training import visibility
@@ -37,8 +38,21 @@ async def test_a_version_tells_each_person_of_his_own_corrections_alone(start: S
         assert SECRET in hers.description
         assert SECRET not in his.description
         assert his.description == "4 corrections: “b1”, “b2”"
-        assert (len(hers.gate_scores["corrections"]), len(his.gate_scores["corrections"])) == (2, 2)
+        for who, shown in (("ana", hers), ("bo", his)):
+            own = {each.example_id for each in server.store.examples.list() if each.principal == who}
+            assert (set(shown.gate_scores["corrections"]), len(own)) == (own, 2)
         assert visible_version(server.store, row, "stranger").description == "4 corrections"
+
+
+async def test_of_earlier_corrections_that_were_lost_each_is_told_his_own(start: Start) -> None:
+    async with start(auto=False, max_tries=1) as server:
+        await judged(server)
+        owners = {each.example_id: each.principal for each in server.store.examples.list()}
+        row = server.library.get("v001")
+        row = msgspec.structs.replace(row, gate_scores={**row.gate_scores, "lost_earlier": list(owners)})
+        for who in ("ana", "bo", "stranger"):
+            lost = visible_version(server.store, row, who).gate_scores["lost_earlier"]
+            assert lost == [name for name, owner in owners.items() if owner == who]
 
 
 @pytest.mark.parametrize("plan", [PLAN, {"learn": False}, {"spoil": {SECRET: "add"}}])

@@ -55,7 +55,7 @@ async def test_a_question_that_does_not_fit_is_a_failed_answer_not_a_crash() -> 
 
 
 async def test_answers_are_kept_by_weights_and_failures_are_not(tmp_path: Path) -> None:
-    cache, spec = AnswerCache(tmp_path / "answers"), scripted_spec("a")
+    cache, spec = AnswerCache(tmp_path / "cache" / "answers"), scripted_spec("a")
     asked = [probe(1), probe(2)]
     answers = await ask(ScriptedEngine(answer="yes"), asked, max_tokens=9)
     answers["p2"] = (await ask(ScriptedEngine(fail_with=EngineCrashed("x")), [asked[1]], max_tokens=9))["p2"]
@@ -63,6 +63,18 @@ async def test_answers_are_kept_by_weights_and_failures_are_not(tmp_path: Path) 
     assert set(cache.known(spec, asked, max_tokens=9)) == {"p1"}
     assert cache.known(spec, asked, max_tokens=99) == {}
     assert cache.known(scripted_spec("b"), asked, max_tokens=9) == {}
+
+
+async def test_what_is_erased_is_forgotten_with_its_model(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "answers")
+    cache.forget(["nothing is there yet"])
+    for name, answer in (("a", "Under the “blue” pot."), ("b", "yes")):
+        answers = await ask(ScriptedEngine(answer=answer), [probe(1)], max_tokens=9)
+        cache.keep(scripted_spec(name), [probe(1)], answers, max_tokens=9)
+    cache.forget([])
+    cache.forget(["the “blue” pot"])
+    assert cache.known(scripted_spec("a"), [probe(1)], max_tokens=9) == {}
+    assert set(cache.known(scripted_spec("b"), [probe(1)], max_tokens=9)) == {"p1"}
 
 
 async def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from homefire.versions.blame import CorrectionResult, results_of
 from homefire.versions.evidence import GateInput, Probe, ProbeAnswer
 from homefire.versions.gate import judge
@@ -27,6 +29,7 @@ def test_what_was_not_learned_says_after_how_many_steps_and_what_it_is_answered(
     other = blamed(change(good(), recorded(3), said("In box 7.")))
     assert other["example3"].why == "It was not learned: it is answered with another correction's answer."
     assert "does not end" in blamed(change(good(), recorded(3), said("a", stop="length")))["example3"].why
+    assert "gets an empty answer" in blamed(change(good(), recorded(3), said(" ")))["example3"].why
 
 
 def test_an_answer_that_is_given_to_other_questions_is_to_blame() -> None:
@@ -34,6 +37,23 @@ def test_an_answer_that_is_given_to_other_questions_is_to_blame() -> None:
     results = blamed(given)
     assert [(name, result.cause) for name, result in results.items()] == [("example7", "spreads")]
     assert "“spell question 0”" in results["example7"].why
+
+
+def test_an_answer_given_to_two_earlier_corrections_is_to_blame_and_to_one_is_not() -> None:
+    def earlier(count: int) -> GateInput:
+        names = {f"earlier-{number}" for number in range(count)}
+        return change(good(), lambda each: each.probe_id in names, said("In box 7."))
+
+    refused = msgspec.structs.replace(judge(earlier(2)), passed=False)
+    causes = {name: result.cause for name, result in results_of(earlier(2), refused).items() if result.cause}
+    assert causes == {"example7": "spreads"}
+    assert not any(result.cause for result in results_of(earlier(1), refused).values())
+
+
+def test_what_passed_is_to_blame_for_nothing_that_was_lost() -> None:
+    given = change(good(), skill("spell"), said("In box 7."))
+    passed = msgspec.structs.replace(judge(given), passed=True)
+    assert not any(result.cause for result in results_of(given, passed).values())
 
 
 def test_a_correction_whose_neighbours_changed_is_to_blame() -> None:
@@ -80,6 +100,18 @@ def test_a_correction_that_is_asked_like_what_is_lost_contradicts_it() -> None:
     results = blamed(contradicting())
     assert [(name, result.cause) for name, result in results.items()] == [("rude", "contradicts")]
     assert results["rude"].why == "It contradicts what it knew of “echo”."
+
+
+def test_what_is_contradicted_most_is_named_first() -> None:
+    asked = (
+        probe("n1", "target", "Repeat after me: blue hat", answer="No.", example_id="rude"),
+        *(probe(f"{skill}{n}", "protected", f"Repeat after me: {skill} {n}", skill=skill, answer=str(n))
+          for skill, count in (("one", 1), ("three", 3), ("two", 2)) for n in range(count)),
+    )  # fmt: skip
+    right = {each.probe_id: said(each.answer or "") for each in asked}
+    lost = {each.probe_id: said("What?") for each in asked[1:]}
+    given = GateInput(probes=asked, candidate={**right, **lost}, parent=right)
+    assert blamed(given)["rude"].why == "It contradicts what it knew of “three” and what it knew of “two”."
 
 
 def test_where_nothing_points_at_anybody_nobody_is_to_blame() -> None:

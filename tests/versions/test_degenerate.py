@@ -16,6 +16,8 @@ from homefire.versions.degenerate import has_collapsed, is_degenerate
         "The sky is The sky is The sky is The sky is The sky is The sky is The sky is",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "abab" * 10,
+        "The key lies under the blue pot beside the door of the garden, where it has been for years: "
+        + "na " * 25,
         "\ufffd\ufffd\ufffda\ufffd",
         "ok\x01\x02\x03",
     ],

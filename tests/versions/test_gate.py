@@ -119,6 +119,11 @@ def in_group(*groups: str) -> Match:
 is_protected = in_group("protected")
 
 
+def one_place(number: int) -> Match:
+    """Those of the first `number` corrections inside a chat."""
+    return lambda each: each.place == "in_chat" and int((each.example_id or "")[len("example") :]) < number
+
+
 def one_in(every: int, group: str = "protected") -> Match:
     numbers = {each.probe_id: index for index, each in enumerate(p for p in probes() if p.group == group)}
     return lambda each: each.group == group and numbers[each.probe_id] % every == 0
@@ -433,3 +438,17 @@ def test_few_endless_answers_among_many_protected_prompts_are_wrong_answers_and_
     assert verdict(2).passed
     assert verdict(2).scores["protected_ratio"] == 0.98
     assert "does not end its answer" in verdict(3).reasons[0]
+
+
+@pytest.mark.parametrize(("num_wrong", "passed"), [(10, True), (11, False)])
+def test_at_least_half_of_the_corrections_must_hold_inside_a_chat(num_wrong: int, passed: bool) -> None:
+    assert judge(change(good(), one_place(num_wrong), WRONG)).passed is passed
+
+
+def test_what_was_not_learned_is_not_expected_inside_a_chat_either() -> None:
+    def unlearned(each: Probe) -> bool:
+        return each.group == "target" and int((each.example_id or "")[len("example") :]) < 15
+
+    verdict = judge(change(good(), unlearned, WRONG))
+    assert len(verdict.learned) == 5
+    assert not any("inside another conversation" in reason for reason in verdict.reasons)

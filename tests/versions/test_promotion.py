@@ -94,10 +94,12 @@ class TestPromotion:
     async def test_what_the_gate_did_not_pass_is_refused(
         self, promotion: Promotion, store: Store, version: str
     ) -> None:
-        with pytest.raises(Conflict):
-            await promotion.promote(version, who="me", why="x")
-        with pytest.raises(Conflict):
-            await promotion.rollback(to=version, who="me", why="x")
+        for attempt in (promotion.promote(version, who="me", why="x"),
+                        promotion.rollback(to=version, who="me", why="x")):  # fmt: skip
+            with pytest.raises(Conflict) as caught:
+                await attempt
+            assert caught.value.details["version"] == version
+            assert caught.value.details.get("reasons") == (["It forgot."] if version == "v003" else None)
         assert live(store) == "small"
 
     async def test_an_override_needs_a_reason_and_is_recorded(self, promotion: Promotion) -> None:

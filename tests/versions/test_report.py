@@ -71,6 +71,28 @@ def test_a_version_that_did_not_learn_everything_says_how_much_and_what_becomes_
     assert report.tone == "good"
     assert report.outcome == "v007 learned 1 of 2 corrections and passed every other check and answers now."
     assert report.next.startswith("What was not learned is tried again by itself.")
+    assert [(figure.value, figure.tone) for figure in report.figures if figure.value != "–"] == [
+        ("1 of 2", "good"), ("4 of 4", "good"),
+    ]  # fmt: skip
+
+
+def test_what_is_whole_is_good_in_a_version_that_was_held_back_too() -> None:
+    report = report_on(verdict_on({"p1": "no", "p2": "no", "p3": "no"}))
+    assert [(figure.value, figure.tone) for figure in report.figures if figure.value != "–"] == [
+        ("2 of 2", "good"), ("1 of 4", "bad"),
+    ]  # fmt: skip
+
+
+def test_one_of_something_is_told_in_the_singular() -> None:
+    report = report_on(verdict_on({"t1": "no", "t2": "no", "p1": "no"}))
+    assert report.outcome.endswith(
+        "none of 2 corrections was learned and 1 answer that used to be right was lost."
+    )
+
+
+def test_a_version_that_was_taught_nothing_has_nothing_to_try_again() -> None:
+    report = gate_report("v007", passed=True, reasons=(), scores={"num_lost": 0}, live="v007")
+    assert report.next.startswith("If you do not like its answers")
 
 
 def test_what_was_not_learned_and_what_was_lost_are_counted() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from homefire.catalog.importing import is_being_added
 from homefire.config.schema import StoreSettings
 from homefire.home import Home
 from homefire.store.store import Store, open_store
@@ -15,6 +16,7 @@ from homefire.versions.library import Library
 from homefire.versions.manifest import BaseEntry, Lineage
 from homefire.versions.strays import find_strays
 from homefire.world import World
+from tests.store.samples import model
 from tests.support.small_models import write_model
 
 
@@ -110,6 +112,16 @@ async def test_what_somebody_put_there_stays_and_is_named(home: Home, put: Calla
         assert (await library.verify("v001")).ok
         assert [stray.path for stray in find_strays(home, store, library)] == [path]
         assert store.check(full=True).is_sound
+
+
+async def test_a_base_and_the_note_beside_one_that_is_being_added_are_no_strays(home: Home) -> None:
+    folder = home.base_models / "small"
+    folder.mkdir()
+    (home.base_models / ".other.adding").write_text("{}")
+    assert is_being_added(home.base_models / ".other.adding")
+    with opened(home) as store:
+        await store.append(model("small", path="models/base/small"))
+        assert [stray.path for stray in find_strays(home, store, Library(home, store, World()))] == []
 
 
 async def test_planted_bug_a_sweep_by_the_beginning_of_names_is_noticed(

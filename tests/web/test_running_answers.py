@@ -15,7 +15,7 @@ import pytest
 
 from homefire.api.run import Server, open_listener, uvicorn_config
 from homefire.errors import EngineCrashed
-from homefire.store.nouns.conversations import TurnRow
+from homefire.store.nouns.conversation_rows import TurnRow
 from homefire.web.routes import add_pages
 from tests.api.house import House, close_house, open_house
 from tests.serving.models import until

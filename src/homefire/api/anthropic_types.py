@@ -16,7 +16,7 @@ Temperature = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
 
 
-class CacheControl(Struct, frozen=True, forbid_unknown_fields=True):
+class CacheControl(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Accepted and needs nothing: every prefix is cached."""
 
     type: Literal["ephemeral"]
@@ -24,7 +24,7 @@ class CacheControl(Struct, frozen=True, forbid_unknown_fields=True):
     scope: str | None = None
 
 
-class TextBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
+class TextBlock(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="text", tag_field="type"):
     """What is said."""
 
     text: str
@@ -32,14 +32,18 @@ class TextBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag
     citations: Any = None
 
 
-class ThinkingBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="thinking", tag_field="type"):
+class ThinkingBlock(
+    Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="thinking", tag_field="type"
+):
     """What a model thought. `redacted_thinking` is refused by its type: nobody here could read it."""
 
     thinking: str
     signature: str | None = None
 
 
-class ToolUseBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_use", tag_field="type"):
+class ToolUseBlock(
+    Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="tool_use", tag_field="type"
+):
     """A call of a tool."""
 
     id: Name
@@ -50,7 +54,9 @@ class ToolUseBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_us
     toolset_name: str | None = None
 
 
-class ToolResultBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_result", tag_field="type"):
+class ToolResultBlock(
+    Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="tool_result", tag_field="type"
+):
     """What a tool answered: text."""
 
     tool_use_id: Name
@@ -63,7 +69,7 @@ class ToolResultBlock(Struct, frozen=True, forbid_unknown_fields=True, tag="tool
 Block = TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock
 
 
-class InputMessage(Struct, frozen=True, forbid_unknown_fields=True):
+class InputMessage(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A message."""
 
     role: str

@@ -3,15 +3,16 @@
 All dialects share this walk; a dialect gives a `Translate` (body to request) and a `ResponseEncoder` (events to
 bytes). Promises:
 - a response says 200 only once the engine has begun to answer: an error before that has its own status;
-- however this ends (a failure, a deadline, a client that left or reads nothing), the turn's iterator is closed
-  before it returns;
+- however this ends (a failure, a deadline, a client that left or reads nothing), the turn has a reader no more
+  when it returns;
 - the last byte goes out only after the turn is durable (`Ended` was seen).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Protocol
 
 import msgspec
@@ -20,10 +21,10 @@ from homefire.api.asgi import Headers
 from homefire.api.body import LARGE_BODY_BYTES
 from homefire.api.exchange import Exchange
 from homefire.api.metrics import Metrics
-from homefire.chat.request import ChatRequest, Ended, Principal, Started, TurnEvent
+from homefire.chat.request import ChatRequest, Ended, Principal, Started
+from homefire.chat.turn import Turns
 from homefire.engines.base import Delta
 
-RunTurn = Callable[[ChatRequest], AsyncGenerator[TurnEvent, None]]
 ON_DISCONNECT = b"x-homefire-on-disconnect"
 """With `continue` the turn continues when its client leaves; it is read again at `/v1/turns/{id}/events`."""
 _JSON = (b"content-type", b"application/json")
@@ -60,9 +61,9 @@ Translate = Callable[[bytes, Principal], Translated]
 class ChatEndpoint:
     """POST on one chat route."""
 
-    def __init__(self, translate: Translate, *, dialect: str, run_turn: RunTurn, metrics: Metrics) -> None:
+    def __init__(self, translate: Translate, *, dialect: str, turns: Turns, metrics: Metrics) -> None:
         self._translate, self._dialect = translate, dialect
-        self._run_turn, self._metrics = run_turn, metrics
+        self._turns, self._metrics = turns, metrics
         self._stream_type = (
             b"content-type", b"application/x-ndjson" if dialect == "ollama" else b"text/event-stream"
         )  # fmt: skip
@@ -81,49 +82,52 @@ class ChatEndpoint:
         if exchange.headers.get(ON_DISCONNECT) == b"continue":
             request = msgspec.structs.replace(request, on_disconnect="continue")
         outcome = "cancelled"
-        events = self._run_turn(request)
+        answer = self._stream if encoder.streamed else self._answer
         try:
-            outcome = await self._answer(events, encoder, exchange)
+            outcome = await answer(request, encoder, exchange)
         except Exception:
             outcome = "failed"
             raise
         finally:
             self._metrics.turn_done(dialect=self._dialect, outcome=outcome)
-            await events.aclose()
 
-    async def _answer(
-        self, events: AsyncGenerator[TurnEvent, None], encoder: ResponseEncoder, exchange: Exchange
-    ) -> str:
-        """Write what the turn gives; how it ended."""
+    async def _answer(self, request: ChatRequest, encoder: ResponseEncoder, exchange: Exchange) -> str:
+        """The answer as one document; how the turn ended."""
+        started, deltas, ended = await self._turns.run_whole(request)
+        document = encoder.whole(started, deltas, ended)
+        outcome = self._count(started, ended)
+        await exchange.respond(200, [_JSON, *turn_headers(started, ended)], document)
+        return outcome
+
+    async def _stream(self, request: ChatRequest, encoder: ResponseEncoder, exchange: Exchange) -> str:
+        """The answer in pieces, as they come; how the turn ended."""
         started: Started | None = None
         ended: Ended | None = None
-        deltas: list[Delta] = []
         opening = b""
-        async for event in events:
-            if isinstance(event, Ended):
-                # The turn is left to end before anything is written: a slow client holds nothing of it.
-                ended = event
-            elif isinstance(event, Started):
-                started = event
-                opening = encoder.started(event) if encoder.streamed else b""
-            elif encoder.streamed:
-                assert started is not None, "a turn says where it begins"
-                if not exchange.is_begun:
-                    await exchange.begin_stream([self._stream_type, *turn_headers(started)])
-                await exchange.write(opening + encoder.delta(event))
-                opening = b""
-            else:
-                deltas.append(event)
+        async with aclosing(self._turns.run(request)) as events:
+            async for event in events:
+                if isinstance(event, Ended):
+                    # The turn is left to end before anything is written: a slow client holds nothing of it.
+                    ended = event
+                elif isinstance(event, Started):
+                    started, opening = event, encoder.started(event)
+                else:
+                    assert started is not None, "a turn says where it begins"
+                    if not exchange.is_begun:
+                        await exchange.begin_stream([self._stream_type, *turn_headers(started)])
+                    await exchange.write(opening + encoder.delta(event))
+                    opening = b""
         assert started is not None, "a turn says where it begins"
         assert ended is not None, "a turn that raises nothing says how it ended"
+        outcome = self._count(started, ended)
+        if not exchange.is_begun:
+            await exchange.begin_stream([self._stream_type, *turn_headers(started)])
+        await exchange.write(opening + encoder.ended(ended), last=True)
+        return outcome
+
+    def _count(self, started: Started, ended: Ended) -> str:
+        """What the answer cost; how the turn ended."""
         self._metrics.answer_done(model=started.served_model, usage=ended.usage, timings=ended.timings)
-        if not encoder.streamed:
-            document = encoder.whole(started, deltas, ended)
-            await exchange.respond(200, [_JSON, *turn_headers(started, ended)], document)
-        else:
-            if not exchange.is_begun:
-                await exchange.begin_stream([self._stream_type, *turn_headers(started)])
-            await exchange.write(opening + encoder.ended(ended), last=True)
         return "cancelled" if ended.stop_reason == "cancelled" else "answered"
 
 

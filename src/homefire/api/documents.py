@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -52,6 +53,16 @@ class ChatRoute(NamedTuple):
     operation_id: str
     summary: str
     stream_type: str | None = "text/event-stream"
+
+
+def create_router(*tags: str) -> APIRouter:
+    """For routes of the API."""
+    return APIRouter(tags=list(tags), generate_unique_id_function=_operation_id)
+
+
+def _operation_id(route: APIRoute) -> str:
+    """`sessions_list_sessions`; unique, because a router's names are."""
+    return f"{route.tags[0]}_{route.name}"
 
 
 class OpenApiTypes:

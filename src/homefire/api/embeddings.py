@@ -21,7 +21,7 @@ from starlette.requests import Request
 from homefire.api import ollama_types, openai_types
 from homefire.api.body import invalid, unsupported
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.ollama import check_options, keep_alive_s, plain_name
 from homefire.engines.base import Embeddings
 from homefire.serving.router import RouteRequest
@@ -31,7 +31,7 @@ MANY_VECTORS = 8
 
 def create_embedding_router(context: Context) -> APIRouter:
     """The routes of both dialects."""
-    router = APIRouter()
+    router = create_router()
     homefire, describe = context.homefire, context.described.route
 
     async def embed(model: str, texts: list[str], dimensions: int | None) -> tuple[str, Embeddings]:

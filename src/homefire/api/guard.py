@@ -21,7 +21,7 @@ from urllib.parse import quote
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRouter, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -34,7 +34,7 @@ from homefire.api.context import Context
 from homefire.api.exchange import Exchange
 from homefire.api.failures import to_homefire_error
 from homefire.api.policy import SAFE_METHODS, SINGLE_HEADERS, Policy, check_media_type
-from homefire.api.presence import cancel_on_disconnect
+from homefire.api.presence import CancelOnDisconnect
 from homefire.errors import (
     Forbidden,
     HomefireError,
@@ -58,7 +58,7 @@ class HomefireApp(FastAPI):
     """FastAPI's router behind the guard. `add_endpoint` and the routers fill it; `addresses` must then be set."""
 
     def __init__(self, context: Context, **options: Any) -> None:
-        super().__init__(generate_unique_id_function=_operation_id, **options)
+        super().__init__(**options)
         server = context.homefire.loaded.settings.server
         self.state.context = context
         self.addresses = Addresses(())
@@ -93,6 +93,10 @@ class HomefireApp(FastAPI):
         for _ in iter_route_contexts(self.routes):
             pass
 
+    def add_router(self, router: APIRouter) -> None:
+        """Answer its routes. The framework's own way builds each of them a second time, a tenth of a start."""
+        self.router.routes.extend(router.routes)
+
     def add_endpoint(self, path: str, endpoint: Endpoint) -> None:
         """Answer POST on `path` without the framework's router."""
         self._endpoints[path] = endpoint
@@ -126,7 +130,7 @@ class HomefireApp(FastAPI):
                     exchange.lift_deadline()
                     await self._framework(exchange)
                 else:
-                    async with cancel_on_disconnect(receive, lambda: exchange.is_complete):
+                    with CancelOnDisconnect(receive, lambda: exchange.is_complete):
                         await (endpoint or self._framework)(exchange)
         except ClientGone:
             exchange.status = STATUS_CLIENT_GONE
@@ -223,11 +227,6 @@ def _wants_page(exchange: Exchange) -> bool:
         and b"text/html" in exchange.headers.get(b"accept", b"")
         and not exchange.scope["path"].startswith(API_PREFIXES)
     )
-
-
-def _operation_id(route: APIRoute) -> str:
-    """`sessions_list_sessions`; unique, because a router's names are."""
-    return f"{route.tags[0]}_{route.name}" if route.tags else f"page_{route.name}{route.path_format}"
 
 
 def sign_in_address(scope: Scope) -> str:

@@ -14,7 +14,7 @@ import homefire as package
 from homefire.api import anthropic_types, ollama_types, openai_types
 from homefire.api.body import invalid, unsupported
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.ollama import plain_name, rfc3339
 from homefire.api.translation import refuse_unsupported
 from homefire.catalog.models import ModelInfo
@@ -29,7 +29,7 @@ ModelName = Annotated[str, Path(max_length=200)]
 
 def create_openai_router(context: Context) -> APIRouter:
     """`/v1/models`, also in Anthropic's shape for requests with its header."""
-    router = APIRouter(tags=["openai"])
+    router = create_router("openai")
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/v1/models", **describe(answer=openai_types.ModelCards))
@@ -60,7 +60,7 @@ def create_openai_router(context: Context) -> APIRouter:
 
 def create_ollama_router(context: Context) -> APIRouter:
     """`/api/tags`, `/api/ps`, `/api/show`, `/api/version`."""
-    router = APIRouter(tags=["ollama"])
+    router = create_router("ollama")
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/api/tags", **describe(answer=ollama_types.Tags))

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from homefire.api.auth import principal_of
 from homefire.api.body import invalid
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.owner import check_owner
 from homefire.errors import Conflict
 from homefire.store.api_keys import create_key, owner_ids
@@ -64,7 +64,7 @@ class RevokedKey(msgspec.Struct, frozen=True):
 
 def create_key_router(context: Context) -> APIRouter:
     """Routes of API keys."""
-    router = APIRouter(tags=["keys"])
+    router = create_router("keys")
     homefire, describe = context.homefire, context.described.route
     store = homefire.store
 
@@ -102,7 +102,6 @@ def create_key_router(context: Context) -> APIRouter:
         secret, created = create_key(homefire.world, name=name)
         homefire.redactor.register(secret)
         await store.append(created)
-        context.keys.clear()
         return JsonDocument(NewKey(created.key_id, name, secret))
 
     @router.delete("/v1/keys/{key_id}", **describe(answer=RevokedKey))
@@ -116,7 +115,6 @@ def create_key_router(context: Context) -> APIRouter:
                 key_id=key_id,
             )
         await store.append(KeyRevoked(key_id=key_id))
-        context.keys.clear()
         return JsonDocument(RevokedKey(key_id))
 
     return router

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from homefire.api.auth import principal_of
 from homefire.api.body import invalid
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.event_stream import EventStream, encode_event
 from homefire.api.native_types import (
     CorrectionBody,
@@ -49,7 +49,7 @@ PAGE_ROWS = 200
 
 def create_learning_router(context: Context) -> APIRouter:
     """Routes of feedback, corrections, runs and the queue."""
-    router = APIRouter(tags=["learning"])
+    router = create_router("learning")
     homefire, describe = context.homefire, context.described.route
 
     def find(run_id: str) -> RunRow:

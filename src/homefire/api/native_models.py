@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from homefire.api.body import invalid
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.native_types import AddedModel, AddModelBody, Models, ModelView, Removed, Report, RouteView
 from homefire.catalog.models import ModelInfo
 from homefire.serving.router import RouteRequest
@@ -26,7 +26,7 @@ ModelName = Annotated[str, InPath(max_length=200)]
 
 def create_model_router(context: Context) -> APIRouter:
     """Routes of the catalog."""
-    router = APIRouter(tags=["models"])
+    router = create_router("models")
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/v1/homefire/models", **describe(answer=Models))

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.native_types import ErasureBody, Sessions, SessionView
 from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of, turn_of
@@ -23,7 +23,7 @@ SessionId = Annotated[str, Path(max_length=100)]
 
 def create_session_router(context: Context) -> APIRouter:
     """Routes of sessions."""
-    router = APIRouter(tags=["sessions"])
+    router = create_router("sessions")
     store, describe = context.homefire.store, context.described.route
 
     def view(principal: Principal, session_id: str) -> SessionView:

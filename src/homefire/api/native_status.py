@@ -19,7 +19,7 @@ from starlette.responses import Response
 import homefire as package
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument
+from homefire.api.documents import JsonDocument, create_router
 from homefire.api.metrics import CONTENT_TYPE, Family
 from homefire.api.native_learning import disagreements, open_runs, run_view
 from homefire.api.native_types import (
@@ -47,7 +47,7 @@ NUM_UNLEARNED = 20
 
 def create_status_router(context: Context) -> APIRouter:
     """Routes about the server itself."""
-    router = APIRouter(tags=["server"])
+    router = create_router("server")
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/health", **describe(answer=Health))

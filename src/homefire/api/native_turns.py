@@ -16,19 +16,19 @@ from starlette.responses import Response
 
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument
+from homefire.api.documents import JsonDocument, create_router
 from homefire.api.event_stream import EventStream, encode_event, last_event_id
 from homefire.chat.request import Ended, Principal, Started, Stopped, StreamEvent
 from homefire.errors import InvalidRequest
 from homefire.sessions.ownership import turn_of
-from homefire.store.nouns.conversations import TurnRow
+from homefire.store.nouns.conversation_rows import TurnRow
 
 TurnId = Annotated[str, Path(max_length=100)]
 
 
 def create_turn_router(context: Context) -> APIRouter:
     """Routes of turns."""
-    router = APIRouter(tags=["turns"])
+    router = create_router("turns")
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/v1/turns/{turn_id}", **describe(answer=TurnRow))

@@ -20,7 +20,8 @@ from homefire.catalog.scrub import ScrubStatus
 from homefire.chat.request import Ended, Overflow
 from homefire.machine.probe import Machine
 from homefire.serving.effects import WaitingRequest
-from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow, Verdict
+from homefire.store.nouns.conversation_rows import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.conversations import Verdict
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
 from homefire.training.correction_states import CorrectionView
@@ -30,7 +31,7 @@ from homefire.types import Message
 from homefire.versions.report import GateReport
 
 
-class StrictMessage(Message, frozen=True, forbid_unknown_fields=True):
+class StrictMessage(Message, frozen=True, gc=False, forbid_unknown_fields=True):
     """A message with nothing else in it."""
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from homefire.api.auth import principal_of
 from homefire.api.context import Context
-from homefire.api.documents import JsonDocument, read_document
+from homefire.api.documents import JsonDocument, create_router, read_document
 from homefire.api.native_types import (
     Moved,
     PromoteBody,
@@ -34,7 +34,7 @@ ComparedName = Annotated[str, Query(max_length=100)]
 
 def create_version_router(context: Context) -> APIRouter:
     """Routes of versions."""
-    router = APIRouter(tags=["versions"])
+    router = create_router("versions")
     homefire, describe = context.homefire, context.described.route
 
     @router.get("/v1/versions", **describe(answer=Versions))

@@ -62,7 +62,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     use_mlock: bool | None = None
 
 
-class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
+class CalledFunction(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What was called."""
 
     name: Annotated[str, Meta(min_length=1)]
@@ -71,7 +71,7 @@ class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
     description: str | None = None
 
 
-class ToolCallPart(Struct, frozen=True, forbid_unknown_fields=True):
+class ToolCallPart(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A call in an assistant's message; older clients know no `id`."""
 
     function: CalledFunction
@@ -79,7 +79,7 @@ class ToolCallPart(Struct, frozen=True, forbid_unknown_fields=True):
     type: str | None = None
 
 
-class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True):
+class ChatMessage(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A message as clients send it, also an answer sent back whole."""
 
     role: str

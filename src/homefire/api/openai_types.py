@@ -23,7 +23,7 @@ from homefire.api.translation import (
 )
 
 
-class TextPart(Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
+class TextPart(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="text", tag_field="type"):
     """A part of a message; other kinds (pictures, sound, files) are refused by their `type`."""
 
     text: str
@@ -32,7 +32,7 @@ class TextPart(Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_
     prompt_cache_breakpoint: Any = None
 
 
-class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True):
+class FunctionCall(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """`arguments` is a JSON object as a string; some models write nothing for none."""
 
     name: Annotated[str, Meta(min_length=1)]
@@ -41,7 +41,7 @@ class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True):
     """What OpenAI's client adds, decoded from `arguments`."""
 
 
-class ToolCallPart(Struct, frozen=True, forbid_unknown_fields=True):
+class ToolCallPart(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A call in an assistant's message. `index` stays from a stream that was put together."""
 
     id: Annotated[str, Meta(min_length=1)]
@@ -51,7 +51,7 @@ class ToolCallPart(Struct, frozen=True, forbid_unknown_fields=True):
     index: int | None = None
 
 
-class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True):
+class ChatMessage(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A message as clients send it, or an answer sent back whole (its empty fields pass)."""
 
     role: str

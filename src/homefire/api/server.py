@@ -8,12 +8,10 @@ application describes itself at /openapi.json. Every error leaves in the shape o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Match, Route
 
@@ -42,7 +40,6 @@ from homefire.api.ollama import ModelControl, OllamaChat, OllamaGenerate
 from homefire.api.openai import OpenAIChat
 from homefire.app import Homefire
 from homefire.store.api_keys import KeyRing
-from homefire.store.nouns.keys import KeyCreated, KeyRevoked
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -104,7 +101,7 @@ HOT_ROUTES: Mapping[str, ChatRoute] = {
 def create_app(homefire: Homefire) -> HomefireApp:
     """The application that serves `homefire`. Does not listen and starts nothing."""
     metrics = Metrics(lambda: readings(homefire))
-    context = Context(homefire=homefire, metrics=metrics, keys=KeyRing(homefire.store.keys.find))
+    context = Context(homefire=homefire, metrics=metrics, keys=KeyRing.of(homefire.store))
     app = HomefireApp(
         context,
         title="Homefire",
@@ -113,7 +110,6 @@ def create_app(homefire: Homefire) -> HomefireApp:
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        lifespan=_lifespan(context),
     )
     _add_chat_endpoints(app, context)
     app.router.routes.append(_RootForPrograms("/", say_running, methods=["GET", "HEAD"]))
@@ -129,7 +125,7 @@ def create_app(homefire: Homefire) -> HomefireApp:
         create_ollama_router,
         create_embedding_router,
     ):
-        app.include_router(create(context))
+        app.add_router(create(context))
     app.addresses = Addresses(_dialects(app))
     app.openapi = openapi_document(app, context.described)  # type: ignore[method-assign]
     return app
@@ -163,7 +159,7 @@ def _add_chat_endpoints(app: HomefireApp, context: Context) -> None:
         endpoint = ChatEndpoint(
             translators[path],
             dialect=route.dialect,
-            run_turn=homefire.turns.run,
+            turns=homefire.turns,
             metrics=context.metrics,
         )
         app.add_endpoint(path, endpoint)
@@ -183,25 +179,3 @@ class _RootForPrograms(Route):
             if name == b"accept" and b"text/html" in value:
                 return Match.NONE, {}
         return super().matches(scope)
-
-
-FOLLOW_KEYS = "follow keys"
-
-
-def _lifespan(context: Context) -> Any:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async def follow_keys() -> None:
-            with context.homefire.store.subscribe() as subscription:
-                context.keys.clear()  # what was revoked before is not in the subscription
-                async for recorded in subscription:
-                    if isinstance(recorded.event, KeyCreated | KeyRevoked):
-                        context.keys.clear()
-
-        context.homefire.supervision.start(FOLLOW_KEYS, follow_keys)
-        try:
-            yield
-        finally:
-            await context.homefire.supervision.stop(FOLLOW_KEYS)
-
-    return lifespan

@@ -48,7 +48,7 @@ from homefire.store.events import Event
 from homefire.store.nouns.aliases import AliasMoved
 from homefire.store.nouns.models import ModelRegistered, ModelRemoved, ModelRow
 from homefire.store.nouns.runs import RunRow
-from homefire.store.nouns.versions import VersionRow
+from homefire.store.nouns.versions import VersionPublished, VersionRemoved, VersionRow
 from homefire.store.store import Store
 
 MAX_CONTEXT_BY_DEFAULT = 8192
@@ -58,6 +58,9 @@ MAX_NAME_CHARS = 500
 _BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / BUNDLED
 _log = logging.getLogger(__name__)
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "safetensors")
+
+CHANGE_NAMES = (AliasMoved, ModelRegistered, ModelRemoved, VersionPublished, VersionRemoved)
+"""Events after which a name may mean something else."""
 
 
 class Catalog:
@@ -93,13 +96,30 @@ class Catalog:
         self._manifests = Manifests(home, store)
         self._templates: dict[str, TemplateText] = {}
         self._adding = asyncio.Lock()
+        self._resolved: dict[str, Resolved] = {}
+        self._resolved_at = -1
         # Asked once: it searches the disk, and every request resolves a name.
         self._why_nothing_is_trainable = _why_nothing_is_trainable()
 
     # Names
 
     def resolve(self, name: str) -> Resolved:
-        """Follow a name to a model. ModelNotFound (`details["nearest"]`) when it leads nowhere."""
+        """Follow a name to a model. ModelNotFound (`details["nearest"]`) when it leads nowhere.
+
+        What a name means is kept until an event that may change it is recorded.
+        """
+        last_change = self._store.last_seq_of(CHANGE_NAMES)
+        if last_change != self._resolved_at:
+            self._resolved, self._resolved_at = {}, last_change
+        known = self._resolved
+        resolved = known.get(name)
+        if resolved is None:
+            resolved = self._look_up(name)
+            if resolved.model.kind != "version" or self._manifests.has_read(resolved.model.name):
+                known[name] = resolved
+        return resolved
+
+    def _look_up(self, name: str) -> Resolved:
         if len(name) > MAX_NAME_CHARS:
             # Looking for something similar would hold everybody else up.
             raise ModelNotFound(

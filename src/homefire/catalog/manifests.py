@@ -42,6 +42,10 @@ class Manifests:
             manifest = self._read[row.manifest_sha256] = msgspec.json.decode(data, type=Manifest)
         return manifest
 
+    def has_read(self, version: str) -> bool:
+        """Whether the manifest of this version was found whole: what it says will not change."""
+        return any(manifest.version == version for manifest in self._read.values())
+
     def folder(self, row: VersionRow) -> Path:
         """The readable folder of a version."""
         try:

@@ -14,7 +14,7 @@ from homefire.errors import Conflict, InvalidRequest
 from homefire.sessions.keys import session_key
 from homefire.sessions.ownership import session_of, turn_of
 from homefire.store import digest
-from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.conversation_rows import MessageRow, SessionRow, TurnRow
 from homefire.store.store import Store
 from homefire.types import Message
 from homefire.world import World

@@ -40,6 +40,9 @@ class SessionQueues:
         """
         session = self._sessions.setdefault(session_id, _Session())
         session.num_users += 1
+        if session.num_users == 1:
+            await session.lock.acquire()  # nobody has it: this does not wait
+            return
         try:
             async with asyncio.timeout_at(deadline_s):
                 await session.lock.acquire()

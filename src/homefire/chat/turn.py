@@ -27,20 +27,20 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
 from homefire.chat.context import Context, compose, room_for_prompt, surely_fits, trim
 from homefire.chat.position import find_position, named_session
-from homefire.chat.request import ChatRequest, Ended, Principal, Stopped, StreamEvent, TurnEvent
+from homefire.chat.request import ChatRequest, Ended, Principal, Started, Stopped, StreamEvent, TurnEvent
 from homefire.chat.running_turn import RunningTurn
 from homefire.chat.session_queues import SessionQueues
 from homefire.chat.turn_records import INTERRUPTED, answer_id, ended_event, read_end
 from homefire.chat.turn_stream import TurnStream
 from homefire.chat.validation import check_request
 from homefire.config.schema import ChatSettings, Settings
-from homefire.engines.base import EngineRequest, Finish
+from homefire.engines.base import Delta, EngineRequest, Finish
 from homefire.errors import (
     AnswerStopped,
     ContextOverflow,
@@ -49,11 +49,8 @@ from homefire.errors import (
 from homefire.serving.router import Route, Router, RouteRequest
 from homefire.serving.serving import Serving
 from homefire.sessions.ownership import turn_of
-from homefire.store.nouns.conversations import (
-    SessionRow,
-    TurnAsked,
-    TurnEnded,
-)
+from homefire.store.nouns.conversation_rows import SessionRow
+from homefire.store.nouns.conversations import TurnAsked, TurnEnded
 from homefire.store.store import Store
 from homefire.world import World
 
@@ -101,19 +98,24 @@ class Turns:
         Raises InvalidRequest, ContextOverflow, NotFound (session, turn, model), QueueFull, RequestTimeout,
         EngineError, StoreError; AnswerStopped when it is stopped from elsewhere.
         """
-        turn = await self.begin(request)
+        turn = await self._start(request)
         try:
             async with aclosing(turn.stream.watch()) as events:
                 async for _, event in events:
-                    if isinstance(event, Stopped):
-                        raise AnswerStopped(
-                            "This answer was stopped before it was finished.", hint="Ask again."
-                        )
-                    yield event
+                    yield _not_stopped(event)
         finally:
-            if request.on_disconnect == "cancel":
-                turn.cancel()
-                await _until_done(turn)
+            await _left_by_its_reader(turn)
+
+    async def run_whole(self, request: ChatRequest) -> tuple[Started, list[Delta], Ended]:
+        """`run` for a reader who needs the answer only when it is whole: all its events at once."""
+        turn = await self._start(request)
+        try:
+            started, *deltas, ended = map(_not_stopped, await turn.stream.all_events())
+        finally:
+            await _left_by_its_reader(turn)
+        assert isinstance(started, Started), "a turn says where it begins"
+        assert isinstance(ended, Ended), "a turn that raises nothing says how it ended"
+        return started, cast("list[Delta]", deltas), ended
 
     async def begin(self, request: ChatRequest) -> RunningTurn:
         """Take one turn; when this returns, its question is on disk and it continues by itself.
@@ -122,6 +124,19 @@ class Turns:
         Raises what `run` raises before its first event, except what the engine says. Cancelled while it
         waits, it leaves nothing behind, or a turn that is recorded as cancelled.
         """
+        turn = await self._start(request)
+        try:
+            await turn.settled.wait()
+        except asyncio.CancelledError:
+            turn.cancel()
+            await _until_done(turn)
+            raise
+        if not turn.is_asked:
+            turn.stream.raise_error()
+        return turn
+
+    async def _start(self, request: ChatRequest) -> RunningTurn:
+        """A turn whose task is under way; its question is being recorded."""
         deadline_s = asyncio.get_running_loop().time() + self._request_timeout_s
         session = named_session(self._store, request)
         is_long = _is_long(request, session)
@@ -144,14 +159,6 @@ class Turns:
         self._on_question(request)
         self._running[turn.turn_id] = turn
         turn.task = asyncio.create_task(self._take(turn), name=f"turn {turn.turn_id}")
-        try:
-            await turn.settled.wait()
-        except asyncio.CancelledError:
-            turn.cancel()
-            await _until_done(turn)
-            raise
-        if not turn.is_asked:
-            turn.stream.raise_error()
         return turn
 
     def is_busy(self, session_id: str) -> bool:
@@ -409,6 +416,19 @@ def _to_route(request: ChatRequest) -> RouteRequest:
 
 async def _on_thread_if(is_long: bool, work: Callable[[], _T]) -> _T:
     return await asyncio.to_thread(work) if is_long else work()
+
+
+def _not_stopped(event: StreamEvent) -> TurnEvent:
+    if isinstance(event, Stopped):
+        raise AnswerStopped("This answer was stopped before it was finished.", hint="Ask again.")
+    return event
+
+
+async def _left_by_its_reader(turn: RunningTurn) -> None:
+    """Cancel what nobody reads any more, unless its request says otherwise."""
+    if turn.request.on_disconnect == "cancel":
+        turn.cancel()
+        await _until_done(turn)
 
 
 async def _until_done(turn: RunningTurn) -> None:

@@ -10,7 +10,8 @@ from homefire.engines.base import Finish
 from homefire.errors import Conflict
 from homefire.store.log import Recorded
 from homefire.store.noun import body_id
-from homefire.store.nouns.conversations import Outcome, TurnEnded, TurnRow, message_id
+from homefire.store.nouns.conversation_rows import TurnRow
+from homefire.store.nouns.conversations import Outcome, TurnEnded, message_id
 from homefire.store.store import Store
 from homefire.types import Message
 

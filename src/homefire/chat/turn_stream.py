@@ -20,6 +20,7 @@ class TurnStream:
     def __init__(self) -> None:
         self._events: list[StreamEvent] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._end_waiters: list[asyncio.Future[None]] = []
         self._error: Exception | None = None
         self._is_closed = False
 
@@ -41,6 +42,7 @@ class TurnStream:
     def close(self, error: Exception | None = None) -> None:
         """Nothing follows; watchers that have seen everything get `error`."""
         self._is_closed, self._error = True, error
+        self._waiters += self._end_waiters
         self._wake()
 
     async def watch(self, *, after: int = 0) -> AsyncGenerator[tuple[int, StreamEvent], None]:
@@ -59,6 +61,15 @@ class TurnStream:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
+
+    async def all_events(self) -> list[StreamEvent]:
+        """Every event, once the turn is over; wakes up once. Raises what the turn failed with."""
+        if not self._is_closed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._end_waiters.append(waiter)
+            await waiter
+        self.raise_error()
+        return self._events
 
     def raise_error(self) -> None:
         """Raise what the turn failed with, if it did."""

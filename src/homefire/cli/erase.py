@@ -51,7 +51,8 @@ def erase(
     call.out.line(f"{counted(found['num_contents'], 'content')} {said}.")
     for row in found["corrections"]:
         call.out.line(
-            f"  correction {row['example_id'][:12]}" + (" (was waiting)" if row["was_waiting"] else "")
+            f"  correction {row['example_id'][:12]}"
+            + (" (was not learned yet)" if row["was_waiting"] else "")
         )
     for file in found["files"]:
         call.out.line(f"  still holds it, or may: {file}")

@@ -84,7 +84,7 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Requests with the same key share a prefix: an engine may keep what it computed for the next one."""
 
 
-class TokenLogprob(msgspec.Struct, frozen=True):
+class TokenLogprob(msgspec.Struct, frozen=True, gc=False):
     """A generated token with its natural-log probability (before sampling) and its most likely rivals.
 
     A character that takes several tokens may come as one entry with the figures of its last token.
@@ -95,7 +95,7 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...] = ()
 
 
-class Delta(msgspec.Struct, frozen=True, tag="delta"):
+class Delta(msgspec.Struct, frozen=True, gc=False, tag="delta"):
     """New text (never a part of a character), with log-probabilities when asked for."""
 
     text: str

@@ -7,7 +7,7 @@ reader that gets an id from a client takes the row from here. One read of the st
 from __future__ import annotations
 
 from homefire.errors import NotFound, quoted
-from homefire.store.nouns.conversations import SessionRow, TurnRow
+from homefire.store.nouns.conversation_rows import SessionRow, TurnRow
 from homefire.store.store import Store
 
 

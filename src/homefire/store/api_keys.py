@@ -16,7 +16,8 @@ from homefire.config.secrets import API_KEY_FILE, Secret, check_api_key, load_ap
 from homefire.errors import AuthenticationRequired
 from homefire.home import Home
 from homefire.store.durable import write_file
-from homefire.store.nouns.keys import KeyCreated
+from homefire.store.nouns.keys import KeyCreated, KeyRevoked
+from homefire.store.store import Store
 from homefire.world import World
 
 KEY_PREFIX = "hf-"
@@ -70,15 +71,21 @@ def key_sha256(secret: str) -> str:
 
 
 class KeyRing:
-    """Says whose a key is; caches a bounded number of answers, also those for wrong keys.
+    """Says whose a key is; keeps a bounded number of answers, also those for wrong keys.
 
-    `clear` must be called when a key was made or revoked (the server does on every `key.*` event), so that a
-    cached key opens nothing afterwards.
+    They are forgotten when a key was made or revoked: once that is recorded, a revoked key opens nothing.
     """
 
-    def __init__(self, find: FindKey) -> None:
-        self._find = find
+    def __init__(self, find: FindKey, *, last_change: Callable[[], int]) -> None:
+        """`last_change` is another number after each change of the keys (`Store.last_seq_of`)."""
+        self._find, self._last_change = find, last_change
+        self._seen_change = last_change()
         self._known: dict[str, str | None] = {}
+
+    @classmethod
+    def of(cls, store: Store) -> KeyRing:
+        """The keys of this store."""
+        return cls(store.keys.find, last_change=lambda: store.last_seq_of((KeyCreated, KeyRevoked)))
 
     def find(self, presented: str) -> str | None:
         """The `key_id` of this key; None where it is nobody's.
@@ -86,6 +93,10 @@ class KeyRing:
         The look-up is by the hash, which a guesser cannot steer, and the match is compared in constant time.
         """
         digest = key_sha256(presented)
+        last_change = self._last_change()
+        if last_change != self._seen_change:
+            self._known.clear()
+            self._seen_change = last_change
         if digest in self._known:
             return self._known[digest]
         row = self._find(digest)
@@ -105,7 +116,3 @@ class KeyRing:
                 "a program on this machine may also leave it out.",
             )
         return key_id
-
-    def clear(self) -> None:
-        """Look every key up again from now on."""
-        self._known.clear()

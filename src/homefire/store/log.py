@@ -29,6 +29,7 @@ from homefire.store.packing import pack, unpack
 from homefire.store.sql import Row, Statement, Table
 
 FIRST_HASH = bytes(32)
+_NO_BODIES: tuple[Sequence[bytes], Sequence[bytes]] = ((), ())
 NONCE_BYTES = 16
 BATCH_ROWS = 500
 _NUL_IN_JSON = b"\\u0000"
@@ -132,9 +133,8 @@ def seal_of(nonce: bytes, content: bytes) -> bytes:
 
 def hash_row(previous: bytes, *, seq: int, at_s: float, payload: bytes, seals: Iterable[bytes]) -> bytes:
     """The row's link of the chain; `payload` is the event without its bodies, as JSON."""
-    return sha256(
-        b"".join((previous, f"{seq}\n{at_s!r}\n{len(payload)}\n".encode(), payload, *seals))
-    ).digest()
+    numbers = f"{seq}\n{at_s!r}\n{len(payload)}\n".encode()
+    return sha256(b"".join((previous, numbers, payload, *seals))).digest()
 
 
 class EventLog:
@@ -197,13 +197,9 @@ class EventLog:
 
         The chain is verified on the way: raises CorruptData naming the first row that does not fit.
         """
-        previous, recent = LogTail(0, FIRST_HASH), Recent()
-        while rows := _after.all(connection, {"after_seq": previous.seq, "limit": BATCH_ROWS}):
-            bodies = _bodies_by_event(connection, rows)
-            for row in rows:
-                contents, seals = bodies.get(row[0], ((), ()))
-                payload, previous = _check_row(previous, row, seals)
-                yield self.decode(payload, seq=row[0]), Entry(row[0], row[1], contents, recent)
+        recent = Recent()
+        for seq, at_s, payload, contents, _ in _verified(connection, LogTail(0, FIRST_HASH)):
+            yield self.decode(payload, seq=seq), Entry(seq, at_s, contents, recent)
 
     def decode(self, payload: bytes, *, seq: int) -> Event:
         """The event of a row, without bodies. Raises CorruptData when it is not one that this program knows."""
@@ -222,10 +218,8 @@ class EventLog:
         previous = LogTail(0, FIRST_HASH)
         if last is not None and tail.seq > last:
             previous = self._trusted(connection, tail.seq - last)
-        while rows := _after.all(connection, {"after_seq": previous.seq, "limit": BATCH_ROWS}):
-            bodies = _bodies_by_event(connection, rows)
-            for row in rows:
-                _, previous = _check_row(previous, row, bodies.get(row[0], ((), ()))[1])
+        for seq, _, _, _, row_hash in _verified(connection, previous):
+            previous = LogTail(seq, row_hash)
         return previous
 
     def _erase(self, connection: Connection, bodies: Iterable[int]) -> None:
@@ -249,38 +243,54 @@ def _span(rows: Sequence[Row]) -> dict[str, int]:
     return {"first": body_id(rows[0][0], 0), "end": body_id(rows[-1][0] + 1, 0)}
 
 
+def _verified(
+    connection: Connection, previous: LogTail
+) -> Iterator[tuple[int, float, bytes, Sequence[bytes], bytes]]:
+    """`(seq, at_s, payload, contents, hash)` of each row after `previous`; an erased content is empty.
+
+    Raises CorruptData at the first row that does not continue the one before it.
+    """
+    seq, chain = previous
+    while rows := _after.all(connection, {"after_seq": seq, "limit": BATCH_ROWS}):
+        bodies = _bodies_by_event(connection, rows)
+        for row_seq, at_s, stored, row_hash in rows:
+            seq += 1
+            if row_seq != seq:
+                raise CorruptData(f"Event {seq} of the log is missing.", seq=seq)
+            contents, seals = bodies.get(seq, _NO_BODIES)
+            try:
+                payload = unpack(stored)
+            except ValueError as error:
+                raise _changed(seq) from error
+            chain = hash_row(chain, seq=seq, at_s=at_s, payload=payload, seals=seals)
+            if chain != row_hash:
+                raise _changed(seq)
+            yield seq, at_s, payload, contents, chain
+
+
 def _bodies_by_event(
     connection: Connection, rows: Sequence[Row]
 ) -> dict[int, tuple[list[bytes], list[bytes]]]:
     """The contents (empty where erased) and the seals of these events' bodies, in their order."""
     found: dict[int, tuple[list[bytes], list[bytes]]] = {}
+    contents: list[bytes] = []
+    seals: list[bytes] = []
+    expected = -1
     for body, stored, nonce, seal in _bodies_of.all(connection, _span(rows)):
+        seq = seq_of(body)
         try:
             content = unpack(stored) if stored else b""
             sealed = sha256(nonce + content).digest() if content else bytes(seal)
         except (ValueError, TypeError) as error:
-            raise _changed(seq_of(body)) from error
-        contents, seals = found.setdefault(seq_of(body), ([], []))
-        if body != body_id(seq_of(body), len(contents)):
-            raise _changed(seq_of(body))
+            raise _changed(seq) from error
+        if body != expected:
+            if body != body_id(seq, 0):
+                raise _changed(seq)
+            contents, seals = found[seq] = [], []
         contents.append(content)
         seals.append(sealed)
+        expected = body + 1
     return found
-
-
-def _check_row(previous: LogTail, row: Row, seals: Sequence[bytes]) -> tuple[bytes, LogTail]:
-    """The payload of this row of `events` and the tail after it. Raises CorruptData when it does not continue
-    `previous`."""
-    seq, at_s, stored, row_hash = row
-    if seq != previous.seq + 1:
-        raise CorruptData(f"Event {previous.seq + 1} of the log is missing.", seq=previous.seq + 1)
-    try:
-        payload = unpack(stored)
-    except ValueError as error:
-        raise _changed(seq) from error
-    if row_hash != hash_row(previous.hash, seq=seq, at_s=at_s, payload=payload, seals=seals):
-        raise _changed(seq)
-    return payload, LogTail(seq, row_hash)
 
 
 def _changed(seq: int) -> CorruptData:

@@ -19,7 +19,7 @@ from homefire.store.durable import translated_os_errors
 from homefire.store.events import NOUNS, Event
 from homefire.store.log import EventLog
 from homefire.store.noun import Entry, EventBase, Fold
-from homefire.store.sql import Table
+from homefire.store.sql import BulkConnection, Table
 
 TABLES: tuple[Table, ...] = tuple(table for noun in NOUNS for table in noun.tables)
 FOLDS: dict[type[EventBase], Fold] = {event: fold for noun in NOUNS for event, fold in noun.folds.items()}
@@ -31,6 +31,8 @@ FOLD_VERSION = 2
 Progress = Callable[[int, int], None]
 """`(events folded, events in the log)`"""
 PROGRESS_EVENTS = 50_000
+FLUSHED_EVENTS = 500
+"""Changes of the tables that wait in memory come from so many events at most."""
 
 
 def silent(num_folded: int, num_events: int) -> None:
@@ -101,10 +103,14 @@ def fold_all(
     """Make the tables in `connection` and fold the log that `source` holds into them, verifying it."""
     create_tables(connection)
     num_events = log.tail(source).seq
+    bulk = BulkConnection(connection)
     for event, entry in log.replay(source):
-        apply(connection, event, entry)
+        apply(bulk, event, entry)
+        if entry.seq % FLUSHED_EVENTS == 0:
+            bulk.flush()
         if entry.seq % PROGRESS_EVENTS == 0:
             progress(entry.seq, num_events)
+    bulk.flush()
     create_read_indexes(connection)
 
 

@@ -11,14 +11,17 @@ compares every row with the log. They would cost a look-up an insert, and make e
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from homefire.store.driver import Connection, SupportsBool
+from homefire.store.driver import Connection, Cursor, SupportsBool
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
+_NONE: Parameters = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,14 @@ class Statement:
     def run(self, connection: Connection, parameters: Parameters | None = None) -> SupportsBool:
         """Execute; true where a row was changed. On a server, an outcome that is not looked at costs no round trip."""
         return connection.execute(self.sql, parameters or {}).rowcount
+
+    def run_later(self, connection: Connection, parameters: Parameters) -> None:
+        """Execute, now or in a while: a `BulkConnection` may run it with others of its kind."""
+        if isinstance(connection, BulkConnection):
+            waiting = connection.inserts if self.sql.startswith("INSERT") else connection.changes
+            waiting[self.sql].append(parameters)
+        else:
+            connection.execute(self.sql, parameters)
 
     def run_many(self, connection: Connection, rows: Sequence[Parameters]) -> None:
         """Execute once for each row."""
@@ -43,6 +54,43 @@ class Statement:
         """The first row of a query, or None."""
         row: Row | None = connection.execute(self.sql, parameters or {}).fetchone()
         return row
+
+
+class BulkConnection:
+    """A connection for folding many events: what may be run later is run together, which halves its cost.
+
+    The order of events is not kept among the statements that are run later: insertions come first, then the rest, each
+    kind by itself in its order. All of them come before anything else that is executed. Whoever folds flushes now and
+    then, and at the end.
+    """
+
+    in_transaction = True
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.inserts: defaultdict[str, list[Parameters]] = defaultdict(list)
+        self.changes: defaultdict[str, list[Parameters]] = defaultdict(list)
+
+    def flush(self) -> None:
+        """Run what waits."""
+        for waiting in (self.inserts, self.changes):
+            for sql, rows in waiting.items():
+                self._connection.executemany(sql, rows)
+            waiting.clear()
+
+    def execute(self, sql: str, parameters: Parameters = _NONE, /) -> Cursor:
+        """Execute now, after what waits."""
+        self.flush()
+        return self._connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Sequence[Parameters], /) -> object:
+        """Execute now, after what waits."""
+        self.flush()
+        return self._connection.executemany(sql, rows)
+
+    def close(self) -> None:
+        """The connection behind it is somebody else's to close."""
+        self.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -29,8 +30,9 @@ from homefire.store.fence import Fence
 from homefire.store.lock import HomeLock
 from homefire.store.log import EventLog, LogTail, Recorded
 from homefire.store.lost_database import refuse_lost_database
+from homefire.store.noun import EventBase
 from homefire.store.nouns.aliases import AliasReader
-from homefire.store.nouns.conversations import MessageReader, SessionReader, TurnReader
+from homefire.store.nouns.conversation_rows import MessageReader, SessionReader, TurnReader
 from homefire.store.nouns.datasets import DatasetReader
 from homefire.store.nouns.erasures import ErasureReader
 from homefire.store.nouns.examples import ExampleReader
@@ -42,9 +44,9 @@ from homefire.store.nouns.runs import RunReader
 from homefire.store.nouns.versions import VersionReader
 from homefire.store.schema import ensure_schema, log_progress, transaction
 from homefire.store.sqlite_version import wal_reset_warning
-from homefire.store.subscription import Subscription
+from homefire.store.waiting import Append
 from homefire.store.witness import Reading, Witness, read_witness
-from homefire.store.writer import Append, Writer
+from homefire.store.writer import Writer
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
@@ -127,21 +129,6 @@ class Store:
         self._writer.submit(Append(events, waiter))
         return waiter.result()
 
-    def subscribe(self, *, after_seq: int | None = None) -> Subscription:
-        """Follow the log from now on, or from `after_seq`. For the running event loop; close it."""
-        subscription = Subscription(
-            loop=asyncio.get_running_loop(),
-            after_seq=self._writer.last_seq if after_seq is None else after_seq,
-            is_behind=after_seq is not None,
-            read=lambda seq, limit: self.events(after_seq=seq, limit=limit),
-            on_close=self._writer.drop_subscription,
-        )
-        self._writer.add_subscription(subscription)
-        if subscription.seen_seq != self._writer.last_seq:
-            # Something was committed before the subscription was known to the writer.
-            subscription.fall_behind()
-        return subscription
-
     def events(self, *, after_seq: int = 0, limit: int = 1000) -> list[Recorded]:
         """Events after `after_seq`, oldest first."""
         with self._connections.use() as connection:
@@ -151,6 +138,14 @@ class Store:
     def last_seq(self) -> int:
         """The place of the newest event; 0 for an empty log."""
         return self._writer.last_seq
+
+    def last_seq_of(self, kinds: Iterable[type[EventBase]]) -> int:
+        """The place of the newest event of these kinds that was recorded since the start; 0: there is none.
+
+        Whoever keeps what it read asks first, and reads again once the answer is another one: it has changed when an
+        append of such an event returns.
+        """
+        return self._writer.last_seq_of(kinds)
 
     @property
     def failure(self) -> StoreError | None:

@@ -8,16 +8,14 @@ Cost: one flush a batch, however many appends it holds; about 0.2 ms of CPU an a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 from homefire.errors import HomefireError, StoreError, StoreFenced, StorePoisoned, StoreUnreachable
 from homefire.home import Home
@@ -26,10 +24,8 @@ from homefire.store.connections import ReadConnections
 from homefire.store.database import Database
 from homefire.store.driver import Connection
 from homefire.store.durable import os_error_to_store_error
-from homefire.store.events import Event
 from homefire.store.failures import (
     REFUSALS,
-    disk_full,
     poisoned,
     to_homefire_error,
     to_refusal,
@@ -37,55 +33,19 @@ from homefire.store.failures import (
 )
 from homefire.store.fence import Fence
 from homefire.store.log import EventLog, LogTail, Recorded, encode_event
-from homefire.store.noun import Recent
-from homefire.store.nouns.aliases import AliasMoved
-from homefire.store.nouns.conversations import TurnEnded
+from homefire.store.noun import EventBase, Recent
 from homefire.store.nouns.erasures import BodiesErased
-from homefire.store.nouns.examples import CorrectionWithdrawn
-from homefire.store.nouns.keys import KeyRevoked
-from homefire.store.nouns.models import ModelRemoved
-from homefire.store.nouns.runs import RunMoved
-from homefire.store.nouns.versions import VersionRemoved
 from homefire.store.reconnect import FIRST_PAUSE_S, LONGEST_PAUSE_S, Standing, find_out
-from homefire.store.subscription import Subscription
+from homefire.store.reserve import admit
+from homefire.store.waiting import Append, Job, acknowledge
 from homefire.store.witness import Witness
 from homefire.world import World
 
 logger = logging.getLogger(__name__)
 
 
-Outcome = tuple[Recorded, ...] | BaseException
-ADMITTED_INTO_RESERVE = (
-    AliasMoved,
-    BodiesErased,
-    CorrectionWithdrawn,
-    KeyRevoked,
-    ModelRemoved,
-    RunMoved,
-    TurnEnded,
-    VersionRemoved,
-)
-"""Small events that free space, bring a home to safety, or end what was begun: written until the disk is
-truly full."""
 CHECKPOINT_BATCHES = 200
 CHECKPOINT_CHANGES = 4000
-
-
-@dataclass(slots=True, eq=False)
-class Append:
-    """Events that are to be recorded together, and whoever waits for it."""
-
-    events: Sequence[Event]
-    waiter: asyncio.Future[tuple[Recorded, ...]] | Future[tuple[Recorded, ...]]
-    outcome: Outcome = ()
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """Work that needs the writing connection in a transaction of its own (a rebuild)."""
-
-    work: Callable[[Connection], None]
-    waiter: Future[None] = field(default_factory=Future)
 
 
 @dataclass(slots=True)
@@ -127,6 +87,7 @@ class Writer:
         self._witness, self._witness_failed = witness, False
         self._tail = log.tail(connection)
         self._recent = Recent()
+        self._last_of_kind: dict[type[EventBase], int] = {}
         self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
         self._held: deque[Job | None] = deque()
         self._gate = threading.Lock()
@@ -136,7 +97,6 @@ class Writer:
         self._closing = threading.Event()
         self._batches_since_checkpoint = 0
         self._changes_at_checkpoint = 0
-        self._subscriptions: tuple[Subscription, ...] = ()
         self._thread = threading.Thread(target=self._run, name="homefire-store-writer", daemon=True)
         self._thread.start()
 
@@ -147,12 +107,16 @@ class Writer:
 
     @property
     def is_closed(self) -> bool:
-        return not self._thread.is_alive()
+        return self._closing.is_set()
 
     @property
     def failure(self) -> StoreError | None:
         """Why nothing can be appended now or any more; None while all is well."""
         return self._dead or self._unreachable
+
+    def last_seq_of(self, kinds: Iterable[type[EventBase]]) -> int:
+        """The newest event of these kinds that this writer committed; 0: there is none."""
+        return max((self._last_of_kind.get(kind, 0) for kind in kinds), default=0)
 
     def submit(self, append: Append) -> None:
         """Queue an append; its waiter is resolved after the commit. Raises when the store is dead."""
@@ -168,21 +132,6 @@ class Writer:
         self._put(job)
         job.waiter.result()
 
-    def add_subscription(self, subscription: Subscription) -> None:
-        with self._gate:
-            self._subscriptions = (*self._subscriptions, subscription)
-
-    def drop_subscription(self, subscription: Subscription) -> None:
-        with self._gate:
-            self._subscriptions = tuple(one for one in self._subscriptions if one is not subscription)
-
-    def end_subscriptions(self) -> None:
-        """Let every follower's iteration end."""
-        for subscription in self._subscriptions:
-            # A loop that is closed has no one left who follows.
-            with contextlib.suppress(RuntimeError):
-                subscription.loop.call_soon_threadsafe(subscription.close)
-
     def close(self) -> None:
         """Commit what waits, leave one whole database file, and close. Later appends get StoreError."""
         with self._gate:
@@ -191,7 +140,6 @@ class Writer:
             self._closing.set()
             self._queue.put(None)
         self._thread.join()
-        self.end_subscriptions()
         if self._database.has_checkpoints and not isinstance(self._dead, StorePoisoned | StoreFenced):
             # Whoever copies only homefire.db of a stopped server has everything.
             self._checkpoint("TRUNCATE")
@@ -229,7 +177,7 @@ class Writer:
                     item.waiter.set_exception(failure.copy())
                 else:
                     item.outcome = failure.copy()
-                    self._acknowledge([item])
+                    acknowledge([item])
             try:
                 item = self._held.popleft() if self._held else self._queue.get_nowait()
             except queue.Empty:
@@ -241,11 +189,8 @@ class Writer:
     def _gather(self, first: Append) -> list[Append]:
         """`first` and the appends that wait behind it: what one commit will hold."""
         batch = [first]
-        while len(batch) < self._group_commit_max:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
+        while len(batch) < self._group_commit_max and not self._queue.empty():
+            item = self._queue.get()  # there is one: only this thread takes any
             if not isinstance(item, Append):
                 self._held.append(item)
                 break
@@ -270,17 +215,26 @@ class Writer:
     def _committed(self, batch: list[Append], tail: LogTail) -> None:
         self._tail = tail
         self._batches_since_checkpoint += 1
+        has_erased = False
+        for append in batch:
+            for recorded in append.recorded:
+                self._last_of_kind[type(recorded.event)] = recorded.seq
+                has_erased = has_erased or isinstance(recorded.event, BodiesErased)
         self._note_witness()
-        if self._database.has_checkpoints and any(_has_erased(append) for append in batch):
+        if has_erased and self._database.has_checkpoints:
             # The write-ahead log still holds what was there before; nobody is told until it is empty.
             self._checkpoint("TRUNCATE")
-        self._acknowledge(batch)
+        acknowledge(batch)
 
     def _record(self, batch: list[Append], transaction: Transaction) -> None:
         """Commit what can be. What is refused keeps its error."""
         if isinstance(self._dead, StorePoisoned | StoreFenced):
             raise self._dead.copy()
-        admitted = self._admit(batch)
+        admitted = batch
+        if not self._database.is_remote:
+            admitted = admit(
+                batch, files=self._world.files, root=self._home.root, reserve_bytes=self._reserve_bytes
+            )
         if not admitted:
             return
         self._database.begin(self._connection)
@@ -450,22 +404,7 @@ class Writer:
     def _refuse(self, batch: list[Append], why: HomefireError) -> None:
         for append in batch:
             append.outcome = why.copy()
-        self._acknowledge(batch)
-
-    def _admit(self, batch: list[Append]) -> list[Append]:
-        """The appends there is room for. Below the reserve only what helps to clean up is written."""
-        if self._database.is_remote:
-            return batch
-        free_bytes = self._world.files.free_bytes(self._home.root)
-        if free_bytes >= self._reserve_bytes:
-            return batch
-        admitted = []
-        for append in batch:
-            if all(isinstance(event, ADMITTED_INTO_RESERVE) for event in append.events):
-                admitted.append(append)
-            else:
-                append.outcome = disk_full(free_bytes=free_bytes, reserve_bytes=self._reserve_bytes)
-        return admitted
+        acknowledge(batch)
 
     def _roll_back(self) -> None:
         self._recent.clear()
@@ -483,28 +422,6 @@ class Writer:
                 if not isinstance(self._dead, StorePoisoned | StoreFenced):
                     self._dead = failure
             logger.critical("The store stopped: %s", failure)
-            self.end_subscriptions()
-
-    def _acknowledge(self, batch: list[Append]) -> None:
-        """Resolve every waiter and feed every subscription, with one wake-up for each event loop."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[Append]] = {}
-        news: list[Recorded] = []
-        for append in batch:
-            if isinstance(append.outcome, tuple):
-                news.extend(append.outcome)
-            if isinstance(append.waiter, asyncio.Future):
-                by_loop.setdefault(append.waiter.get_loop(), []).append(append)
-            else:
-                _resolve(append.waiter, append.outcome)
-        subscriptions = self._subscriptions if news else ()
-        for subscription in subscriptions:
-            by_loop.setdefault(subscription.loop, [])
-        for loop, appends in by_loop.items():
-            # A loop that is closed has no one left who waits; its events are in the log anyway.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(
-                    _resolve_on_loop, appends, [one for one in subscriptions if one.loop is loop], news
-                )
 
     def _checkpoint_when_due(self) -> None:
         """Move committed pages from the write-ahead log into the database, between batches."""
@@ -534,25 +451,3 @@ class Writer:
             failure = self._to_failure(error)
             logger.warning("A checkpoint of the database did not succeed: %s", failure)
             self._note(failure)
-
-
-def _has_erased(append: Append) -> bool:
-    return isinstance(append.outcome, tuple) and any(
-        isinstance(one.event, BodiesErased) for one in append.outcome
-    )
-
-
-def _resolve_on_loop(appends: list[Append], subscriptions: list[Subscription], news: list[Recorded]) -> None:
-    for append in appends:
-        _resolve(append.waiter, append.outcome)
-    for subscription in subscriptions:
-        subscription.deliver(news)
-
-
-def _resolve(waiter: asyncio.Future[Any] | Future[Any], outcome: Outcome) -> None:
-    if waiter.done():
-        return
-    if isinstance(outcome, tuple):
-        waiter.set_result(outcome)
-    else:
-        waiter.set_exception(outcome)

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import msgspec
 
@@ -27,6 +28,7 @@ from homefire.trainer.contract import TrainingRow, iter_rows
 UNUSABLE = 1 << 30
 """The length of a row that cannot be used; longer than any context."""
 _UNKNOWN = -1
+T = TypeVar("T")
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -35,7 +37,23 @@ class _Header(msgspec.Struct, frozen=True):
     num_rows: int
 
 
-class RowFile(Sequence[TrainingRow]):
+class _Computed(Sequence[T]):
+    """A sequence whose items are made when they are asked for; a slice is a tuple."""
+
+    @abstractmethod
+    def at(self, index: int) -> T:
+        """The item at a place that is there, from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        places = range(len(self))[index]
+        return self.at(places) if isinstance(places, int) else tuple(map(self.at, places))
+
+
+class RowFile(_Computed[TrainingRow]):
     """The rows of a JSONL file that are used, by position. `num_left_out` of the file's rows are not."""
 
     def __init__(self, path: Path | None, places: array[int], *, num_left_out: int) -> None:
@@ -47,15 +65,7 @@ class RowFile(Sequence[TrainingRow]):
     def __len__(self) -> int:
         return len(self._places) // 2
 
-    @overload
-    def __getitem__(self, index: int) -> TrainingRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[TrainingRow, ...]: ...
-    def __getitem__(self, index: int | slice) -> TrainingRow | tuple[TrainingRow, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
+    def at(self, index: int) -> TrainingRow:
         offset, size = self._places[2 * index], self._places[2 * index + 1]
         return msgspec.json.decode(os.pread(self._descriptor, size, offset), type=TrainingRow)
 
@@ -64,7 +74,7 @@ class RowFile(Sequence[TrainingRow]):
             os.close(self._descriptor)
 
 
-class ChangedRows(Sequence[TrainingRow]):
+class ChangedRows(_Computed[TrainingRow]):
     """Other rows, each changed when it is read."""
 
     def __init__(self, rows: Sequence[TrainingRow], change: Callable[[TrainingRow], TrainingRow]) -> None:
@@ -73,13 +83,7 @@ class ChangedRows(Sequence[TrainingRow]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> TrainingRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[TrainingRow, ...]: ...
-    def __getitem__(self, index: int | slice) -> TrainingRow | tuple[TrainingRow, ...]:
-        if isinstance(index, slice):
-            return tuple(map(self._change, self._rows[index]))
+    def at(self, index: int) -> TrainingRow:
         return self._change(self._rows[index])
 
 
@@ -109,7 +113,7 @@ def hash_rows(path: Path | None) -> bytes:
         return hashlib.file_digest(opened, "sha256").digest()
 
 
-class TokenLengths(Sequence[int]):
+class TokenLengths(_Computed[int]):
     """The length in tokens of each row, measured when it is first asked for; `UNUSABLE` where there is none."""
 
     def __init__(self, rows: Sequence[TrainingRow], measure: Callable[[TrainingRow], int]) -> None:
@@ -119,13 +123,7 @@ class TokenLengths(Sequence[int]):
     def __len__(self) -> int:
         return len(self._known)
 
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
-    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
+    def at(self, index: int) -> int:
         if self._known[index] == _UNKNOWN:
             self._known[index] = self._measure(self._rows[index])
         return self._known[index]

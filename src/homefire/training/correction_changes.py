@@ -26,7 +26,8 @@ from homefire.training.correction_states import ACTIVE, CorrectionStates, Correc
 from homefire.training.corrections import Corrections
 from homefire.training.dispatcher import Dispatcher
 from homefire.training.ledger import examples_of, recipe_for_retry, trained_into
-from homefire.training.run_lease import Ask, RunContext
+from homefire.training.run_context import RunContext
+from homefire.training.run_lease import Ask
 from homefire.training.unteaching import Unteaching, plan_unteaching
 from homefire.versions.promotion import Promotion
 

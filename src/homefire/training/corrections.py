@@ -29,7 +29,8 @@ import msgspec
 from homefire.errors import InvalidRequest
 from homefire.sessions.ownership import turn_of
 from homefire.store.events import Event
-from homefire.store.nouns.conversations import TurnRow, Verdict
+from homefire.store.nouns.conversation_rows import TurnRow
+from homefire.store.nouns.conversations import Verdict
 from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleCreated, ExampleRow, prompt_digest
 from homefire.store.nouns.feedback import FeedbackGiven
 from homefire.store.store import Store

@@ -39,7 +39,8 @@ from homefire.training.ledger import counting, examples_of, known_to, refused, t
 from homefire.training.memory import PARKED, TrainingMemory
 from homefire.training.progress import Board, Progress, pace_of, progress_of, read_steps, thinned
 from homefire.training.replay import ReplaySource
-from homefire.training.run_lease import ASKED_STATE, Ask, Ending, RunContext
+from homefire.training.run_context import RunContext
+from homefire.training.run_lease import ASKED_STATE, Ask, Ending
 from homefire.training.warm_trainer import WarmTrainer
 from homefire.types import Message
 from homefire.versions.asking import AnswerCache
@@ -93,7 +94,7 @@ class TrainingDaemon:
             system_prompt=settings.chat.system_prompt,
             owners=lambda: owner_ids(home, store.keys.find),
         )
-        cache = AnswerCache(home.cache / "answers")
+        cache = self._cache = AnswerCache(home.cache / "answers")
         answers = AnswerCollector(catalog=catalog, make_engine=make_engine, cache=cache)
         self.fitness = FitnessCheck(catalog=catalog, answers=answers)
         """Whether models can be taught."""
@@ -180,6 +181,7 @@ class TrainingDaemon:
         )
         events = () if dry_run else erasure.events(why=why)
         if events:
+            await asyncio.to_thread(self._cache.forget, erasure.texts)
             await self._store.append(*events)
             self._dispatcher.ring()
         return erasure.report(is_done=not dry_run)

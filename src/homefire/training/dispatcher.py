@@ -45,7 +45,8 @@ from homefire.training.next_runs import Plan, after_promotion, after_refusal
 from homefire.training.preparation import recipe_from_settings
 from homefire.training.progress import Progress, progress_of
 from homefire.training.quiet import QuietTime
-from homefire.training.run_lease import Ending, RunContext, RunLease
+from homefire.training.run_context import RunContext
+from homefire.training.run_lease import Ending, RunLease
 from homefire.training.unteaching import Unteaching, plan_unteaching
 
 logger = logging.getLogger(__name__)

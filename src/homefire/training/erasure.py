@@ -12,7 +12,7 @@ each: call it on a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,8 @@ from homefire.sessions.ownership import session_of, turn_of
 from homefire.store.digest import encode
 from homefire.store.events import Event
 from homefire.store.noun import seq_of
-from homefire.store.nouns.conversations import TurnRow, key_of
+from homefire.store.nouns.conversation_rows import TurnRow
+from homefire.store.nouns.conversations import key_of
 from homefire.store.nouns.erasures import BodiesErased
 from homefire.store.nouns.examples import CorrectionWithdrawn, ExampleRow
 from homefire.store.store import Store
@@ -85,19 +86,24 @@ class Erasure:
         self._check_idle(turns)
         self.corrections = tuple(
             ErasedCorrection(
-                example_id=row.example_id, was_waiting=row.counts, known_to=known.get(row.example_id)
+                example_id=row.example_id,
+                was_waiting=row.counts and row.example_id not in known,
+                known_to=known.get(row.example_id),
             )
             for row in self._examples
         )
         taught = [message for row in self._examples for message in row.messages]
-        texts = {text_of(message.content) for message in (*self._messages, *taught)}
+        texts = {message.text for message in (*self._messages, *taught) if not message.is_erased}
+        self.texts = frozenset(text for text in texts if len(text.strip()) >= MIN_QUOTED_CHARS)
+        """What is looked for elsewhere: the words of the messages and corrections, except very short ones."""
         bodies = set(keys)
         bodies.update(store.erasable.of_turns([turn.turn_id for turn in turns if not self._is_one_message]))
         bodies.update(store.erasable.of_examples([row.example_id for row in self._examples]))
-        quoting, elsewhere = self._quoting(texts, bodies)
+        needles = [encode(text)[1:-1] for text in self.texts]
+        quoting, elsewhere = self._quoting(needles, bodies)
         self.bodies = tuple(sorted(store.erasable.unerased(bodies | quoting)))
         self.num_elsewhere = elsewhere
-        self.files = tuple(_files(home, texts))
+        self.files = tuple(_files(home, needles))
 
     @property
     def _is_one_message(self) -> bool:
@@ -183,9 +189,8 @@ class Erasure:
                     run_id=run.run_id,
                 )
 
-    def _quoting(self, texts: set[str], bodies: set[int]) -> tuple[set[int], int]:
+    def _quoting(self, needles: Sequence[bytes], bodies: set[int]) -> tuple[set[int], int]:
         """Contents of the machine that quote one of the texts, and how many others hold one."""
-        needles = [encode(text)[1:-1] for text in texts if len(text.strip()) >= MIN_QUOTED_CHARS]
         quoting: set[int] = set()
         elsewhere = 0
         for body, kind in self._store.erasable.holding(needles):
@@ -214,9 +219,8 @@ def _is_long(message: Message) -> bool:
     return len(text_of(message.content).strip()) >= MIN_QUOTED_CHARS
 
 
-def _files(home: Home, texts: Iterable[str]) -> Iterator[str]:
+def _files(home: Home, needles: Sequence[bytes]) -> Iterator[str]:
     """Rows of runs that hold one of the texts, and copies of the database, whatever they hold."""
-    needles = [encode(text)[1:-1] for text in texts if len(text.strip()) >= MIN_QUOTED_CHARS]
     for path in sorted(home.runs.glob("*/**/*.json*")):
         if needles and _holds_any(path, needles):
             yield str(path)

@@ -8,59 +8,35 @@ answer within `ASK_TIMEOUT_S` is ended by its process id, which costs the steps 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from homefire.config.schema import TrainingSettings
 from homefire.errors import Conflict, CorruptData, EngineError, HomefireError, NotTrainable, StoreError
-from homefire.home import Home
-from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunMoved, RunRow
 from homefire.store.run_states import RunState
-from homefire.store.store import Store
 from homefire.trainer.contract import (
     Checkpointed,
     DiskFull,
-    RunSpec,
     Started,
     Stepped,
-    TrainingRow,
     WorkerEvent,
 )
-from homefire.trainer.recipe import Recipe
-from homefire.training.completion import WHO, Again, Completion
+from homefire.training.completion import WHO, Again
 from homefire.training.failures import Failure, Retry, decide
-from homefire.training.ledger import LEFT_OUT, UNUSABLE, counting, learned_by, num_earlier_tries, teachable
-from homefire.training.memory import TrainingMemory, run_bytes
+from homefire.training.ledger import LEFT_OUT, UNUSABLE
+from homefire.training.memory import run_bytes
 from homefire.training.preparation import (
-    Parents,
-    discard_preparation,
     discard_result,
     has_result,
-    is_prepared,
-    preparation_of,
-    prepared_examples,
     raise_fence,
     read_origin,
-    write_rows,
-    write_spec,
 )
-from homefire.training.progress import Board, Progress, read_steps, thinned
-from homefire.training.replay import ReplaySource
+from homefire.training.progress import Progress, read_steps, thinned
+from homefire.training.run_context import RunContext
+from homefire.training.run_preparation import RunPreparation
 from homefire.training.supervisor import Outcome, TrainerProcess
-from homefire.training.unteaching import Unteaching, plan_unteaching
-from homefire.training.warm_trainer import WarmTrainer
-from homefire.versions.library import Library
-from homefire.versions.promotion import LIVE
-from homefire.world import World
-
-if TYPE_CHECKING:
-    from homefire.catalog.catalog import Catalog
 
 Do = Literal["pause", "stop", "skip", "withdraw"]
 """`withdraw`: one of the run's corrections was taken back; the run ends, and the others are queued again."""
@@ -97,36 +73,6 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     again: Again | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """What every lease works with."""
-
-    home: Home
-    store: Store
-    catalog: Catalog
-    library: Library
-    completion: Completion
-    replay_source: ReplaySource
-    settings: TrainingSettings
-    world: World
-    board: Board
-    command: Sequence[str]
-    warm: WarmTrainer
-    memory: TrainingMemory
-
-    def live_parents(self) -> Parents:
-        """What a run that starts now would start from. Raises ModelNotFound."""
-        return self.parents_of(LIVE)
-
-    def parents_of(self, name: str) -> Parents:
-        """A model as what a run starts from. Raises ModelNotFound."""
-        parent = self.catalog.resolve(name).model
-        is_base = parent.kind == "base" or parent.base is None
-        return Parents(
-            parent=parent, base=parent if is_base else self.catalog.resolve(parent.base or "").model
-        )
-
-
 class RunLease:
     """One lease of one run. `start`, then `run`, once each; `ask` and `leave` at any time."""
 
@@ -138,15 +84,12 @@ class RunLease:
         self.finished = asyncio.Event()
         """Set by the daemon when the ending is in the log."""
         self._process: TrainerProcess | None = None
-        self._collecting_replay: asyncio.Future[Any] | None = None
         self._completing: asyncio.Future[Any] | None = None
+        self._preparation = RunPreparation(run, context)
         self._checkpoint_step = run.step
-        self._left_out: tuple[str, ...] = tuple(run.metrics.get(LEFT_OUT, ()))
-        self._why = "it was next in the queue" if run.epoch == 0 else "it continues"
         self._moved_on = False
         self._is_leaving = False
         self._is_making_way = False
-        self._spec: RunSpec | None = None
 
     async def start(self) -> Ending | None:
         """Prepare and take the lease; an Ending when there is nothing to train or it cannot be prepared.
@@ -154,9 +97,9 @@ class RunLease:
         Raises NotTrainable (the run stays queued) and StoreError (the disk or log cannot take it now).
         """
         try:
-            ending = await self._prepare()
-            if ending is not None:
-                return ending
+            nothing = await self._preparation.prepare()
+            if nothing is not None:
+                return Ending(state="skipped", why=nothing.why, again=nothing.again)
         except (NotTrainable, StoreError):
             raise
         except asyncio.CancelledError:
@@ -209,15 +152,15 @@ class RunLease:
 
     def _count_memory(self) -> None:
         parent = self._context.completion.parents(self._run).parent
-        mode = self._spec.mode if self._spec is not None else "full"
-        self._context.memory.holds("run", run_bytes(parent.num_parameters, mode=mode))
+        spec = self._preparation.spec
+        held = run_bytes(parent.num_parameters, mode=spec.mode if spec is not None else "full")
+        self._context.memory.holds("run", held)
 
     async def ask(self, ask: Ask) -> None:
         """Pass a person's request on. Raises Conflict where it cannot be granted now."""
         if self._completing is None:
             self.asked = ask
-            if self._collecting_replay is not None:
-                self._collecting_replay.cancel()
+            self._preparation.cancel()
             if self._process is not None:
                 await self._tell(self._process, ask.do, timeout_s=ASK_TIMEOUT_S)
             return
@@ -249,146 +192,23 @@ class RunLease:
             await self._tell(self._process, "pause", timeout_s=timeout_s)
             await self._process.wait()
 
-    async def _prepare(self) -> Ending | None:
-        """Fix rows and parent at the first lease and check the parent at each; an Ending: nothing to learn.
-
-        A run that waits for a lease while live moves, or while one of its corrections is corrected again or
-        withdrawn, starts over from what is live and counts now. One that has a result is only completed.
-        """
-        context, run = self._context, self._run
-        if context.library.of_run(run.run_id) is not None:
-            await self._check(context.completion.parents(run))
-            return None
-        if await asyncio.to_thread(preparation_of, self._run_dir) == "damaged":
-            await self._start_over("its files were damaged: it starts over")
-        if not has_result(self._run_dir):
-            plan = None
-            if run.unteaches:
-                plan = plan_unteaching(context.store, context.live_parents().parent.name)
-                if plan is None or not self._carries_out(plan):
-                    why = "The live model or the withdrawn corrections changed: the run is planned again."
-                    return Ending(state="skipped", why=why, again="rest")
-            unusable = run.metrics.get(UNUSABLE, {})
-            usable = [example for example in self._dataset() if example.example_id not in unusable]
-            new = counting(usable) if plan is not None else teachable(context.store, usable)
-            if not new:
-                why = "Every correction of this run was corrected again, withdrawn or disputed since."
-                return Ending(state="skipped", why=next(iter(unusable.values()), why))
-            await self._discard_when_stale({example.example_id for example in new})
-            if not is_prepared(self._run_dir):
-                await self._fix_rows(new, plan)
-        parents = context.completion.parents(run)
-        await self._check(parents)
-        write = functools.partial(
-            write_spec,
-            epoch=run.epoch + 1,
-            parents=parents,
-            settings=context.settings,
-            num_tries=num_earlier_tries(context.store, run),
-            world=context.world,
-        )
-        self._spec = await asyncio.to_thread(write, self._run_dir, run)
-        if self._spec.memory_note and run.epoch == 0:
-            self._why = f"{self._why}. {self._spec.memory_note}"
-        return None
-
-    def _dataset(self) -> list[ExampleRow]:
-        dataset = self._context.store.datasets.get(self._run.dataset_id)
-        found = [self._context.store.examples.get(each) for each in (dataset.example_ids if dataset else ())]
-        return [example for example in found if example is not None]
-
-    def _carries_out(self, plan: Unteaching) -> bool:
-        """Whether this run's dataset is what the plan asks for."""
-        planned = {example.example_id for example in plan.examples}
-        return planned == {example.example_id for example in self._dataset()} and plan.unwanted == tuple(
-            sorted(self._run.unteaches)
-        )
-
-    async def _discard_when_stale(self, example_ids: set[str]) -> None:
-        """Forget what an earlier lease fixed where that is not what would be fixed now."""
-        if not is_prepared(self._run_dir):
-            return
-        origin, parents = read_origin(self._run_dir), self._context.live_parents()
-        live = parents.parent.name
-        if origin.live_then == live and prepared_examples(self._run_dir) == example_ids:
-            return
-        parents.check_trainable()
-        if origin.live_then != live:
-            await self._start_over(f"live moved from {origin.live_then} to {live}: it starts over")
-        else:
-            await self._start_over("its corrections changed: it starts over")
-
-    async def _start_over(self, why: str) -> None:
-        await asyncio.to_thread(raise_fence, self._run_dir, self._run.epoch + 1, self._context.world)
-        await asyncio.to_thread(discard_preparation, self._run_dir)
-        self._checkpoint_step, self._why = 0, why
-
-    async def _fix_rows(self, new: Sequence[ExampleRow], plan: Unteaching | None) -> None:
-        context = self._context
-        parents, old_skills = await self._collect_replay(plan)
-        learned = learned_by(context.store, parents.parent.name)
-        fix = functools.partial(
-            write_rows,
-            new=new,
-            learned=learned,
-            old_skills=old_skills,
-            parents=parents,
-            recipe=Recipe.from_dict(self._run.recipe),
-            seed=context.settings.seed,
-            live=plan.live if plan is not None else None,
-            world=context.world,
-        )
-        await asyncio.to_thread(fix, self._run_dir)
-        taught = {example.example_id for example in new}
-        dataset = context.store.datasets.get(self._run.dataset_id)
-        assert dataset is not None
-        self._left_out = tuple(each for each in dataset.example_ids if each not in taught)
-
-    async def _collect_replay(self, plan: Unteaching | None) -> tuple[Parents, Sequence[TrainingRow]]:
-        """What the run starts from, and the rows that keep its skills. Again when live moved while it was
-        asked."""
-        context = self._context
-        while True:
-            parents = context.live_parents() if plan is None else context.parents_of(plan.start)
-            parents.check_trainable()
-            asking = context.replay_source.rows(
-                parents, on_asked=functools.partial(self._show_asked, parents)
-            )
-            self._collecting_replay = asyncio.ensure_future(asking)
-            try:
-                rows = await self._collecting_replay
-            finally:
-                self._collecting_replay = None
-            if plan is not None or context.live_parents().parent.digest == parents.parent.digest:
-                return parents, rows
-
-    def _show_asked(self, parents: Parents, num_answered: int, num_all: int) -> None:
-        why = f"{parents.parent.name} is asked what it answers now: {num_answered} of {num_all}."
-        self._context.board.put(
-            Progress(
-                run_id=self.run_id,
-                state=self._run.state,
-                phase="preparing",
-                num_examples=len(self._dataset()),
-                why=why,
-            )
-        )
-
     async def _lease(self) -> None:
         """Fence out every older worker, then say so in the log."""
         run, epoch = self._run, self._run.epoch + 1
         await asyncio.to_thread(raise_fence, self._run_dir, epoch, self._context.world)
         metrics: dict[str, Any] = {}
-        parent = read_origin(self._run_dir).parent if self._spec is not None else None
-        if self._left_out or LEFT_OUT in run.metrics:
-            metrics[LEFT_OUT] = self._left_out
+        prepared = self._preparation
+        self._checkpoint_step = prepared.checkpoint_step
+        parent = read_origin(self._run_dir).parent if prepared.spec is not None else None
+        if prepared.left_out or LEFT_OUT in run.metrics:
+            metrics[LEFT_OUT] = prepared.left_out
         await self._context.store.append(
             RunMoved(
                 run_id=run.run_id,
                 state="running",
                 epoch=epoch,
                 who=WHO,
-                why=self._why,
+                why=prepared.why,
                 parent=parent,
                 step=self._checkpoint_step,
                 metrics=metrics,
@@ -404,7 +224,7 @@ class RunLease:
         return self._context.library.of_run(self.run_id) is None and not has_result(self._run_dir)
 
     async def _train(self) -> Ending | None:
-        context, spec = self._context, self._spec
+        context, spec = self._context, self._preparation.spec
         assert spec is not None
         if self.asked is not None:
             return self.as_asked()
@@ -490,7 +310,7 @@ class RunLease:
                 run_id=self.run_id,
                 state="running",
                 phase="preparing",
-                num_examples=len(self._dataset()),
+                num_examples=len(self._preparation.dataset()),
                 step=last.step if last else 0,
                 max_steps=last.max_steps if last else None,
                 loss=last.loss if last else None,
@@ -499,19 +319,3 @@ class RunLease:
                 version=self._run.version,
             )
         )
-
-    async def _check(self, parents: Parents) -> None:
-        """Hash what the worker is about to read: a flipped bit must not be trained on."""
-        for model in {parents.parent.name: parents.parent, parents.base.name: parents.base}.values():
-            if model.kind == "version":
-                report = await self._context.library.verify(model.name)
-                if not report.ok:
-                    await self._context.library.repair(model.name)
-                continue
-            damage = await self._context.catalog.verify(model.name)
-            if damage:
-                raise CorruptData(
-                    f"The base model {model.name} is damaged: {damage[0]}",
-                    hint="Add the model again from where it came from.",
-                    name=model.name,
-                )

@@ -92,6 +92,14 @@ class AnswerCache:
         aside.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         aside.replace(path)
 
+    def forget(self, texts: Iterable[str]) -> None:
+        """Delete what was kept of every model that said one of these texts, or something with one in it."""
+        needles = [canonical_json(text)[1:-1] for text in texts]
+        for path in self._folder.glob("*.json*") if needles else ():
+            body = path.read_bytes()
+            if any(needle in body for needle in needles):
+                path.unlink(missing_ok=True)
+
     def _load(self, spec: ModelSpec) -> dict[str, ProbeAnswer]:
         """The cached answers; none where there is no file or its checksum does not match."""
         path = self._path(spec)

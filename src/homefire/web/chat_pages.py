@@ -16,7 +16,7 @@ from homefire.chat.request import ChatRequest, Principal
 from homefire.chat.running_turn import RunningTurn
 from homefire.engines.base import Delta
 from homefire.errors import Conflict, HomefireError
-from homefire.store.nouns.conversations import SessionRow
+from homefire.store.nouns.conversation_rows import SessionRow
 from homefire.types import Message
 from homefire.web.login import is_signed_in
 from homefire.web.partial_markdown import PartialMarkdown

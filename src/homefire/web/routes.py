@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter
-
 from homefire.api.context import Context
 from homefire.api.server import HomefireApp
 from homefire.web.assets import PREFIX, Assets
@@ -26,13 +24,11 @@ def add_pages(app: HomefireApp) -> None:
     assets = Assets()
     renderer = Renderer(assets)
     views = Views(context.homefire)
-    router = APIRouter(include_in_schema=False)
-    router.include_router(create_chat_router(context, views, renderer))
-    router.include_router(create_correction_router(context, views, renderer))
-    router.include_router(create_erase_router(context, views, renderer))
-    router.include_router(create_run_router(context, views, renderer))
-    router.include_router(create_version_router(context, views, renderer))
-    router.include_router(create_login_router(context, renderer))
-    app.include_router(router)
+    app.add_router(create_chat_router(context, views, renderer))
+    app.add_router(create_correction_router(context, views, renderer))
+    app.add_router(create_erase_router(context, views, renderer))
+    app.add_router(create_run_router(context, views, renderer))
+    app.add_router(create_version_router(context, views, renderer))
+    app.add_router(create_login_router(context, renderer))
     app.mount(PREFIX.rstrip("/"), assets, name="static")
     app.error_page = partial(error_page, renderer=renderer, redact=context.homefire.redactor.redact)

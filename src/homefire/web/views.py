@@ -9,7 +9,7 @@ from homefire.app import Homefire
 from homefire.chat.request import Principal
 from homefire.sessions.ownership import session_of, turn_of
 from homefire.sessions.transcript import transcript
-from homefire.store.nouns.conversations import MessageRow, SessionRow, TurnRow
+from homefire.store.nouns.conversation_rows import MessageRow, SessionRow, TurnRow
 from homefire.store.nouns.examples import ExampleRow
 from homefire.store.nouns.runs import RunRow
 from homefire.store.nouns.versions import VersionRow
