@@ -3,8 +3,8 @@
 A run learns until checks in a row find every new example known with a margin, or until the steps planned for so many
 examples are over, then cools down: the rate falls to nothing while replay continues, which restores what the last
 steps disturbed. If the check after it finds an example that is not known, learning continues for half as long: once, or
-until most are known, from the second time on at twice the rate of the time before; what is not known then is said to be
-so. `max_steps` ends everything; the cooldown happens before it.
+until most are known, and where less than half is known the second time, at twice the rate; what is not known then is
+said to be so. `max_steps` ends everything; the cooldown happens before it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     resumed_from: int | None = None
     """The step at which learning went on because something was not known at the end of a cooldown."""
     times_raised: int = 0
-    """How often learning went on more than once because most was not known: the rate was too low, and is doubled."""
+    """How often learning went on once more with less than half known: the rate is too low, and doubled each time."""
     done: bool = False
 
 
@@ -57,11 +57,10 @@ def after_check(
     if has_cooled and not all_right:
         is_first = state.resumed_from is None
         if is_first or num_learned < recipe.mostly_share * num_new:
+            is_slow = not is_first and num_learned < num_new / 2
+            times_raised = state.times_raised + is_slow
             state = msgspec.structs.replace(
-                state,
-                cooldown_from=None,
-                resumed_from=step,
-                times_raised=state.times_raised + (not is_first),
+                state, cooldown_from=None, resumed_from=step, times_raised=times_raised
             )
     return advance(state, step=step, recipe=recipe, planned=planned)
 
