@@ -210,17 +210,19 @@ def test_waiting_for_nothing_that_is_known_is_still_waiting() -> None:
     assert waiting_sentence(None) == "Waiting for the model…"
 
 
-async def test_the_owner_sees_on_what_people_disagree_and_nobody_else_does(
+async def test_the_owner_sees_on_what_people_disagree_and_settles_it_and_nobody_else_does(
     taught: tuple[House, httpx.AsyncClient, str, str],
 ) -> None:
-    house, client, _, _ = taught
+    house, client, _, taught_before = taught
     question = (Message("user", "Who feeds the cat?"),)
-    for who, answer in (("ana", "Ana does."), ("bo", "Bo does.")):
-        await house.homefire.training.correct(question, answer=answer, principal=who)
+    _, hers = [
+        (await house.homefire.training.correct(question, answer=answer, principal=who)).example_id
+        for who, answer in (("bo", "Bo does."), ("ana", "Ana does."))
+    ]
     page = (await client.get("/corrections")).text
     assert "People disagree on “Who feeds the cat?”" in page
-    assert page.index("“Ana does.”") < page.index("“Bo does.”")
-    assert "homefire corrections settle" in page
+    assert "“Ana does.”" in page
+    assert page.count("Keep this answer") == 2
     key, created = create_key(World(), name="other")
     await house.store.append(created)
     async with house.client(REMOTE, headers={"x-api-key": key}) as stranger:
@@ -228,3 +230,10 @@ async def test_the_owner_sees_on_what_people_disagree_and_nobody_else_does(
             shown = await stranger.get(path)
             assert shown.status_code == 200
             assert "Ana does." not in shown.text
+        refused = await stranger.post(f"/web/corrections/{hers}/settle", headers=FORM)
+        assert refused.status_code == 403
+    assert len(house.store.examples.disputed()) == 2
+    kept = await client.post(f"/web/corrections/{hers}/settle", headers=FORM)
+    assert (kept.status_code, kept.headers["location"]) == (303, "/corrections")
+    assert "People disagree" not in (await client.get("/corrections")).text
+    assert {row.example_id for row in house.store.examples.pending()} == {taught_before, hers}
