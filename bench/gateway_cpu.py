@@ -29,7 +29,7 @@ from tests.support.server import free_port
 from bench.peers import LITELLM_CONFIG, LITELLM_KEY, litellm_binary
 from bench.results import record
 
-COMMAND = "python -m bench.gateway_cpu --peer"
+COMMAND = "python -m bench.gateway_cpu"
 ANSWER = {
     "id": "x", "object": "chat.completion", "created": 0, "model": "default",
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Seven."}}],
@@ -145,7 +145,7 @@ def main() -> None:
         "ms",
         reach="<= 0.7",
         better="lower",
-        command=COMMAND,
+        command=f"{COMMAND} --peer" if peer else COMMAND,
         peer="LiteLLM proxy, one worker, recording nothing" if peer else None,
         peer_value=statistics.median(cpu for cpu, _ in peer) if peer else None,
     )

@@ -27,7 +27,7 @@ from tests.support.server import free_port
 from bench.peers import LITELLM_CONFIG, litellm_binary
 from bench.results import record
 
-COMMAND = "python -m bench.server_start --peer"
+COMMAND = "python -m bench.server_start"
 
 
 def start(command: Callable[[int], list[str]], environ: dict[str, str], path: str) -> tuple[float, float]:
@@ -91,7 +91,7 @@ def main() -> None:
         "s",
         reach="<= 0.7",
         better="lower",
-        command=COMMAND,
+        command=f"{COMMAND} --peer" if peer else COMMAND,
         peer=name,
         peer_value=middle(took for took, _ in peer) if peer else None,
     )
@@ -101,7 +101,7 @@ def main() -> None:
         "s",
         reach="reported",
         better="lower",
-        command=COMMAND,
+        command=f"{COMMAND} --peer" if peer else COMMAND,
     )
     record(
         "idle resident memory of the server, no engine worker (median)",
@@ -109,7 +109,7 @@ def main() -> None:
         "MB",
         reach="<= 70",
         better="lower",
-        command=COMMAND,
+        command=f"{COMMAND} --peer" if peer else COMMAND,
         peer=name,
         peer_value=middle(held for _, held in peer) if peer else None,
     )
