@@ -343,6 +343,8 @@ def test_learns_on_at_twice_the_rate_while_most_is_not_known() -> None:
     _, rates = follow(learned_from=1000, recipe=recipe, planned=20, num_learned=2)
     highest = [max(rates[begin : begin + 10]) for begin in (28, 46, 64, 82)]
     assert highest == pytest.approx([0.25, 0.5, 1.0, 1.0]), "at most the recipe's own rate"
+    _, rates = follow(learned_from=1000, recipe=recipe, planned=20, num_learned=10)
+    assert max(rates[28:]) == pytest.approx(0.25), "half is known: the rate is not too low"
     assert rate_at(30, StopState(), RULES, planned=20, share=0.4) == pytest.approx(0.4)
     assert rate_at(30, StopState(times_raised=1), RULES, planned=20, share=0.4) == pytest.approx(0.8)
 
