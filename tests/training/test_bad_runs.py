@@ -96,6 +96,11 @@ async def test_a_run_whose_files_were_damaged_starts_over_and_learns_what_was_ta
             assert any("damaged" in why for why in said) == (damage is not delete or name != "spec.json"), (
                 said
             )
+        # Paused with a checkpoint at some step; what starts over says that it is at none.
+        paused = next(move.step for move in moves if move.state == "paused")
+        assert paused is not None
+        assert paused > 0
+        assert all(move.step == 0 for move in moves if "starts over" in move.why)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "answers.json", "manifest.json"])
